@@ -1,0 +1,1 @@
+//! Which container specs are admitted (security.md section 4).
