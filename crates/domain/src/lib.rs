@@ -30,6 +30,7 @@ pub mod plan;
 pub mod port;
 pub mod seams;
 pub mod service;
+pub mod spec;
 pub mod workload;
 
 pub use ctx::Ctx;

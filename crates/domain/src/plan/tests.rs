@@ -1,0 +1,395 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::group::tests::{group, service};
+use crate::health::{Check, Test, Verdict};
+use crate::name::{GroupRef, ServiceName};
+use crate::service::{Definition, Dependency};
+use crate::workload::{Mount, MountKind};
+
+/// A small world to plan in.
+#[derive(Debug)]
+struct World {
+    group: Group,
+    services: Vec<Service>,
+    snapshot: Snapshot,
+    policy: Policy,
+}
+
+impl World {
+    fn new(names: &[&str]) -> Self {
+        let group = group("shop");
+        let services = names.iter().map(|name| service(&group, name)).collect();
+        let snapshot = Snapshot { images: BTreeSet::from(["app:1".to_owned()]), ..Snapshot::default() };
+        Self { group, services, snapshot, policy: Policy::default() }
+    }
+
+    fn definition(&mut self, name: &str) -> &mut Definition {
+        let found = self.services.iter_mut().find(|service| service.definition.name.as_str() == name);
+        &mut found.unwrap().definition
+    }
+
+    fn needs(mut self, from: &str, to: &str, condition: Condition) -> Self {
+        let service = ServiceName::parse("name", to).unwrap();
+        self.definition(from).depends_on.push(Dependency {
+            service,
+            condition,
+            required: true,
+            restart: false,
+        });
+        self
+    }
+
+    fn checked(mut self, name: &str) -> Self {
+        self.definition(name).health = Some(Check::new(Test::Command { argv: vec!["true".into()] }));
+        self
+    }
+
+    fn wanted(&self) -> Vec<Wanted<'_>> {
+        let resolve = |service| {
+            let mut spec = spec::resolve("me", &self.group, service, &self.services, &[]);
+            spec.identity.spec_hash = "h1".into();
+            Wanted { service, spec }
+        };
+        self.services.iter().map(resolve).collect()
+    }
+
+    fn plan(&self, verb: Verb) -> Result<Plan, Error> {
+        let part = Part { group: &self.group, services: self.wanted(), orphans: vec![] };
+        plan(verb, "shop", &[part], &self.snapshot, &self.policy)
+    }
+
+    fn present(&mut self, name: &str, hash: &str, state: State) {
+        let present = Present { ours: true, spec_hash: hash.into(), state };
+        self.snapshot.workloads.insert(format!("shop-{name}-1"), present);
+        self.snapshot.networks.insert("shop_default".into(), true);
+    }
+
+    fn everything_runs(mut self) -> Self {
+        let names: Vec<String> = self.services.iter().map(|s| s.definition.name.to_string()).collect();
+        for name in names {
+            self.present(&name, "h1", State::Running { health: Verdict::Healthy });
+        }
+        self
+    }
+}
+
+fn words(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(|step| format!("{} {}", step.work.action().as_str(), step.work.subject())).collect()
+}
+
+#[test]
+fn up_from_nothing_reads_as_a_story() {
+    let mut world = World::new(&["web", "api", "db"])
+        .needs("web", "api", Condition::Started)
+        .needs("api", "db", Condition::Healthy)
+        .checked("db");
+    world.definition("db").container_mut().mounts.push(Mount::new(
+        MountKind::Volume,
+        Some("data".into()),
+        "/data",
+    ));
+    world.group.definition.volumes.insert("data".into(), Volume::default());
+    world.definition("web").container_mut().image = "web:2".into();
+    insta::assert_snapshot!(world.plan(Verb::Up).unwrap().render(), @"
+    plan: up shop
+       1  pull     web:2         not on this engine
+       2  network  shop_default  not there yet
+       3  volume   shop_data     not there yet
+       4  create   shop-db-1     has no container  after 1 2 3
+       5  start    shop-db-1     needs nothing first  after 4
+       6  wait     shop-db-1     until healthy  after 5
+       7  create   shop-api-1    has no container  after 1 2
+       8  start    shop-api-1    needs db healthy  after 6 7
+       9  create   shop-web-1    has no container  after 1 2
+      10  start    shop-web-1    needs api started  after 8 9
+    ");
+}
+
+#[test]
+fn what_is_as_it_should_be_is_left_alone() {
+    let world =
+        World::new(&["web", "db"]).needs("web", "db", Condition::Healthy).checked("db").everything_runs();
+    let plan = world.plan(Verb::Up).unwrap();
+    assert!(plan.is_empty(), "{}", plan.render());
+    assert_eq!(plan.render(), "plan: up shop\n  nothing to do\n");
+}
+
+#[test]
+fn a_changed_definition_replaces_on_up_and_is_named_on_start() {
+    let mut world = World::new(&["web"]).everything_runs();
+    world.present("web", "h0", State::Running { health: Verdict::None });
+    let up = world.plan(Verb::Up).unwrap();
+    assert_eq!(words(&up), ["stop shop-web-1", "remove shop-web-1", "create shop-web-1", "start shop-web-1"]);
+    let start = world.plan(Verb::Start).unwrap();
+    assert!(start.is_empty());
+    assert!(start.notes[0].contains("differs from its container"), "{:?}", start.notes);
+}
+
+#[test]
+fn a_strangers_container_is_refused_and_adopted_on_request() {
+    let mut world = World::new(&["web"]);
+    let stranger =
+        Present { ours: false, spec_hash: String::new(), state: State::Exited { code: 0, oom: false } };
+    world.snapshot.workloads.insert("shop-web-1".into(), stranger);
+    let error = world.plan(Verb::Up).unwrap_err();
+    assert_eq!(error.reason(), Reason::NameTaken);
+    assert!(error.message().contains("--adopt"), "{error}");
+    world.policy.adopt = true;
+    assert_eq!(
+        words(&world.plan(Verb::Up).unwrap())[1..],
+        ["remove shop-web-1", "create shop-web-1", "start shop-web-1"]
+    );
+}
+
+#[test]
+fn stop_is_the_reverse_and_touches_no_stranger() {
+    let mut world = World::new(&["web", "api", "db"])
+        .needs("web", "api", Condition::Started)
+        .needs("api", "db", Condition::Started)
+        .everything_runs();
+    world.snapshot.workloads.get_mut("shop-api-1").unwrap().ours = false;
+    let plan = world.plan(Verb::Stop).unwrap();
+    assert_eq!(words(&plan), ["stop shop-web-1", "stop shop-db-1"]);
+    let full = World::new(&["web", "db"]).needs("web", "db", Condition::Started).everything_runs();
+    let plan = full.plan(Verb::Stop).unwrap();
+    assert_eq!((words(&plan)[1].as_str(), plan.steps[1].after.as_slice()), ("stop shop-db-1", &[1][..]));
+}
+
+#[test]
+fn down_removes_what_is_ours_and_volumes_only_on_request() {
+    let mut world = World::new(&["web"]).everything_runs();
+    world.group.definition.volumes.insert("data".into(), Volume::default());
+    world.snapshot.volumes.insert("shop_data".into(), true);
+    assert_eq!(
+        words(&world.plan(Verb::Down).unwrap()),
+        ["stop shop-web-1", "remove shop-web-1", "network shop_default"]
+    );
+    world.policy.remove_volumes = true;
+    assert_eq!(words(&world.plan(Verb::Down).unwrap())[3], "volume shop_data");
+    world.snapshot.volumes.insert("shop_data".into(), false);
+    assert_eq!(world.plan(Verb::Down).unwrap().steps.len(), 3);
+}
+
+#[test]
+fn restart_keeps_the_containers_and_the_order() {
+    let mut world =
+        World::new(&["web", "db"]).needs("web", "db", Condition::Healthy).checked("db").everything_runs();
+    world.services.push(service(&world.group, "gone"));
+    let plan = world.plan(Verb::Restart).unwrap();
+    assert_eq!(
+        words(&plan),
+        ["stop shop-web-1", "stop shop-db-1", "start shop-db-1", "wait shop-db-1", "start shop-web-1"]
+    );
+    assert!(plan.notes[0].contains("shop/gone has no container"));
+}
+
+#[test]
+fn a_dependant_that_follows_is_restarted_with_its_dependency() {
+    let mut world = World::new(&["web", "db"]).needs("web", "db", Condition::Started).everything_runs();
+    world.definition("web").depends_on[0].restart = true;
+    world.present("db", "h0", State::Running { health: Verdict::None });
+    let plan = world.plan(Verb::Up).unwrap();
+    assert!(words(&plan).contains(&"stop shop-web-1".to_owned()), "{}", plan.render());
+    assert_eq!(plan.steps.last().unwrap().why, "restarted");
+}
+
+#[test]
+fn a_cycle_is_refused_with_its_path() {
+    let world =
+        World::new(&["a", "b"]).needs("a", "b", Condition::Started).needs("b", "a", Condition::Started);
+    let error = world.plan(Verb::Up).unwrap_err();
+    assert_eq!(error.message(), "services depend on each other in a circle: shop/a → shop/b → shop/a");
+}
+
+#[test]
+fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
+    let (mut shop, mut infra) = (group("shop"), group("infra"));
+    let need =
+        |name: &str| crate::group::Dependency { group: GroupRef::parse("g", name).unwrap(), service: None };
+    shop.definition.depends_on.push(need("infra"));
+    let (web, db) = (service(&shop, "web"), service(&infra, "db"));
+    let snapshot = Snapshot { images: BTreeSet::from(["app:1".to_owned()]), ..Snapshot::default() };
+    let wanted =
+        |group: &Group, service| Wanted { service, spec: spec::resolve("me", group, service, &[], &[]) };
+    let run = |shop: &Group, infra: &Group| {
+        let parts = [
+            Part { group: shop, services: vec![wanted(shop, &web)], orphans: vec![] },
+            Part { group: infra, services: vec![wanted(infra, &db)], orphans: vec![] },
+        ];
+        plan(Verb::Start, "shop", &parts, &snapshot, &Policy::default()).map(|plan| words(&plan))
+    };
+    let order = run(&shop, &infra).unwrap();
+    let position = |word: &str| order.iter().position(|one| one == word).unwrap();
+    assert!(position("start infra-db-1") < position("start shop-web-1"));
+    infra.definition.depends_on.push(need("shop"));
+    let error = run(&shop, &infra).unwrap_err();
+    assert!(error.message().starts_with("groups depend on each other in a circle: "), "{error}");
+}
+
+#[test]
+fn an_image_that_may_not_be_pulled_is_an_error() {
+    let mut world = World::new(&["web"]);
+    let container = world.definition("web").container_mut();
+    (container.image, container.pull) = ("none:1".into(), PullPolicy::Never);
+    assert_eq!(world.plan(Verb::Up).unwrap_err().reason(), Reason::ImageNotFound);
+}
+
+#[test]
+fn build_and_pull_are_done_again_only_on_request() {
+    let mut world = World::new(&["web", "api"]).everything_runs();
+    world.definition("web").container_mut().build = Some(Build::default());
+    assert!(world.plan(Verb::Up).unwrap().is_empty());
+    world.policy.build = true;
+    assert_eq!(words(&world.plan(Verb::Up).unwrap())[0], "build app:1");
+    world.policy = Policy { pull: true, ..Policy::default() };
+    let plan = world.plan(Verb::Up).unwrap();
+    assert!(
+        words(&plan).contains(&"pull app:1".to_owned()) && !words(&plan).contains(&"build app:1".to_owned())
+    );
+}
+
+#[test]
+fn external_things_that_are_missing_are_errors() {
+    let mut world = World::new(&["web"]);
+    world
+        .group
+        .definition
+        .networks
+        .insert("default".into(), Network { external: true, ..Network::default() });
+    assert!(world.plan(Verb::Up).unwrap_err().message().contains("network `default`"));
+    let mut world = World::new(&["web"]);
+    world.group.definition.volumes.insert("data".into(), Volume { external: true, ..Volume::default() });
+    world.definition("web").container_mut().mounts.push(Mount::new(
+        MountKind::Volume,
+        Some("data".into()),
+        "/d",
+    ));
+    assert!(world.plan(Verb::Up).unwrap_err().message().contains("docker volume create data"));
+}
+
+#[test]
+fn orphans_are_named_and_removed_on_request() {
+    let mut world = World::new(&["web"]).everything_runs();
+    world.present("old", "h1", State::Running { health: Verdict::None });
+    let orphan = service(&world.group, "old");
+    let run = |world: &World| {
+        let part = Part { group: &world.group, services: world.wanted(), orphans: vec![&orphan] };
+        plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap()
+    };
+    assert!(run(&world).notes[0].contains("--remove-orphans"));
+    world.policy.remove_orphans = true;
+    assert_eq!(words(&run(&world)), ["stop shop-old-1", "remove shop-old-1"]);
+}
+
+#[test]
+fn a_one_shot_that_must_complete_is_waited_for_to_its_end() {
+    let mut world = World::new(&["web", "migrate"]).needs("web", "migrate", Condition::Completed);
+    assert_eq!(world.plan(Verb::Up).unwrap().steps.iter().filter(|s| s.why == "until completed").count(), 1);
+    world.present("migrate", "h1", State::Exited { code: 0, oom: false });
+    assert!(words(&world.plan(Verb::Up).unwrap()).contains(&"start shop-migrate-1".to_owned()));
+}
+
+#[test]
+fn an_optional_dependency_is_only_waited_for() {
+    let mut world = World::new(&["web", "db"]).needs("web", "db", Condition::Healthy).checked("db");
+    world.definition("web").depends_on[0].required = false;
+    let plan = world.plan(Verb::Up).unwrap();
+    let start = plan
+        .steps
+        .iter()
+        .find(|step| step.work.subject() == "shop-web-1" && step.work.action() == Action::Start)
+        .unwrap();
+    let wait = plan.steps.iter().find(|step| step.work.action() == Action::Wait).unwrap();
+    assert_eq!(start.after, [wait.number]);
+    assert!(!start.needs.contains(&wait.number));
+}
+
+fn random_world() -> impl Strategy<Value = World> {
+    (2usize..200).prop_flat_map(|n| {
+        let edges = proptest::collection::vec((0..n, 0..n, 0u8..3), 0..n * 2);
+        let there = proptest::collection::vec(0u8..5, n);
+        (Just(n), edges, there).prop_map(|(n, edges, there)| {
+            let names: Vec<String> = (0..n).map(|i| format!("s{i}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mut world = World::new(&names);
+            for (a, b, condition) in edges {
+                let condition =
+                    [Condition::Started, Condition::Healthy, Condition::Completed][usize::from(condition)];
+                let (low, high) = (a.min(b), a.max(b));
+                if low != high {
+                    let taken = world.services[high]
+                        .definition
+                        .depends_on
+                        .iter()
+                        .any(|d| d.service.as_str() == names[low]);
+                    if !taken {
+                        world = world.needs(names[high], names[low], condition);
+                    }
+                }
+            }
+            for (i, kind) in there.into_iter().enumerate() {
+                match kind {
+                    0 => world.present(names[i], "h1", State::Running { health: Verdict::Healthy }),
+                    1 => world.present(names[i], "h0", State::Running { health: Verdict::None }),
+                    2 => world.present(names[i], "h1", State::Exited { code: 1, oom: false }),
+                    _ => {}
+                }
+            }
+            world
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_need_comes_first_and_the_plan_is_stable(world in random_world()) {
+        for verb in [Verb::Up, Verb::Start, Verb::Stop, Verb::Restart, Verb::Down] {
+            let plan = world.plan(verb).unwrap();
+            for (i, step) in plan.steps.iter().enumerate() {
+                prop_assert_eq!(step.number as usize, i + 1);
+                for need in step.needs.iter().chain(&step.after) {
+                    prop_assert!(*need < step.number);
+                }
+            }
+            prop_assert_eq!(plan.render(), world.plan(verb).unwrap().render());
+        }
+    }
+
+    #[test]
+    fn each_service_starts_at_most_once_and_after_its_dependencies(world in random_world()) {
+        let plan = world.plan(Verb::Up).unwrap();
+        let mut starts: BTreeMap<&str, u32> = BTreeMap::new();
+        for step in &plan.steps {
+            if step.work.action() == Action::Start {
+                prop_assert!(starts.insert(step.work.subject(), step.number).is_none());
+            }
+        }
+        for service in &world.services {
+            let Some(own) = starts.get(service.workload_name().as_str()) else { continue };
+            for need in &service.definition.depends_on {
+                if let Some(first) = starts.get(format!("shop-{}-1", need.service).as_str()) {
+                    prop_assert!(first < own);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn undo_is_the_exact_reverse_of_what_ran(world in random_world(), share in 0.0f64..1.0) {
+        let plan = world.plan(Verb::Up).unwrap();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of a small count")]
+        let ran = (plan.steps.len() as f64 * share) as usize;
+        let completed: Vec<u32> = plan.steps[..ran].iter().map(|step| step.number).collect();
+        let undone: Vec<u32> = plan.undo(&completed, Duration::from_secs(1)).into_iter().map(|(step, _)| step).collect();
+        let mut expected: Vec<u32> = plan.steps[..ran]
+            .iter()
+            .filter(|step| matches!(step.work.action(), Action::Create | Action::Start | Action::Network | Action::Volume))
+            .map(|step| step.number)
+            .collect();
+        expected.reverse();
+        prop_assert_eq!(undone, expected);
+    }
+}
