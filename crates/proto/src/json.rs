@@ -105,6 +105,15 @@ fn print_key(key: &MapKey) -> String {
 }
 
 fn print_float(value: f64) -> Json {
+    /// Up to here every whole number is exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_whole = value.fract() == 0.0 && value.abs() <= EXACT;
+    if is_whole {
+        // As short as it reads back: 1 and not 1.0.
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within 53 bits")]
+        let whole = value as i64;
+        return Json::from(whole);
+    }
     match Number::from_f64(value) {
         Some(number) => Json::Number(number),
         None if value.is_nan() => Json::from("NaN"),
