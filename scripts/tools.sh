@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Fetches a tool that tests or checks use, once, in a stated version, and prints its path:
+#
+#   tools.sh grpcurl     by go install
+#   tools.sh buf         from PyPI, which carries its binary
+#   tools.sh tarpaulin   by cargo install; for `make coverage` only
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+GRPCURL=v1.9.4
+BUF=1.75.0
+TARPAULIN=0.37.5
+
+# fetch NAME COMMAND…: a long one, its words in a log, one line if it fails.
+fetch() {
+  local name=$1 log=$CACHE/$1.log
+  shift
+  say "fetching $name (once)"
+  mkdir -p "$CACHE/bin"
+  timeout 1200 "$@" >"$log" 2>&1 || fail "fetching $name failed: $(tail -n1 "$log") (all of it: $log)"
+}
+
+case ${1:-} in
+  grpcurl)
+    binary=$CACHE/bin/grpcurl
+    if [[ ! -x $binary ]]; then
+      have go || fail "grpcurl is built with Go, which is not here: https://go.dev/dl"
+      GOBIN=$CACHE/bin CGO_ENABLED=0 fetch grpcurl go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL"
+    fi
+    ;;
+  buf)
+    binary=$CACHE/buf-$BUF/bin/buf
+    if [[ ! -x $binary ]]; then
+      have python3 || fail "buf comes from PyPI and needs python3, which is not here"
+      fetch "a Python environment" python3 -m venv "$CACHE/buf-$BUF"
+      fetch buf "$CACHE/buf-$BUF/bin/pip" install --quiet --disable-pip-version-check "buf-bin==$BUF"
+    fi
+    ;;
+  tarpaulin)
+    binary=$CACHE/bin/cargo-tarpaulin
+    if [[ ! -x $binary ]]; then
+      fetch cargo-tarpaulin cargo install --locked --root "$CACHE" --target-dir "$CACHE/tarpaulin-target" "cargo-tarpaulin@$TARPAULIN"
+      rm -rf "$CACHE/tarpaulin-target"
+    fi
+    ;;
+  *) fail "usage: tools.sh grpcurl|buf|tarpaulin" ;;
+esac
+
+[[ -x $binary ]] || fail "fetching ${1} brought no $binary"
+echo "$binary"
