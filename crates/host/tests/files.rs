@@ -1,4 +1,5 @@
 //! Files under roots, on a real file system.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::fs;
 use std::os::unix::fs::symlink;

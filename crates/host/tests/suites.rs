@@ -1,4 +1,5 @@
 //! The suites of the seams `Host` and `Probe`, on the real machine.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod server;
 
