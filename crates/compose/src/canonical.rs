@@ -229,7 +229,7 @@ fn ports(node: &mut Node, key: &Key, findings: &mut Findings) {
             // With a variable still open the text means nothing yet.
             Err(_) if item.pending => {}
             Err(problem) => {
-                findings.error(Code::InvalidValue, &item.at, &key.item(index), problem.to_string())
+                findings.error(Code::InvalidValue, &item.at, &key.item(index), problem.to_string());
             }
         }
     }
@@ -244,8 +244,8 @@ fn mount(node: &mut Node, key: &Key, findings: &mut Findings) {
             if !node.pending {
                 findings.error(Code::InvalidValue, &node.at, key, problem.to_string());
             }
-            // Something harmless in its place, so that the rest can still be read.
-            node.kind = Kind::Null;
+            // It is told; nobody has to look at it again.
+            node.pending = true;
             return;
         }
     };

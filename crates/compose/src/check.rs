@@ -128,8 +128,9 @@ fn one_service(service: &Service, findings: &mut Findings) {
         conflict("platform", format!("`{platform}` is not among `build.platforms`"));
     }
     if service.build.is_none() && service.image.is_none() {
-        let waiting = service.places.contains_key("image") && findings.has_errors();
-        if !waiting {
+        // What it has may be hidden behind another error.
+        let hidden = ["image", "build", "extends"].iter().any(|field| service.places.contains_key(*field));
+        if !(hidden && findings.has_errors()) {
             findings.error(Code::NoImage, &at, &key, "a service needs an `image` or a `build`");
         }
     }

@@ -283,10 +283,22 @@ impl Findings {
     }
 
     pub(crate) fn into_errors(self) -> Errors {
-        Errors(self.all.into_iter().filter(|finding| finding.severity == Severity::Error).collect())
+        let all = self.into_vec();
+        Errors(all.into_iter().filter(|finding| finding.severity == Severity::Error).collect())
     }
 
-    pub(crate) fn into_vec(self) -> Vec<Finding> {
+    /// File by file in the order in which they were met, each from top to bottom.
+    pub(crate) fn into_vec(mut self) -> Vec<Finding> {
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for finding in &self.all {
+            if !files.contains(&finding.at.file) {
+                files.push(finding.at.file.clone());
+            }
+        }
+        let rank = |finding: &Finding| files.iter().position(|file| *file == finding.at.file);
+        self.all.sort_by_cached_key(|finding| {
+            (rank(finding), finding.at.line, finding.at.column, finding.key.clone())
+        });
         self.all
     }
 }

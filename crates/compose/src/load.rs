@@ -37,7 +37,6 @@ pub fn load(input: &Input) -> Outcome {
     match project {
         Some(mut project) if !loader.findings.has_errors() => {
             project.findings = loader.findings.into_vec();
-            project.findings.sort_by(|a, b| (&a.at, &a.key).cmp(&(&b.at, &b.key)));
             Outcome::Ready(Box::new(project))
         }
         _ => Outcome::Failed(loader.findings.into_errors()),

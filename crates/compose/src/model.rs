@@ -197,17 +197,17 @@ impl Service {
 
     /// `mem_limit`, else `deploy.resources.limits.memory`.
     pub fn effective_memory(&self) -> Option<i64> {
-        self.mem_limit.or(self.limits()?.memory)
+        self.mem_limit.or_else(|| self.limits()?.memory)
     }
 
     /// `cpus`, else `deploy.resources.limits.cpus`.
     pub fn effective_cpus(&self) -> Option<f64> {
-        self.cpus.or(self.limits()?.cpus)
+        self.cpus.or_else(|| self.limits()?.cpus)
     }
 
     /// `pids_limit`, else `deploy.resources.limits.pids`.
     pub fn effective_pids(&self) -> Option<i64> {
-        self.pids_limit.or(self.limits()?.pids)
+        self.pids_limit.or_else(|| self.limits()?.pids)
     }
 
     /// `mem_reservation`, else `deploy.resources.reservations.memory`.

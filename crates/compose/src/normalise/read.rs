@@ -34,8 +34,12 @@ impl Reader<'_> {
         }
     }
 
-    fn expected<T>(&mut self, what: &str, node: &Node, key: &Key) -> Option<T> {
+    fn wrong(&mut self, what: &str, node: &Node, key: &Key) {
         self.error(Code::WrongType, node, key, format!("{what} is expected and this is {}", node.describe()));
+    }
+
+    fn expected<T>(&mut self, what: &str, node: &Node, key: &Key) -> Option<T> {
+        self.wrong(what, node, key);
         None
     }
 
@@ -200,9 +204,7 @@ impl Reader<'_> {
                     match &value.kind {
                         _ if value.pending => {}
                         Kind::Null => drop(pairs.insert(name.clone(), None)),
-                        Kind::List(_) | Kind::Map(_) => {
-                            drop(self.expected::<()>("a single value", value, &key))
-                        }
+                        Kind::List(_) | Kind::Map(_) => self.wrong("a single value", value, &key),
                         kind => drop(pairs.insert(name.clone(), scalar::to_text(kind))),
                     }
                 }
@@ -223,7 +225,7 @@ impl Reader<'_> {
                     pairs.insert(name.to_owned(), value);
                 }
             }
-            _ => drop(self.expected::<()>("a mapping or a list of `NAME=value`", node, key)),
+            _ => self.wrong("a mapping or a list of `NAME=value`", node, key),
         }
         if pairs.remove("").is_some() {
             self.error(Code::InvalidName, node, key, "a value has an empty name");
@@ -312,7 +314,7 @@ impl Reader<'_> {
                     }
                 }
             }
-            _ => drop(self.expected::<()>("a mapping or a list of `host=address`", node, key)),
+            _ => self.wrong("a mapping or a list of `host=address`", node, key),
         }
         hosts
     }

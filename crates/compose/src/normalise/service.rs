@@ -45,6 +45,10 @@ pub(super) fn service(reader: &mut Reader<'_>, name: &str, node: &Node, key: &Ke
             && !read_runtime(reader, &mut service, field, value, &own)
             && !read_connections(reader, &mut service, field, value, &own)
         {
+            // Still there only if it could not be followed, which is told.
+            if field == "extends" {
+                continue;
+            }
             if field == "x-clos" {
                 service.clos = clos::service(reader, value, &own);
             } else if UNSUPPORTED.contains(&field.as_str()) {
@@ -283,7 +287,7 @@ fn env_files(r: &mut Reader<'_>, node: &Node, key: &Key) -> Vec<EnvFile> {
                 }
                 "required" => file.required = r.boolean(value, &own).unwrap_or(true),
                 "format" => {
-                    file.raw = one_of(r, value, &own, &["raw", ""]).is_some_and(|format| format == "raw")
+                    file.raw = one_of(r, value, &own, &["raw", ""]).is_some_and(|format| format == "raw");
                 }
                 _ if field.starts_with("x-") => {}
                 _ => r.unknown(field, entry, &key),

@@ -154,7 +154,7 @@ fn mount(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<Mount> {
             "type" => {}
             "source" => mount.source = r.some_text(value, &own),
             "target" => {
-                mount.target = r.text(value, &own).map(|target| paths::clean(&target)).unwrap_or_default()
+                mount.target = r.text(value, &own).map(|target| paths::clean(&target)).unwrap_or_default();
             }
             "read_only" => mount.read_only = r.boolean(value, &own).unwrap_or_default(),
             "consistency" => mount.consistency = r.some_text(value, &own),
@@ -196,7 +196,7 @@ fn bind(r: &mut Reader<'_>, map: &Map, key: &Key) -> BindOptions {
             "propagation" => options.propagation = r.some_text(value, &own),
             "create_host_path" => options.create_host_path = r.boolean(value, &own).unwrap_or(true),
             "recursive" => {
-                options.recursive = one_of(r, value, &own, &["enabled", "disabled", "writable", "readonly"])
+                options.recursive = one_of(r, value, &own, &["enabled", "disabled", "writable", "readonly"]);
             }
             "selinux" => options.selinux = one_of(r, value, &own, &["z", "Z"]),
             _ if field.starts_with("x-") => {}

@@ -1,0 +1,158 @@
+//! Our reading of compose files beside that of `docker compose config --format json`, field by field.
+//!
+//! One more case: a folder in `tests/cases` with a `compose.yaml` (and what it names), written as real projects
+//! write them. What compose refuses goes into `tests/refused`: we have to refuse it too.
+#![allow(clippy::disallowed_methods, reason = "a test reads its environment")]
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use clos_compose::{Outcome, to_compose_json};
+use serde_json::Value;
+
+use support::{Case, HOME, cases};
+
+/// Where we differ on purpose: the case, the path, and why.
+const DEVIATIONS: &[(&str, &str, &str)] = &[
+    (
+        "31-optional-dependency-out-of-profile",
+        "services.a.depends_on.b",
+        "an optional dependency on a service that is not there is none, so nobody has to look twice",
+    ),
+    (
+        "61-long-syntax-merge",
+        "services.a.ports",
+        "the same port published as a number and as a string is one port, not two that collide",
+    ),
+];
+
+fn compose() -> PathBuf {
+    let path = std::env::var_os("CLOS_TEST_COMPOSE").map(PathBuf::from);
+    path.expect(
+        "CLOS_TEST_COMPOSE names no docker compose to compare with; `make test` builds one and sets it",
+    )
+}
+
+fn config(case: &Case) -> Output {
+    let mut command = Command::new(compose());
+    command.current_dir(&case.folder).env_clear();
+    command.env("PATH", "/usr/bin:/bin").env("HOME", HOME).env("PWD", &case.folder);
+    command.envs(&case.shell);
+    for file in case.files().iter().filter(|_| !case.args.iter().any(|arg| arg == "-f")) {
+        command.args(["-f", file]);
+    }
+    command.args(&case.args).args(["config", "--format", "json"]);
+    command.output().expect("docker compose runs")
+}
+
+/// What is empty counts as absent, except where an empty list says something.
+fn without_empties(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut kept = serde_json::Map::new();
+            for (name, value) in map {
+                let command = name == "command" || name == "entrypoint";
+                let value = without_empties(value);
+                let empty = match &value {
+                    Value::Array(items) => items.is_empty() && !command,
+                    Value::Object(map) => map.is_empty(),
+                    Value::Null => true,
+                    _ => false,
+                };
+                if !empty {
+                    kept.insert(name, value);
+                }
+            }
+            Value::Object(kept)
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_empties).collect()),
+        other => other,
+    }
+}
+
+fn same(ours: &Value, theirs: &Value) -> bool {
+    match (ours.as_f64(), theirs.as_f64()) {
+        // Shares of a core go through a 32-bit float over there.
+        (Some(ours), Some(theirs)) => (ours - theirs).abs() <= 1e-6 * theirs.abs().max(1.0),
+        _ => ours == theirs,
+    }
+}
+
+fn compare(path: &str, ours: &Value, theirs: &Value, differences: &mut Vec<(String, String)>) {
+    match (ours, theirs) {
+        (Value::Object(ours), Value::Object(theirs)) => {
+            let names: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+            for name in names {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let nothing = Value::Null;
+                compare(
+                    &path,
+                    ours.get(name).unwrap_or(&nothing),
+                    theirs.get(name).unwrap_or(&nothing),
+                    differences,
+                );
+            }
+        }
+        (Value::Array(ours), Value::Array(theirs)) if ours.len() == theirs.len() => {
+            for (index, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+                compare(&format!("{path}[{index}]"), ours, theirs, differences);
+            }
+        }
+        _ if same(ours, theirs) => {}
+        _ => differences.push((path.to_owned(), format!("\n      ours:   {ours}\n      theirs: {theirs}"))),
+    }
+}
+
+fn differences(case: &Case) -> Vec<(String, String)> {
+    let output = config(case);
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        return vec![(String::new(), format!("compose refuses it: {message}"))];
+    }
+    let theirs: Value = serde_json::from_slice(&output.stdout).expect("compose prints JSON");
+    match case.load() {
+        Outcome::Ready(project) => {
+            let mut found = Vec::new();
+            let ours = without_empties(to_compose_json(&project));
+            compare("", &ours, &without_empties(theirs), &mut found);
+            found
+        }
+        other => vec![(String::new(), format!("we do not load it: {other:?}"))],
+    }
+}
+
+#[test]
+fn we_read_files_as_compose_does() {
+    let cases = cases("cases");
+    let mut report = String::new();
+    let mut unused: Vec<_> = DEVIATIONS.to_vec();
+    for case in &cases {
+        for (path, difference) in differences(case) {
+            let allowed = |(name, allowed, _): &(&str, &str, &str)| *name == case.name && *allowed == path;
+            if DEVIATIONS.iter().any(allowed) {
+                unused.retain(|deviation| !allowed(deviation));
+            } else {
+                report.push_str(&format!("  {} {path}: {difference}\n", case.name));
+            }
+        }
+    }
+    assert!(report.is_empty(), "we differ from compose:\n{report}");
+    assert!(cases.len() >= 60, "there are only {} cases", cases.len());
+    assert!(unused.is_empty(), "these deviations are none any more: {unused:?}");
+}
+
+#[test]
+fn we_refuse_what_compose_refuses() {
+    let mut report = String::new();
+    for case in cases("refused") {
+        if config(&case).status.success() {
+            report.push_str(&format!("  {}: compose takes it\n", case.name));
+        }
+        if !matches!(case.load(), Outcome::Failed(_)) {
+            report.push_str(&format!("  {}: we take it\n", case.name));
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
