@@ -1,6 +1,6 @@
 //! `.env` and `env_file` texts, in the dialect that compose reads, and compose's `format: raw`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::interpolate::{self, Lookup};
 use crate::limits;
@@ -11,6 +11,33 @@ pub(crate) struct Parsed {
     pub(crate) entries: Vec<(String, String)>,
     /// A value was made from a variable that nobody knows yet.
     pub(crate) pending: bool,
+    bytes: usize,
+}
+
+impl Parsed {
+    fn add(&mut self, name: &str, value: String) -> Result<(), String> {
+        if value.len() > limits::DOCUMENT {
+            return Err(format!("the value of {name} has more than {} characters", limits::DOCUMENT));
+        }
+        self.bytes += name.len() + value.len();
+        if self.bytes > limits::EXPANDED_BYTES {
+            return Err(format!("the values have more than {} characters", limits::EXPANDED_BYTES));
+        }
+        self.entries.push((name.to_owned(), value));
+        Ok(())
+    }
+
+    /// A name alone takes the value that `lookup` has for it.
+    fn take_over(&mut self, name: &str, lookup: &mut dyn FnMut(&str) -> Lookup) -> Result<(), String> {
+        match lookup(name) {
+            Lookup::Value(value) => self.add(name, value),
+            Lookup::Unset => Ok(()),
+            Lookup::Unknown(value) => {
+                self.pending = true;
+                value.map_or(Ok(()), |value| self.add(name, value))
+            }
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +59,7 @@ pub(crate) fn parse(
         rest: text.strip_prefix('\u{feff}').unwrap_or(text),
         line: 1,
         parsed: Parsed::default(),
+        latest: HashMap::new(),
         lookup,
     };
     while reader.skip_to_statement() {
@@ -61,23 +89,13 @@ pub(crate) fn parse_raw(text: &str, lookup: &mut dyn FnMut(&str) -> Lookup) -> R
             let message = format!("the name `{}` holds white space", crate::node::shorten(name));
             return Err(Problem { line: number, message });
         }
-        match value {
-            Some(value) => parsed.entries.push((name.to_owned(), value.to_owned())),
-            None => take_over(name, &mut parsed, lookup),
-        }
+        let added = match value {
+            Some(value) => parsed.add(name, value.to_owned()),
+            None => parsed.take_over(name, lookup),
+        };
+        added.map_err(|message| Problem { line: number, message })?;
     }
     Ok(parsed)
-}
-
-fn take_over(name: &str, parsed: &mut Parsed, lookup: &mut dyn FnMut(&str) -> Lookup) {
-    match lookup(name) {
-        Lookup::Value(value) => parsed.entries.push((name.to_owned(), value)),
-        Lookup::Unset => {}
-        Lookup::Unknown(value) => {
-            parsed.pending = true;
-            parsed.entries.extend(value.map(|value| (name.to_owned(), value)));
-        }
-    }
 }
 
 struct Reader<'a> {
@@ -85,6 +103,8 @@ struct Reader<'a> {
     rest: &'a str,
     line: u32,
     parsed: Parsed,
+    /// Where the latest value of a name stands among the entries.
+    latest: HashMap<String, usize>,
     lookup: &'a mut dyn FnMut(&str) -> Lookup,
 }
 
@@ -127,9 +147,8 @@ impl<'a> Reader<'a> {
         let Some((end, terminator)) = self.end_of_name()? else {
             // The last line, a name alone without a line end.
             let name = self.rest.trim_end();
-            take_over(name, &mut self.parsed, self.lookup);
-            self.advance(self.rest.len());
-            return Ok(());
+            self.rest = "";
+            return self.parsed.take_over(name, self.lookup).or_else(|message| self.problem(message));
         };
         let name = self.rest[..end].trim_end();
         if name.contains(' ') {
@@ -142,15 +161,12 @@ impl<'a> Reader<'a> {
         let blanks = self.rest.len() - self.rest.trim_start_matches(is_blank).len();
         self.advance(blanks);
         if terminator == '\n' {
-            take_over(name, &mut self.parsed, self.lookup);
-            return Ok(());
+            return self.parsed.take_over(name, self.lookup).or_else(|message| self.problem(message));
         }
         let value = self.value()?;
-        if value.len() > limits::DOCUMENT {
-            return self
-                .problem(format!("the value of {name} has more than {} characters", limits::DOCUMENT));
-        }
-        self.parsed.entries.push((name.to_owned(), value));
+        let index = self.parsed.entries.len();
+        self.parsed.add(name, value).or_else(|message| self.problem(message))?;
+        self.latest.insert(name.to_owned(), index);
         Ok(())
     }
 
@@ -224,8 +240,9 @@ impl<'a> Reader<'a> {
         let entries = &self.parsed.entries;
         let lookup = &mut *self.lookup;
         let earlier = self.earlier;
+        let latest = &self.latest;
         let above = |name: &str| {
-            let own = entries.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value);
+            let own = latest.get(name).map(|index| &entries[*index].1);
             own.or_else(|| earlier.get(name)).cloned()
         };
         let mut both = |name: &str| match lookup(name) {
@@ -363,6 +380,19 @@ mod tests {
     }
 
     #[test]
+    fn values_that_repeat_each_other_cannot_grow_without_end() {
+        let mut text = format!("A={}\n", "x".repeat(60_000));
+        for number in 0..1_000 {
+            text.push_str(&format!("B{number}=$A\n"));
+        }
+        let problem = parse(&text, &BTreeMap::new(), &mut lookup).unwrap_err();
+        assert_eq!(
+            (problem.line, problem.message.as_str()),
+            (141, "the values have more than 8388608 characters")
+        );
+    }
+
+    #[test]
     fn raw_files_are_taken_as_they_stand() {
         let parsed =
             parse_raw("# c\nA=\"quoted $X\"  \n  B=1 # no comment\nSHELL_VAR\nNOBODY\n", &mut lookup)
@@ -371,6 +401,10 @@ mod tests {
         let expected: Vec<_> = expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         assert_eq!(parsed.entries, expected);
         assert!(parse_raw("=x\n", &mut lookup).unwrap_err().message.contains("no name"));
+        let long = format!("A={}\n", "x".repeat(limits::DOCUMENT + 1));
+        assert!(
+            parse_raw(&long, &mut lookup).unwrap_err().message.contains("the value of A has more than 65536")
+        );
         assert!(parse_raw("A B=x\n", &mut lookup).unwrap_err().message.contains("white space"));
     }
 }

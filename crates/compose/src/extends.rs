@@ -68,7 +68,7 @@ impl<'a> Loader<'a> {
         };
         chain.pop();
         let Some(mut below) = below else { return };
-        if self.fatal || !self.charge(below.count(), &base.at) {
+        if self.fatal || !self.charge(below.weight(), &base.at) {
             return;
         }
         merge::strip_edits(&mut below);

@@ -285,7 +285,12 @@ fn pull_policy(policy: PullPolicy) -> String {
         PullPolicy::Refresh(None) => "refresh".to_owned(),
         PullPolicy::Refresh(Some(age)) if age.as_secs() == DAY => "daily".to_owned(),
         PullPolicy::Refresh(Some(age)) if age.as_secs() == 7 * DAY => "weekly".to_owned(),
-        PullPolicy::Refresh(Some(age)) => format!("every_{}", duration_text(age)),
+        PullPolicy::Refresh(Some(age)) => {
+            let text = duration_text(age);
+            let text = text.strip_suffix("m0s").map_or(text.clone(), |short| format!("{short}m"));
+            let text = text.strip_suffix("h0m").map_or(text.clone(), |short| format!("{short}h"));
+            format!("every_{text}")
+        }
     }
 }
 
@@ -461,7 +466,7 @@ fn file(file: &FileObject) -> Value {
     match &file.source {
         FileSource::File(path) => out.put("file", path.as_str()),
         FileSource::Variable { name, .. } => out.put("environment", name.as_str()),
-        FileSource::Inline(text) => out.put("content", text.reveal()),
+        FileSource::Inline(text) => out.text("content", Some(text.reveal())),
         FileSource::Elsewhere => {}
     }
     out.flag("external", file.external);

@@ -6,6 +6,10 @@ pub const FILE_BYTES: usize = 1024 * 1024;
 pub const NODES: usize = 20_000;
 /// Nodes of everything that was read, included and extended for one project.
 pub const PROJECT_NODES: usize = 100_000;
+/// Bytes of text of one file with its aliases expanded, or with its variables filled in.
+pub const EXPANDED_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of text of everything that was read, filled in, copied and handed to services for one project.
+pub const PROJECT_BYTES: usize = 32 * 1024 * 1024;
 /// Nesting of lists and mappings.
 pub const DEPTH: usize = 64;
 /// Characters of one value.

@@ -14,7 +14,7 @@ use crate::interpolate;
 use crate::limits;
 use crate::merge;
 use crate::model::NameSource;
-use crate::node::{Kind, Map, Node};
+use crate::node::{Kind, Map, Node, Weight};
 use crate::normalise;
 use crate::paths;
 use crate::settle;
@@ -78,7 +78,7 @@ pub(crate) struct Loader<'a> {
     pub(crate) bases: HashMap<String, Map>,
     /// An error after which more questions make no sense.
     pub(crate) fatal: bool,
-    nodes: usize,
+    weight: Weight,
 }
 
 impl<'a> Loader<'a> {
@@ -90,7 +90,7 @@ impl<'a> Loader<'a> {
             wanted: Vec::new(),
             bases: HashMap::new(),
             fatal: false,
-            nodes: 0,
+            weight: Weight::default(),
         }
     }
 
@@ -109,6 +109,7 @@ impl<'a> Loader<'a> {
             Some(folder) => paths::join(&self.input.working_dir, folder),
             None => paths::folder_of(first),
         };
+        self.check_variables()?;
         let dotenv = self.dotenv()?;
         let environment = Environment::new(&self.input.variables).with_dotenv(dotenv);
         let (name, name_source) = self.name(&files, &base, &environment)?;
@@ -132,6 +133,18 @@ impl<'a> Loader<'a> {
 
     pub(crate) fn shown(&self, path: &str) -> String {
         paths::shown(&self.input.working_dir, path)
+    }
+
+    fn check_variables(&mut self) -> Option<()> {
+        for (name, value) in &self.input.variables {
+            let length = value.as_deref().unwrap_or_default().len();
+            if length > limits::DOCUMENT {
+                let message =
+                    format!("the variable has {length} characters; the limit is {}", limits::DOCUMENT);
+                self.fail(Code::TooLarge, &Location::whole(&crate::node::shorten(name)), &message);
+            }
+        }
+        (!self.fatal).then_some(())
     }
 
     fn dotenv(&mut self) -> Option<BTreeMap<String, String>> {
@@ -240,7 +253,7 @@ impl<'a> Loader<'a> {
         self.bases = outer_bases;
         settle::defaults(&mut project);
         settle::resolve_paths(&mut project, &scope.base, self);
-        settle::resolve_environment(&mut project, &scope.environment, &mut self.unknown);
+        settle::resolve_environment(&mut project, &scope.environment, self);
         Some(project)
     }
 
@@ -293,25 +306,30 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        let nodes = documents.iter().map(Node::count).sum();
-        self.charge(nodes, &Location::whole(&shown)).then_some(documents)
+        let mut weight = Weight::default();
+        documents.iter().for_each(|document| weight.add(document.weight()));
+        self.charge(weight, &Location::whole(&shown)).then_some(documents)
     }
 
     /// Everything that is read or copied counts, so that files cannot multiply each other without end.
-    pub(crate) fn charge(&mut self, nodes: usize, at: &Location) -> bool {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > limits::PROJECT_NODES {
-            let message = format!(
-                "the project holds more than {} values with all that it includes",
-                limits::PROJECT_NODES
-            );
-            self.fail(Code::TooLarge, at, &message);
-        }
-        !self.fatal
+    pub(crate) fn charge(&mut self, more: Weight, at: &Location) -> bool {
+        self.weight.add(more);
+        let message = if self.weight.nodes > limits::PROJECT_NODES {
+            format!("the project holds more than {} values with all that it includes", limits::PROJECT_NODES)
+        } else if self.weight.bytes > limits::PROJECT_BYTES {
+            format!("the project holds more than {} bytes with all that it includes", limits::PROJECT_BYTES)
+        } else {
+            return !self.fatal;
+        };
+        self.fail(Code::TooLarge, at, &message);
+        false
     }
 
     /// Fills in the variables of every value below `node`.
     pub(crate) fn fill_in(&mut self, node: &mut Node, key: &Key, environment: &Environment<'a>) {
+        if self.fatal {
+            return;
+        }
         match &mut node.kind {
             Kind::Map(map) => {
                 for (name, entry) in map.iter_mut() {
@@ -330,6 +348,10 @@ impl<'a> Loader<'a> {
                         Ok(substituted) => {
                             *text = substituted.text;
                             node.pending = substituted.pending;
+                            let bytes = text.len();
+                            if !self.charge(Weight { nodes: 0, bytes }, &node.at) {
+                                return;
+                            }
                             for name in substituted.unset {
                                 let message = format!("the variable {name} is not set and is taken as empty");
                                 self.findings.warning(Code::VariableUnset, &node.at, key, message);

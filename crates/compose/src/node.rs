@@ -43,6 +43,20 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
+/// How many values there are, and how much text they hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    pub(crate) nodes: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Weight {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.nodes = self.nodes.saturating_add(more.nodes);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+}
+
 impl Node {
     pub(crate) fn new(kind: Kind, at: &Location) -> Self {
         Self { kind, at: at.clone(), edit: None, pending: false }
@@ -107,13 +121,21 @@ impl Node {
         }
     }
 
-    /// How many values it holds, itself included.
-    pub(crate) fn count(&self) -> usize {
+    /// How much a copy of it costs.
+    pub(crate) fn weight(&self) -> Weight {
+        let mut weight = Weight { nodes: 1, bytes: 0 };
         match &self.kind {
-            Kind::List(items) => 1 + items.iter().map(Node::count).sum::<usize>(),
-            Kind::Map(map) => 1 + map.iter().map(|(_, entry)| entry.value.count()).sum::<usize>(),
-            _ => 1,
+            Kind::List(items) => items.iter().for_each(|item| weight.add(item.weight())),
+            Kind::Map(map) => {
+                for (name, entry) in map.iter() {
+                    weight.add(entry.value.weight());
+                    weight.bytes += name.len();
+                }
+            }
+            Kind::Text(text) => weight.bytes = text.len(),
+            _ => {}
         }
+        weight
     }
 
     /// For messages: "the number 5", "a list".

@@ -1,11 +1,11 @@
 //! The last touches to a model's tree, while its folder and its environment are still known: defaults, paths
 //! made absolute, bare names in `environment` given their values.
 
-use crate::environment::{Environment, Unknown};
+use crate::environment::Environment;
 use crate::finding::{Code, Key};
 use crate::interpolate::Lookup;
 use crate::load::Loader;
-use crate::node::{Kind, Map, Node};
+use crate::node::{Kind, Map, Node, Weight};
 use crate::paths;
 
 /// Where the value of a secret or config that comes from a variable is kept: no file can write this key.
@@ -166,15 +166,24 @@ fn is_windows_absolute(path: &str) -> bool {
 }
 
 /// `- NAME` in an environment list, and the variables that secrets and configs are made of.
-pub(crate) fn resolve_environment(project: &mut Node, environment: &Environment<'_>, unknown: &mut Unknown) {
+pub(crate) fn resolve_environment<'a>(
+    project: &mut Node,
+    environment: &Environment<'a>,
+    loader: &mut Loader<'a>,
+) {
     for (_, service) in section(project, "services") {
         for item in list(service, "environment") {
             let Kind::Text(text) = &mut item.kind else { continue };
             if text.contains('=') {
                 continue;
             }
-            match unknown.look(environment, text) {
-                Lookup::Value(value) => *text = format!("{text}={value}"),
+            match loader.unknown.look(environment, text) {
+                Lookup::Value(value) => {
+                    if !loader.charge(Weight { nodes: 0, bytes: value.len() }, &item.at) {
+                        return;
+                    }
+                    *text = format!("{text}={value}");
+                }
                 Lookup::Unset => {}
                 Lookup::Unknown(_) => item.pending = true,
             }
@@ -185,7 +194,7 @@ pub(crate) fn resolve_environment(project: &mut Node, environment: &Environment<
             let Some(variable) = child(resource, "environment") else { continue };
             let (at, pending) = (variable.at.clone(), variable.pending);
             let Some(variable) = variable.as_text().filter(|_| !pending) else { continue };
-            if let Lookup::Value(value) = unknown.look(environment, variable)
+            if let Lookup::Value(value) = loader.unknown.look(environment, variable)
                 && let Some(map) = resource.as_map_mut()
             {
                 map.set(VALUE, &at, Node::text(value, &at));

@@ -10,7 +10,7 @@ use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, Span
 
 use crate::finding::{Code, Finding, Key, Location};
 use crate::limits;
-use crate::node::{Edit, Kind, Map, Node};
+use crate::node::{Edit, Kind, Map, Node, Weight};
 use crate::scalar;
 
 /// The documents of `text`. A file of comments has none.
@@ -27,7 +27,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Node>, Finding> {
         events: Parser::new_from_str_with_options(text, options).peekable(),
         file: whole,
         anchors: HashMap::new(),
-        nodes: 0,
+        weight: Weight::default(),
     };
     tree.documents()
 }
@@ -35,9 +35,10 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Node>, Finding> {
 struct Tree<'text> {
     events: Peekable<Parser<'text, StrInput<'text>>>,
     file: Location,
-    /// Finished anchored nodes with their sizes.
-    anchors: HashMap<usize, (Node, usize)>,
-    nodes: usize,
+    /// Finished anchored nodes and what a copy costs.
+    anchors: HashMap<usize, (Node, Weight)>,
+    /// Of everything so far.
+    weight: Weight,
 }
 
 impl<'text> Tree<'text> {
@@ -82,15 +83,21 @@ impl<'text> Tree<'text> {
         Location { file: self.file.file.clone(), line: line.max(1), column }
     }
 
-    fn charge(&mut self, nodes: usize, at: &Location, key: &Key) -> Result<(), Finding> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes <= limits::NODES {
+    fn charge(&mut self, more: Weight, at: &Location, key: &Key) -> Result<(), Finding> {
+        self.weight.add(more);
+        let message = if self.weight.nodes > limits::NODES {
+            format!(
+                "the file holds more than {} values with its aliases expanded; use fewer or smaller anchors",
+                limits::NODES
+            )
+        } else if self.weight.bytes > limits::EXPANDED_BYTES {
+            format!(
+                "the file holds more than {} bytes with its aliases expanded; use fewer or smaller anchors",
+                limits::EXPANDED_BYTES
+            )
+        } else {
             return Ok(());
-        }
-        let message = format!(
-            "the file holds more than {} values with its aliases expanded; use fewer or smaller anchors",
-            limits::NODES
-        );
+        };
         Err(Finding::error(Code::TooLarge, at, key, message))
     }
 
@@ -100,8 +107,8 @@ impl<'text> Tree<'text> {
             let message = format!("nested more than {} deep", limits::DEPTH);
             return Err(Finding::error(Code::TooLarge, &at, key, message));
         }
-        self.charge(1, &at, key)?;
-        let before = self.nodes;
+        let bytes = if let Event::Scalar(text, ..) = &event { text.len() } else { 0 };
+        self.charge(Weight { nodes: 1, bytes }, &at, key)?;
         let (mut node, anchor, tag) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = scalar_kind(&text, style, tag.as_deref(), &at, key)?;
@@ -121,18 +128,17 @@ impl<'text> Tree<'text> {
         };
         node.edit = tag.as_deref().and_then(edit_of);
         if anchor != 0 {
-            let size = 1 + self.nodes - before;
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(anchor, (node.clone(), node.weight()));
         }
         Ok(node)
     }
 
     fn alias(&mut self, id: usize, at: &Location, key: &Key) -> Result<Node, Finding> {
-        let Some(size) = self.anchors.get(&id).map(|(_, size)| *size) else {
+        let Some(weight) = self.anchors.get(&id).map(|(_, weight)| *weight) else {
             let message = "the alias stands inside the value that it repeats";
             return Err(Finding::error(Code::Syntax, at, key, message));
         };
-        self.charge(size, at, key)?;
+        self.charge(weight, at, key)?;
         let (node, _) = &self.anchors[&id];
         Ok(node.clone())
     }
@@ -188,7 +194,7 @@ impl<'text> Tree<'text> {
 
     /// A key and whether it is the merge key `<<`.
     fn name(&mut self, event: Event<'text>, at: &Location, key: &Key) -> Result<(String, bool), Finding> {
-        self.charge(1, at, key)?;
+        self.charge(Weight { nodes: 1, bytes: 0 }, at, key)?;
         let kind = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
@@ -197,7 +203,9 @@ impl<'text> Tree<'text> {
                 }
                 let kind = scalar_kind(&text, style, tag.as_deref(), at, key)?;
                 if anchor != 0 {
-                    self.anchors.insert(anchor, (Node::new(kind.clone(), at), 1));
+                    let node = Node::new(kind.clone(), at);
+                    let weight = node.weight();
+                    self.anchors.insert(anchor, (node, weight));
                 }
                 kind
             }
@@ -385,6 +393,12 @@ mod tests {
             text.push_str(&format!("a{level}: &a{level} [{row}]\n"));
         }
         assert!(error(&text).contains("more than 20000 values with its aliases expanded"));
+    }
+
+    #[test]
+    fn one_long_text_repeated_is_refused_too() {
+        let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 1_000].join(", "));
+        assert!(error(&text).contains("more than 8388608 bytes with its aliases expanded"));
     }
 
     #[test]

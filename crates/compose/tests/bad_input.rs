@@ -155,6 +155,47 @@ fn services_that_extend_a_large_one_cannot_multiply_it() {
 }
 
 #[test]
+fn text_cannot_be_multiplied_without_end() {
+    let fails = |input: &Input| match load(input) {
+        Outcome::Failed(errors) => errors.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let long = "v".repeat(60_000);
+
+    let mut in_extensions =
+        input(&format!("x-a: [{}]\nservices: {{a: {{image: x}}}}\n", vec!["$LONG"; 1_000].join(", ")));
+    in_extensions.variables.insert("LONG".to_owned(), Some(long.clone()));
+    assert!(fails(&in_extensions).contains("the project holds more than 33554432 bytes"));
+
+    let services: String =
+        (0..1_000).map(|n| format!("  s{n}: {{image: x, environment: [LONG]}}\n")).collect();
+    let mut passed_on = input(&format!("services:\n{services}"));
+    passed_on.variables.insert("LONG".to_owned(), Some(long.clone()));
+    assert!(fails(&passed_on).contains("the project holds more than 33554432 bytes"));
+
+    let services: String = (0..1_000).map(|n| format!("  s{n}: {{image: x, env_file: a.env}}\n")).collect();
+    let mut from_files = input(&format!("services:\n{services}"));
+    from_files.fetched.insert("/home/dev/shop/a.env".to_owned(), Ok(format!("A={long}\n")));
+    assert!(fails(&from_files).contains("the project holds more than 33554432 bytes"));
+
+    let services: String = (0..1_000).map(|n| format!("  s{n}: {{image: x, label_file: a.env}}\n")).collect();
+    let mut from_labels = input(&format!("services:\n{services}"));
+    from_labels.fetched.insert("/home/dev/shop/a.env".to_owned(), Ok(format!("A={long}\n")));
+    assert!(fails(&from_labels).contains("the project holds more than 33554432 bytes"));
+
+    let mut too_long = input("services: {a: {image: x}}\n");
+    too_long.variables.insert("LONG".to_owned(), Some("v".repeat(70_000)));
+    assert_eq!(fails(&too_long), "LONG: the variable has 70000 characters; the limit is 65536");
+
+    let mut big_file = input("services: {a: {image: x, env_file: a.env}}\n");
+    big_file.fetched.insert("/home/dev/shop/a.env".to_owned(), Ok("#".repeat(1_048_577)));
+    assert!(fails(&big_file).contains("/home/dev/shop/a.env has 1048577 bytes; the limit is 1048576"));
+    let mut big_dotenv = input("services: {a: {image: x}}\n");
+    big_dotenv.dotenv = Some(File { path: ".env".to_owned(), text: "#".repeat(1_048_577) });
+    assert!(fails(&big_dotenv).contains(".env: the file has 1048577 bytes"));
+}
+
+#[test]
 fn what_a_source_refuses_is_told_where_the_file_is_named() {
     let refusals = [
         (

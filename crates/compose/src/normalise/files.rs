@@ -9,6 +9,7 @@ use crate::input::Purpose;
 use crate::interpolate::Lookup;
 use crate::load::{Fetch, Loader};
 use crate::model::Service;
+use crate::node::Weight;
 
 /// Later files win over earlier ones, and the service's own `environment` over all of them.
 pub(super) fn environment<'a>(loader: &mut Loader<'a>, service: &mut Service, environment: &Environment<'a>) {
@@ -16,6 +17,10 @@ pub(super) fn environment<'a>(loader: &mut Loader<'a>, service: &mut Service, en
         if value.is_none()
             && let Lookup::Value(found) = loader.unknown.look(environment, name)
         {
+            let at = service.at.clone().unwrap_or_else(|| Location::whole(&service.name));
+            if !loader.charge(Weight { nodes: 0, bytes: found.len() }, &at) {
+                return;
+            }
             *value = Some(found);
         }
     }
@@ -41,7 +46,13 @@ pub(super) fn environment<'a>(loader: &mut Loader<'a>, service: &mut Service, en
             dotenv::parse(text, &values, &mut lookup)
         };
         match parsed {
-            Ok(parsed) => values.extend(parsed.entries),
+            Ok(parsed) => {
+                let bytes = parsed.entries.iter().map(|(name, value)| name.len() + value.len()).sum();
+                if !loader.charge(Weight { nodes: 0, bytes }, &file.at) {
+                    return;
+                }
+                values.extend(parsed.entries);
+            }
             Err(problem) => told(loader, &file.path, problem, &key),
         }
     }
@@ -60,7 +71,13 @@ pub(super) fn labels(loader: &mut Loader<'_>, service: &mut Service) {
         let Fetch::Text(text) = loader.fetch(path, Purpose::LabelFile, true, &at, &key) else { continue };
         let earlier = values.clone();
         match dotenv::parse(text, &earlier, &mut |_| Lookup::Unset) {
-            Ok(parsed) => values.extend(parsed.entries),
+            Ok(parsed) => {
+                let bytes = parsed.entries.iter().map(|(name, value)| name.len() + value.len()).sum();
+                if !loader.charge(Weight { nodes: 0, bytes }, &at) {
+                    return;
+                }
+                values.extend(parsed.entries);
+            }
             Err(problem) => told(loader, path, problem, &key),
         }
     }

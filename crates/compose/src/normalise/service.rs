@@ -407,7 +407,7 @@ fn devices(r: &mut Reader<'_>, node: &Node, key: &Key) -> Vec<Device> {
             r.error(Code::MissingKey, item, &key.child("source"), "a device needs a source");
             continue;
         };
-        let target = texts.remove("target").unwrap_or_default();
+        let target = texts.remove("target").unwrap_or_else(|| source.clone());
         let permissions = texts.remove("permissions").unwrap_or_default();
         devices.push(Device { source, target, permissions, at: item.at.clone() });
     }
