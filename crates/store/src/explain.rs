@@ -1,0 +1,162 @@
+//! The queries over listings use the indexes that were made for them.
+
+use clos_domain::event::Filter;
+use clos_domain::id::{GroupId, OperationId, ServiceId};
+use clos_domain::name::GroupFilter;
+use clos_domain::operation::State;
+use clos_domain::seams::store::{OperationFilter, ServiceFilter, ServiceOrder};
+use clos_domain::service::Status;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, QueryFilter,
+    QuerySelect, QueryTrait, Select, Statement, TransactionTrait,
+};
+
+use crate::tables::{
+    group_dependencies, operation_steps, ports, service_dependencies, service_environment, service_networks,
+    service_ports, service_tags, service_volumes,
+};
+use crate::{groups, journal, operations, services};
+
+async fn database() -> DatabaseConnection {
+    let mut options = sea_orm::ConnectOptions::new("sqlite::memory:");
+    options.max_connections(1).sqlx_logging(false);
+    let connection = Database::connect(options).await.unwrap();
+    let transaction = connection.begin().await.unwrap();
+    clos_migrations::run(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    connection
+}
+
+/// The plan of a query, a line a step.
+async fn explained<E: EntityTrait>(connection: &DatabaseConnection, query: Select<E>) -> Vec<String> {
+    let mut statement: Statement = query.build(DbBackend::Sqlite);
+    statement.sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+    let rows = connection.query_all_raw(statement).await.unwrap();
+    rows.iter().map(|row| row.try_get::<String>("", "detail").unwrap()).collect()
+}
+
+/// Every table is reached by an index, and nothing is sorted that an index has in order.
+fn is_indexed(plan: &[String]) -> bool {
+    plan.iter().all(|line| {
+        let is_scan = line.starts_with("SCAN") && !line.contains("USING");
+        !is_scan && !line.contains("TEMP B-TREE") && !line.contains("AUTOMATIC")
+    })
+}
+
+fn filter(raw: &str) -> Option<GroupFilter> {
+    Some(GroupFilter::parse("group", raw).unwrap())
+}
+
+#[tokio::test]
+async fn groups_are_listed_by_an_index() {
+    let connection = database().await;
+    for wanted in [None, filter("shop"), filter("shop~*")] {
+        let query = groups::in_order(groups::listing(wanted.as_ref())).limit(50);
+        let plan = explained(&connection, query).await;
+        assert!(is_indexed(&plan), "{wanted:?}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn services_of_a_group_and_by_name_are_listed_by_indexes() {
+    let connection = database().await;
+    for group in [None, filter("shop"), filter("shop~*")] {
+        let wanted = ServiceFilter { group, ..ServiceFilter::default() };
+        let query = services::in_order(services::listing(&wanted), ServiceOrder::Name).limit(50);
+        let plan = explained(&connection, query).await;
+        assert!(is_indexed(&plan), "{wanted:?}: {plan:#?}");
+    }
+    let plan = explained(&connection, services::of_group(&GroupId::trusted("grp_1"))).await;
+    assert!(is_indexed(&plan), "{plan:#?}");
+}
+
+#[tokio::test]
+async fn services_by_status_and_tag_are_found_by_their_indexes() {
+    let connection = database().await;
+    let all = ServiceFilter::default();
+    let cases = [
+        (ServiceFilter { status: Some(Status::Failed), ..all.clone() }, "services_by_status"),
+        (ServiceFilter { tags: vec!["web".into()], ..all }, "service_tags_by_tag"),
+    ];
+    for (wanted, index) in cases {
+        let query = services::in_order(services::listing(&wanted), wanted.order).limit(50);
+        let plan = explained(&connection, query).await;
+        assert!(plan.iter().any(|line| line.contains(index)), "{index}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn services_by_time_are_read_once_and_sorted() {
+    let connection = database().await;
+    for order in [ServiceOrder::CreatedAt, ServiceOrder::CreatedAtDesc, ServiceOrder::UpdatedAtDesc] {
+        let wanted = ServiceFilter { order, ..ServiceFilter::default() };
+        let query = services::in_order(services::listing(&wanted), order).limit(50);
+        let plan = explained(&connection, query).await;
+        assert_eq!(plan.len(), 3, "{order:?}: {plan:#?}");
+        assert!(plan[0].starts_with("SCAN services"), "{order:?}: {plan:#?}");
+        assert!(plan[1].starts_with("SEARCH groups"), "{order:?}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_page_is_found_by_its_owner() {
+    let connection = database().await;
+    macro_rules! by_owner {
+        ($($table:ident $owner:ident)*) => {$(
+            let query = $table::Entity::find().filter($table::Column::$owner.is_in(["a", "b"]));
+            let plan = explained(&connection, query).await;
+            assert!(is_indexed(&plan), "{}: {plan:#?}", stringify!($table));
+        )*};
+    }
+    by_owner!(
+        group_dependencies GroupId
+        service_environment ServiceId
+        service_tags ServiceId
+        service_ports ServiceId
+        service_volumes ServiceId
+        service_networks ServiceId
+        service_dependencies ServiceId
+        ports ServiceId
+        operation_steps OperationId
+    );
+    let plan = explained(&connection, crate::ports::listing()).await;
+    assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:#?}");
+}
+
+#[tokio::test]
+async fn operations_are_listed_by_indexes() {
+    let connection = database().await;
+    let all = OperationFilter::default();
+    let one_state = OperationFilter { state: Some(State::Failed), ..all.clone() };
+    let of_a_group = OperationFilter { group: filter("shop"), ..all.clone() };
+    for wanted in [all.clone(), one_state, of_a_group] {
+        let plan =
+            explained(&connection, operations::newest_first(operations::listing(&wanted)).limit(50)).await;
+        assert!(is_indexed(&plan), "{wanted:?}: {plan:#?}");
+    }
+    // These sort what they found, which is little.
+    let open = OperationFilter { open: true, ..all.clone() };
+    let of_a_service = OperationFilter { service: Some(ServiceId::trusted("svc_1")), ..all };
+    for (wanted, index) in [(open, "operations_by_state"), (of_a_service, "operations_by_service")] {
+        let plan =
+            explained(&connection, operations::newest_first(operations::listing(&wanted)).limit(50)).await;
+        assert!(plan.iter().any(|line| line.contains(index)), "{wanted:?}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_journal_is_read_by_position() {
+    let connection = database().await;
+    let all = Filter::default();
+    let filters = [
+        all.clone(),
+        Filter { service: Some(ServiceId::trusted("svc_1")), ..all.clone() },
+        Filter { group: filter("shop~*"), ..all.clone() },
+        Filter { operation: Some(OperationId::trusted("op_1")), ..all },
+    ];
+    for wanted in filters {
+        let plan = explained(&connection, journal::listing(&wanted, 100, 50)).await;
+        assert!(is_indexed(&plan), "{wanted:?}: {plan:#?}");
+        assert!(plan.iter().all(|line| line.starts_with("SEARCH")), "{wanted:?}: {plan:#?}");
+    }
+}

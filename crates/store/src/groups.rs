@@ -1,0 +1,170 @@
+//! Groups: a row each, and a row for each thing that they need first.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use clos_domain::group::{Definition, Dependency, Group};
+use clos_domain::id::GroupId;
+use clos_domain::name::{GroupFilter, GroupRef, ServiceName};
+use clos_domain::page::{Page, Request};
+use clos_domain::seams::store::{self, Error};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+};
+
+use crate::convert::{from_json, group_ref, instance_text, json, micros, of_groups, time};
+use crate::tables::{group_dependencies, groups};
+use crate::unit::{BATCH, Unit};
+
+pub(crate) struct Groups<'a>(pub(crate) &'a mut Unit);
+
+/// The listing, without its page.
+pub(crate) fn listing(filter: Option<&GroupFilter>) -> Select<groups::Entity> {
+    let all = groups::Entity::find();
+    match filter {
+        None => all,
+        Some(filter) => all.filter(of_groups(filter, groups::Column::Name, groups::Column::Instance)),
+    }
+}
+
+pub(crate) fn in_order(listing: Select<groups::Entity>) -> Select<groups::Entity> {
+    listing.order_by_asc(groups::Column::Name).order_by_asc(groups::Column::Instance)
+}
+
+impl Groups<'_> {
+    async fn one(&self, wanted: Select<groups::Entity>) -> Result<Option<Group>, Error> {
+        let wanted = if self.0.writes { wanted.lock_exclusive() } else { wanted };
+        let row = self.0.run(wanted.one(&self.0.connection)).await?;
+        Ok(self.complete(row.into_iter().collect()).await?.pop())
+    }
+
+    /// Adds what other tables hold of these groups.
+    async fn complete(&self, rows: Vec<groups::Model>) -> Result<Vec<Group>, Error> {
+        let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        let mut needs: HashMap<String, Vec<Dependency>> = HashMap::new();
+        for ids in ids.chunks(BATCH) {
+            let found = group_dependencies::Entity::find()
+                .filter(group_dependencies::Column::GroupId.is_in(ids.iter().copied()))
+                .order_by_asc(group_dependencies::Column::GroupId)
+                .order_by_asc(group_dependencies::Column::Position);
+            for row in self.0.run(found.all(&self.0.connection)).await? {
+                let need = Dependency {
+                    group: group_ref(row.needs_name, row.needs_instance),
+                    service: row.needs_service.map(ServiceName::trusted),
+                };
+                needs.entry(row.group_id).or_default().push(need);
+            }
+        }
+        rows.into_iter()
+            .map(|row| {
+                let mut definition: Definition = from_json(&row.definition)?;
+                definition.depends_on = needs.remove(&row.id).unwrap_or_default();
+                Ok(Group {
+                    id: GroupId::trusted(row.id),
+                    name: group_ref(row.name, row.instance),
+                    definition,
+                    created_at: time("groups.created_at", row.created_at)?,
+                    updated_at: time("groups.updated_at", row.updated_at)?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn row(group: &Group) -> Result<groups::Model, Error> {
+    let mut definition = group.definition.clone();
+    definition.depends_on.clear();
+    Ok(groups::Model {
+        id: group.id.to_string(),
+        name: group.name.name.to_string(),
+        instance: instance_text(&group.name),
+        definition: json(&definition)?,
+        created_at: micros(group.created_at),
+        updated_at: micros(group.updated_at),
+    })
+}
+
+fn dependency_rows(group: &Group) -> Vec<group_dependencies::Model> {
+    (0..)
+        .zip(&group.definition.depends_on)
+        .map(|(position, need)| group_dependencies::Model {
+            group_id: group.id.to_string(),
+            position,
+            needs_name: need.group.name.to_string(),
+            needs_instance: instance_text(&need.group),
+            needs_service: need.service.as_ref().map(ToString::to_string),
+        })
+        .collect()
+}
+
+#[async_trait]
+impl store::Groups for Groups<'_> {
+    async fn get(&mut self, id: &GroupId) -> Result<Option<Group>, Error> {
+        self.one(groups::Entity::find().filter(groups::Column::Id.eq(id.as_str()))).await
+    }
+
+    async fn find(&mut self, name: &GroupRef) -> Result<Option<Group>, Error> {
+        self.one(listing(Some(&GroupFilter::One(name.clone())))).await
+    }
+
+    async fn list(&mut self, filter: Option<&GroupFilter>, page: Request) -> Result<Page<Group>, Error> {
+        let listing = listing(filter);
+        let count = listing.clone();
+        let part = in_order(listing).limit(u64::from(page.limit)).offset(page.offset);
+        let rows = self.0.run(part.all(&self.0.connection)).await?;
+        let items = self.complete(rows).await?;
+        let total = match known_total(page, items.len()) {
+            Some(total) => total,
+            None => self.0.run(count.count(&self.0.connection)).await?,
+        };
+        Ok(Page { items, total, offset: page.offset })
+    }
+
+    async fn insert(&mut self, group: &Group) -> Result<(), Error> {
+        self.0.insert(vec![row(group)?]).await?;
+        self.0.insert(dependency_rows(group)).await
+    }
+
+    async fn update(&mut self, group: &Group) -> Result<(), Error> {
+        let update = groups::Entity::update_many()
+            .set(row(group)?.into_active_model().reset_all())
+            .filter(groups::Column::Id.eq(group.id.as_str()));
+        let done = self.0.run(update.exec(&self.0.connection)).await?;
+        if done.rows_affected == 0 {
+            return Err(Error::Stale);
+        }
+        let old = group_dependencies::Entity::delete_many()
+            .filter(group_dependencies::Column::GroupId.eq(group.id.as_str()));
+        self.0.run(old.exec(&self.0.connection)).await?;
+        self.0.insert(dependency_rows(group)).await
+    }
+
+    async fn delete(&mut self, id: &GroupId) -> Result<(), Error> {
+        let delete = groups::Entity::delete_many().filter(groups::Column::Id.eq(id.as_str()));
+        let done = self.0.run(delete.exec(&self.0.connection)).await?;
+        if done.rows_affected == 0 { Err(Error::Stale) } else { Ok(()) }
+    }
+}
+
+/// The size of the whole listing, where a part of it tells: one that is not full ends it.
+pub(crate) fn known_total(page: Request, got: usize) -> Option<u64> {
+    let got = got as u64;
+    let ends_here = got < u64::from(page.limit) && (got > 0 || page.offset == 0);
+    ends_here.then_some(page.offset + got)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_part_that_is_not_full_tells_the_total() {
+        let page = |limit, offset| Request { limit, offset };
+        assert_eq!(known_total(page(10, 0), 3), Some(3));
+        assert_eq!(known_total(page(10, 20), 3), Some(23));
+        assert_eq!(known_total(page(10, 0), 0), Some(0));
+        assert_eq!(known_total(page(10, 20), 0), None, "the offset may lie far behind the end");
+        assert_eq!(known_total(page(10, 0), 10), None);
+    }
+}

@@ -1,0 +1,500 @@
+//! Services: a row each, and rows in other tables for the parts of the
+//! definition that are lists. A page of services takes one query a table.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use clos_domain::health::Verdict;
+use clos_domain::id::{GroupId, ServiceId};
+use clos_domain::name::{GroupFilter, GroupRef, ServiceName};
+use clos_domain::operation::Action;
+use clos_domain::page::{Page, Request};
+use clos_domain::port::{Binding, Protocol, Wish};
+use clos_domain::seams::store::{self, Error, ServiceFilter, ServiceOrder};
+use clos_domain::service::{
+    Condition as Gate, Definition, Dependency, Desired, Observed, OpenStep, Service, Status,
+};
+use clos_domain::workload::{Join, Mount, MountKind};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait, LockType, Query, SimpleExpr};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, FromQueryResult, JoinType, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select,
+};
+
+use crate::convert::{
+    at, containing, corrupt, from_json, group_ref, json, micros, number, of_groups, time, time_if, word,
+};
+use crate::groups::known_total;
+use crate::operations::reason;
+use crate::ports::binding;
+use crate::tables::{
+    groups, ports, service_aliases, service_dependencies, service_environment, service_networks,
+    service_ports, service_tags, service_volumes, services,
+};
+use crate::unit::{BATCH, Unit};
+
+pub(crate) struct Services<'a>(pub(crate) &'a mut Unit);
+
+#[derive(FromQueryResult)]
+struct Row {
+    #[sea_orm(nested)]
+    service: services::Model,
+    group_name: String,
+    group_instance: String,
+}
+
+/// The way from a service to its group.
+pub(crate) fn to_group() -> RelationDef {
+    services::Entity::belongs_to(groups::Entity).from(services::Column::GroupId).to(groups::Column::Id).into()
+}
+
+fn with_group() -> Select<services::Entity> {
+    with_group_columns(services::Entity::find().join(JoinType::InnerJoin, to_group()))
+}
+
+fn with_group_columns(joined: Select<services::Entity>) -> Select<services::Entity> {
+    joined.column_as(groups::Column::Name, "group_name").column_as(groups::Column::Instance, "group_instance")
+}
+
+/// Services and their groups, the table first whose index gives the order. SQLite goes through
+/// the tables of a cross join as they are written, else it would read and sort everything; for
+/// PostgreSQL this is a join like any other. With a filter that finds few rows it may choose.
+fn joined_for(filter: &ServiceFilter) -> Select<services::Entity> {
+    if filter.status.is_some() || !filter.tags.is_empty() {
+        return with_group();
+    }
+    let mut joined = services::Entity::find();
+    let query = QueryTrait::query(&mut joined);
+    match filter.order {
+        ServiceOrder::Name => query.from_clear().from(groups::Entity).cross_join(services::Entity),
+        _ => query.cross_join(groups::Entity),
+    };
+    let is_its_group = at(services::Column::GroupId).equals((groups::Entity, groups::Column::Id));
+    with_group_columns(joined.filter(is_its_group))
+}
+
+/// The listing, without its order and its page.
+pub(crate) fn listing(filter: &ServiceFilter) -> Select<services::Entity> {
+    let mut wanted = Condition::all();
+    if let Some(group) = &filter.group {
+        wanted = wanted.add(of_groups(group, groups::Column::Name, groups::Column::Instance));
+    }
+    if let Some(status) = filter.status {
+        wanted = wanted.add(services::Column::Status.eq(status.as_str()));
+    }
+    if let Some(health) = filter.health {
+        wanted = wanted.add(services::Column::Health.eq(health.as_str()));
+    }
+    for tag in &filter.tags {
+        let tagged = Query::select()
+            .column(service_tags::Column::ServiceId)
+            .from(service_tags::Entity)
+            .and_where(service_tags::Column::Tag.eq(tag.as_str()))
+            .to_owned();
+        wanted = wanted.add(services::Column::Id.in_subquery(tagged));
+    }
+    if let Some(text) = &filter.text {
+        let text = text.to_lowercase();
+        let and = |left: SimpleExpr, right: SimpleExpr| left.binary(BinOper::Custom("||"), right);
+        let copy = and(and(at(groups::Column::Name), Expr::val("~")), at(groups::Column::Instance));
+        let group: SimpleExpr =
+            Expr::case(at(groups::Column::Instance).eq(""), at(groups::Column::Name)).finally(copy).into();
+        wanted = wanted.add(
+            Condition::any()
+                .add(at(services::Column::Search).like(containing(&text)))
+                .add(group.like(containing(&text))),
+        );
+    }
+    joined_for(filter).filter(wanted)
+}
+
+pub(crate) fn in_order(listing: Select<services::Entity>, order: ServiceOrder) -> Select<services::Entity> {
+    let listing = match order {
+        ServiceOrder::Name => listing,
+        ServiceOrder::CreatedAt => listing.order_by_asc(services::Column::CreatedAt),
+        ServiceOrder::CreatedAtDesc => listing.order_by_desc(services::Column::CreatedAt),
+        ServiceOrder::UpdatedAtDesc => listing.order_by_desc(services::Column::UpdatedAt),
+        ServiceOrder::Status => listing.order_by_asc(services::Column::Status),
+    };
+    listing
+        .order_by_asc(groups::Column::Name)
+        .order_by_asc(groups::Column::Instance)
+        .order_by_asc(services::Column::StartOrder)
+        .order_by_asc(services::Column::Name)
+}
+
+pub(crate) fn of_group(group: &GroupId) -> Select<services::Entity> {
+    with_group()
+        .filter(services::Column::GroupId.eq(group.as_str()))
+        .order_by_asc(services::Column::StartOrder)
+        .order_by_asc(services::Column::Name)
+}
+
+/// What the other tables hold of one service.
+#[derive(Default)]
+struct Parts {
+    environment: indexmap::IndexMap<String, String>,
+    tags: Vec<String>,
+    wishes: Vec<Wish>,
+    mounts: Vec<Mount>,
+    networks: Vec<Join>,
+    depends_on: Vec<Dependency>,
+    leases: Vec<Binding>,
+}
+
+/// The rows of one table for some services, in the order of their positions.
+macro_rules! rows_of {
+    ($services:expr, $table:ident, $ids:expr) => {{
+        let found = $table::Entity::find()
+            .filter($table::Column::ServiceId.is_in($ids.iter().copied()))
+            .order_by_asc($table::Column::ServiceId)
+            .order_by_asc($table::Column::Position);
+        $services.0.run(found.all(&$services.0.connection)).await?
+    }};
+}
+
+impl Services<'_> {
+    async fn one(&self, wanted: Select<services::Entity>) -> Result<Option<Service>, Error> {
+        Ok(self.all(self.locked(wanted)).await?.pop())
+    }
+
+    /// In a unit that writes, nobody else changes these rows until it ends.
+    fn locked(&self, mut wanted: Select<services::Entity>) -> Select<services::Entity> {
+        if self.0.writes {
+            QueryTrait::query(&mut wanted).lock_with_tables(LockType::Update, [services::Entity]);
+        }
+        wanted
+    }
+
+    async fn all(&self, wanted: Select<services::Entity>) -> Result<Vec<Service>, Error> {
+        let rows = self.0.run(wanted.into_model::<Row>().all(&self.0.connection)).await?;
+        let ids: Vec<&str> = rows.iter().map(|row| row.service.id.as_str()).collect();
+        let mut parts = self.parts(&ids).await?;
+        rows.into_iter()
+            .map(|row| {
+                let parts = parts.remove(&row.service.id).unwrap_or_default();
+                service(row, parts)
+            })
+            .collect()
+    }
+
+    async fn parts(&self, ids: &[&str]) -> Result<HashMap<String, Parts>, Error> {
+        let mut parts: HashMap<String, Parts> = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(BATCH) {
+            for row in rows_of!(self, service_environment, ids) {
+                parts.entry(row.service_id).or_default().environment.insert(row.key, row.value);
+            }
+            for row in rows_of!(self, service_tags, ids) {
+                parts.entry(row.service_id).or_default().tags.push(row.tag);
+            }
+            for row in rows_of!(self, service_ports, ids) {
+                let wish = wish(&row)?;
+                parts.entry(row.service_id).or_default().wishes.push(wish);
+            }
+            for row in rows_of!(self, service_volumes, ids) {
+                let id = row.service_id.clone();
+                parts.entry(id).or_default().mounts.push(mount(row)?);
+            }
+            for row in rows_of!(self, service_networks, ids) {
+                let join = Join {
+                    network: row.network,
+                    aliases: from_json(&row.aliases)?,
+                    ipv4_address: row.ipv4_address,
+                    ipv6_address: row.ipv6_address,
+                    mac_address: row.mac_address,
+                };
+                parts.entry(row.service_id).or_default().networks.push(join);
+            }
+            for row in rows_of!(self, service_dependencies, ids) {
+                let need = Dependency {
+                    condition: word("service_dependencies.condition", &row.condition, Gate::parse)?,
+                    service: ServiceName::trusted(row.needs),
+                    required: row.required,
+                    restart: row.restart,
+                };
+                parts.entry(row.service_id).or_default().depends_on.push(need);
+            }
+            let leases = ports::Entity::find()
+                .filter(ports::Column::ServiceId.is_in(ids.iter().copied()))
+                .order_by_asc(ports::Column::ContainerPort)
+                .order_by_asc(ports::Column::HostPort);
+            for row in self.0.run(leases.all(&self.0.connection)).await? {
+                let binding = binding(&row)?;
+                parts.entry(row.service_id).or_default().leases.push(binding);
+            }
+        }
+        Ok(parts)
+    }
+
+    async fn insert_parts(&self, service: &Service) -> Result<(), Error> {
+        let id = || service.id.to_string();
+        let definition = &service.definition;
+        let environment = (0..).zip(&definition.environment).map(|(position, (key, value))| {
+            service_environment::Model { service_id: id(), key: key.clone(), position, value: value.clone() }
+        });
+        self.0.insert(environment.collect()).await?;
+        let tags = (0..).zip(&definition.tags).map(|(position, tag)| service_tags::Model {
+            service_id: id(),
+            position,
+            tag: tag.clone(),
+        });
+        self.0.insert(tags.collect()).await?;
+        let wishes = (0..).zip(&definition.ports).map(|(position, wish)| service_ports::Model {
+            service_id: id(),
+            position,
+            container_port: i32::from(wish.container_port),
+            host_port: wish.host_port.map(i32::from),
+            host_port_end: wish.host_port_end.map(i32::from),
+            host_ip: wish.host_ip.clone(),
+            protocol: wish.protocol.as_str().to_owned(),
+        });
+        self.0.insert(wishes.collect()).await?;
+        let mounts =
+            (0..).zip(&definition.container().mounts).map(|(position, mount)| service_volumes::Model {
+                service_id: id(),
+                position,
+                kind: mount.kind.as_str().to_owned(),
+                source: mount.source.clone(),
+                target: mount.target.clone(),
+                read_only: mount.read_only,
+                create_host_path: mount.create_host_path,
+                propagation: mount.propagation.clone(),
+                selinux: mount.selinux.clone(),
+                no_copy: mount.no_copy,
+                subpath: mount.subpath.clone(),
+                size: mount.size.map(u64::cast_signed),
+                mode: mount.mode.map(i64::from),
+            });
+        self.0.insert(mounts.collect()).await?;
+        let networks = (0..)
+            .zip(&definition.container().networks)
+            .map(|(position, join)| {
+                Ok(service_networks::Model {
+                    service_id: id(),
+                    position,
+                    network: join.network.clone(),
+                    aliases: json(&join.aliases)?,
+                    ipv4_address: join.ipv4_address.clone(),
+                    ipv6_address: join.ipv6_address.clone(),
+                    mac_address: join.mac_address.clone(),
+                })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        self.0.insert(networks).await?;
+        let needs = (0..).zip(&definition.depends_on).map(|(position, need)| service_dependencies::Model {
+            service_id: id(),
+            position,
+            needs: need.service.to_string(),
+            condition: need.condition.as_str().to_owned(),
+            required: need.required,
+            restart: need.restart,
+        });
+        self.0.insert(needs.collect()).await
+    }
+
+    async fn delete_parts(&self, id: &ServiceId) -> Result<(), Error> {
+        macro_rules! delete {
+            ($($table:ident)*) => {$(
+                let old = $table::Entity::delete_many().filter($table::Column::ServiceId.eq(id.as_str()));
+                self.0.run(old.exec(&self.0.connection)).await?;
+            )*};
+        }
+        delete!(service_environment service_tags service_ports service_volumes service_networks service_dependencies);
+        Ok(())
+    }
+
+    async fn change(&self, id: &ServiceId, columns: services::ActiveModel) -> Result<(), Error> {
+        let update =
+            services::Entity::update_many().set(columns).filter(services::Column::Id.eq(id.as_str()));
+        let done = self.0.run(update.exec(&self.0.connection)).await?;
+        if done.rows_affected == 0 { Err(Error::Stale) } else { Ok(()) }
+    }
+}
+
+fn wish(row: &service_ports::Model) -> Result<Wish, Error> {
+    let port = |stored: Option<i32>| stored.map(|port| number("service_ports.host_port", port)).transpose();
+    Ok(Wish {
+        container_port: number("service_ports.container_port", row.container_port)?,
+        host_port: port(row.host_port)?,
+        host_port_end: port(row.host_port_end)?,
+        host_ip: row.host_ip.clone(),
+        protocol: word("service_ports.protocol", &row.protocol, Protocol::parse)?,
+    })
+}
+
+fn mount(row: service_volumes::Model) -> Result<Mount, Error> {
+    let kinds = [MountKind::Bind, MountKind::Volume, MountKind::Tmpfs];
+    Ok(Mount {
+        kind: word("service_volumes.kind", &row.kind, |stored| {
+            kinds.into_iter().find(|kind| kind.as_str() == stored)
+        })?,
+        source: row.source,
+        target: row.target,
+        read_only: row.read_only,
+        create_host_path: row.create_host_path,
+        propagation: row.propagation,
+        selinux: row.selinux,
+        no_copy: row.no_copy,
+        subpath: row.subpath,
+        size: row.size.map(i64::cast_unsigned),
+        mode: row.mode.map(|mode| number("service_volumes.mode", mode)).transpose()?,
+    })
+}
+
+/// The definition without what stands in columns and other tables: nothing is kept twice.
+fn rest_of(definition: &Definition) -> Result<String, Error> {
+    let mut rest = definition.clone();
+    rest.name = ServiceName::trusted("");
+    rest.start_order = 0;
+    rest.description.clear();
+    rest.environment.clear();
+    rest.tags.clear();
+    rest.ports.clear();
+    rest.depends_on.clear();
+    rest.container_mut().mounts.clear();
+    rest.container_mut().networks.clear();
+    json(&rest)
+}
+
+/// Every column.
+fn row(service: &Service) -> Result<services::ActiveModel, Error> {
+    let definition = &service.definition;
+    Ok(services::ActiveModel {
+        id: Set(service.id.to_string()),
+        group_id: Set(service.group_id.to_string()),
+        name: Set(definition.name.to_string()),
+        start_order: Set(definition.start_order),
+        description: Set(definition.description.clone()),
+        search: Set(format!("{}\n{}", definition.name, definition.description).to_lowercase()),
+        definition: Set(rest_of(definition)?),
+        generation: Set(service.generation),
+        created_at: Set(micros(service.created_at)),
+        ..state(service)?
+    })
+}
+
+/// The columns that the engine and the operations change.
+fn state(service: &Service) -> Result<services::ActiveModel, Error> {
+    let restart_times: Vec<i64> = service.restart_times.iter().copied().map(micros).collect();
+    Ok(services::ActiveModel {
+        desired: Set(service.desired.as_str().to_owned()),
+        observed: Set(service.observed.as_str().to_owned()),
+        health: Set(service.observed.health().as_str().to_owned()),
+        exit_code: Set(service.observed.exit_code()),
+        observed_at: Set(service.observed_at.map(micros)),
+        container_id: Set(service.container_id.clone()),
+        step_action: Set(service.step.map(|step| step.action.as_str().to_owned())),
+        status: Set(service.status.as_str().to_owned()),
+        status_reason: Set(service.status_reason.map(|reason| reason.as_str().to_owned())),
+        status_detail: Set(service.status_detail.clone()),
+        restart_times: Set(json(&restart_times)?),
+        started_at: Set(service.started_at.map(micros)),
+        stopped_at: Set(service.stopped_at.map(micros)),
+        updated_at: Set(micros(service.updated_at)),
+        ..services::ActiveModel::default()
+    })
+}
+
+fn service(row: Row, parts: Parts) -> Result<Service, Error> {
+    let Row { service: row, group_name, group_instance } = row;
+    let mut definition: Definition = from_json(&row.definition)?;
+    definition.name = ServiceName::trusted(row.name);
+    definition.start_order = row.start_order;
+    definition.description = row.description;
+    definition.environment = parts.environment;
+    definition.tags = parts.tags;
+    definition.ports = parts.wishes;
+    definition.depends_on = parts.depends_on;
+    definition.container_mut().mounts = parts.mounts;
+    definition.container_mut().networks = parts.networks;
+
+    let health = word("services.health", &row.health, Verdict::parse)?;
+    let observed = Observed::from_parts(&row.observed, health, row.exit_code)
+        .ok_or_else(|| corrupt("services.observed", &row.observed))?;
+    let step = row.step_action.as_deref().map(|stored| word("services.step_action", stored, Action::parse));
+    let restart_times: Vec<i64> = from_json(&row.restart_times)?;
+    Ok(Service {
+        id: ServiceId::trusted(row.id),
+        group_id: GroupId::trusted(row.group_id),
+        group: group_ref(group_name, group_instance),
+        definition,
+        desired: word("services.desired", &row.desired, Desired::parse)?,
+        observed,
+        observed_at: time_if("services.observed_at", row.observed_at)?,
+        container_id: row.container_id,
+        step: step.transpose()?.map(|action| OpenStep { action }),
+        status: word("services.status", &row.status, Status::parse)?,
+        status_reason: reason("services.status_reason", row.status_reason.as_deref())?,
+        status_detail: row.status_detail,
+        restart_times: restart_times
+            .into_iter()
+            .map(|at| time("services.restart_times", at))
+            .collect::<Result<_, _>>()?,
+        ports: parts.leases,
+        generation: row.generation,
+        started_at: time_if("services.started_at", row.started_at)?,
+        stopped_at: time_if("services.stopped_at", row.stopped_at)?,
+        created_at: time("services.created_at", row.created_at)?,
+        updated_at: time("services.updated_at", row.updated_at)?,
+    })
+}
+
+#[async_trait]
+impl store::Services for Services<'_> {
+    async fn get(&mut self, id: &ServiceId) -> Result<Option<Service>, Error> {
+        self.one(with_group().filter(services::Column::Id.eq(id.as_str()))).await
+    }
+
+    async fn find(&mut self, group: &GroupRef, name: &ServiceName) -> Result<Option<Service>, Error> {
+        let group = GroupFilter::One(group.clone());
+        let of_group = of_groups(&group, groups::Column::Name, groups::Column::Instance);
+        self.one(with_group().filter(of_group).filter(services::Column::Name.eq(name.as_str()))).await
+    }
+
+    async fn find_alias(&mut self, alias: &str) -> Result<Option<Service>, Error> {
+        let owner = Query::select()
+            .column(service_aliases::Column::ServiceId)
+            .from(service_aliases::Entity)
+            .and_where(service_aliases::Column::Alias.eq(alias))
+            .to_owned();
+        self.one(with_group().filter(services::Column::Id.in_subquery(owner))).await
+    }
+
+    async fn list(&mut self, filter: &ServiceFilter, page: Request) -> Result<Page<Service>, Error> {
+        let listing = listing(filter);
+        let count = listing.clone();
+        let part = in_order(listing, filter.order).limit(u64::from(page.limit)).offset(page.offset);
+        let items = self.all(part).await?;
+        let total = match known_total(page, items.len()) {
+            Some(total) => total,
+            None => self.0.run(count.count(&self.0.connection)).await?,
+        };
+        Ok(Page { items, total, offset: page.offset })
+    }
+
+    async fn of_group(&mut self, group: &GroupId) -> Result<Vec<Service>, Error> {
+        self.all(self.locked(of_group(group))).await
+    }
+
+    async fn insert(&mut self, service: &Service) -> Result<(), Error> {
+        let insert = services::Entity::insert(row(service)?);
+        self.0.run(insert.exec_without_returning(&self.0.connection)).await?;
+        self.insert_parts(service).await
+    }
+
+    async fn update(&mut self, service: &Service) -> Result<(), Error> {
+        self.change(&service.id, row(service)?).await?;
+        self.delete_parts(&service.id).await?;
+        self.insert_parts(service).await
+    }
+
+    async fn update_state(&mut self, service: &Service) -> Result<(), Error> {
+        self.change(&service.id, state(service)?).await
+    }
+
+    async fn delete(&mut self, id: &ServiceId) -> Result<(), Error> {
+        let delete = services::Entity::delete_many().filter(services::Column::Id.eq(id.as_str()));
+        let done = self.0.run(delete.exec(&self.0.connection)).await?;
+        if done.rows_affected == 0 { Err(Error::Stale) } else { Ok(()) }
+    }
+}

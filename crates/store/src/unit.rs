@@ -1,0 +1,115 @@
+//! The unit of work: one database transaction, the facts that wait for their
+//! sequence, and whether a statement of it has failed.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clos_domain::event::{Draft, Event};
+use clos_domain::seams::store::{self, Error};
+use sea_orm::{ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, ModelTrait};
+
+use crate::error::{TooLate, from_database};
+use crate::{config, groups, journal, operations, ports, services};
+
+/// Rows that one statement inserts or asks for: far below the variables that either database allows.
+pub(crate) const BATCH: usize = 500;
+
+pub(crate) struct Unit {
+    pub(crate) connection: DatabaseTransaction,
+    pub(crate) drafts: Vec<Draft>,
+    /// A writing unit locks what it reads by id or name (PostgreSQL; SQLite has one writer).
+    pub(crate) writes: bool,
+    deadline: Duration,
+    spoiled: AtomicBool,
+}
+
+impl Unit {
+    pub(crate) fn new(connection: DatabaseTransaction, writes: bool, deadline: Duration) -> Self {
+        Self { connection, drafts: Vec::new(), writes, deadline, spoiled: AtomicBool::new(false) }
+    }
+
+    /// Awaits one statement within the deadline. A statement that fails spoils the unit:
+    /// PostgreSQL refuses everything after it, and SQLite must not be more lenient.
+    pub(crate) async fn run<T>(
+        &self,
+        statement: impl Future<Output = Result<T, DbErr>> + Send,
+    ) -> Result<T, Error> {
+        self.check()?;
+        let result = within(self.deadline, statement).await;
+        if result.is_err() {
+            self.spoiled.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Inserts rows, in batches.
+    pub(crate) async fn insert<M, A>(&self, rows: Vec<M>) -> Result<(), Error>
+    where
+        M: ModelTrait + IntoActiveModel<A> + Send,
+        M::Entity: EntityTrait<Model = M, ActiveModel = A>,
+        A: ActiveModelTrait<Entity = M::Entity> + Send,
+    {
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let batch: Vec<A> = rows.by_ref().take(BATCH).map(M::into_active_model).collect();
+            let statement = M::Entity::insert_many(batch);
+            self.run(statement.exec_without_returning(&self.connection)).await?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.spoiled.load(Ordering::Relaxed) {
+            return Err(Error::Failed("an earlier statement of this unit of work failed".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Awaits the database at most so long.
+pub(crate) async fn within<T>(
+    deadline: Duration,
+    statement: impl Future<Output = Result<T, DbErr>> + Send,
+) -> Result<T, Error> {
+    match tokio::time::timeout(deadline, statement).await {
+        Ok(result) => result.map_err(from_database),
+        Err(_) => Err(Error::Unavailable(Box::new(TooLate(deadline)))),
+    }
+}
+
+#[async_trait]
+impl store::Tx for Unit {
+    fn groups(&mut self) -> Box<dyn store::Groups + '_> {
+        Box::new(groups::Groups(self))
+    }
+
+    fn services(&mut self) -> Box<dyn store::Services + '_> {
+        Box::new(services::Services(self))
+    }
+
+    fn ports(&mut self) -> Box<dyn store::Ports + '_> {
+        Box::new(ports::Ports(self))
+    }
+
+    fn operations(&mut self) -> Box<dyn store::Operations + '_> {
+        Box::new(operations::Operations(self))
+    }
+
+    fn journal(&mut self) -> Box<dyn store::Journal + '_> {
+        Box::new(journal::Journal(self))
+    }
+
+    fn config(&mut self) -> Box<dyn store::Config + '_> {
+        Box::new(config::Config(self))
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<Vec<Event>, Error> {
+        self.check()?;
+        let drafts = std::mem::take(&mut self.drafts);
+        let events = journal::write(&self, drafts).await?;
+        within(self.deadline, self.connection.commit()).await?;
+        Ok(events)
+    }
+}
