@@ -7,7 +7,7 @@
 //! What the words in the rows mean is not known here; `clos-store` knows. There
 //! is no way down: a backup is taken before a step (see `clos-store`).
 //!
-//! To add a step: a file `mNNNN_what_changes.rs` with one [`step!`], and its
+//! To add a step: a file `mNNNN_what_changes.rs` with one `step!`, and its
 //! line in [`Migrator::migrations`]. A step that has shipped is never edited.
 #![warn(missing_docs)]
 

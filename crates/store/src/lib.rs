@@ -12,9 +12,9 @@
 //! in here but those that constraints can hold, no cache, and no knowledge of
 //! who listens: publishing is done by the caller after a commit.
 //!
-//! To add a table: a step in `migrations/`, an entry in [`mod@tables`], its part
+//! To add a table: a step in `migrations/`, an entry in `tables.rs`, its part
 //! in the module of its noun, and a case in `testkit`'s `store_suite`. A query
-//! over a listing gets a test in [`mod@explain`] that shows the index it uses.
+//! over a listing gets a test in `explain.rs` that shows the index it uses.
 #![warn(missing_docs)]
 
 mod config;

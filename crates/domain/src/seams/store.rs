@@ -66,6 +66,12 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// A unit of work. Dropped without a commit, nothing of it has happened.
+///
+/// A statement that the database refuses ([`Error::Taken`], [`Error::StepInProgress`],
+/// [`Error::Unavailable`], [`Error::Failed`]) spoils the unit: everything after it and the commit
+/// fail, so drop it and begin anew. A row that is gone ([`Error::Stale`]) from an update or a
+/// delete does not. In a unit that writes, what was read by id or name, and the services of a
+/// group, stay as they were read until it ends.
 #[async_trait]
 pub trait Tx: Send {
     /// Groups.
@@ -139,6 +145,7 @@ pub enum ServiceOrder {
 }
 
 /// Service rows, with their environment, tags, ports, volumes, networks and dependencies.
+/// The host ports that a service has are read with it, and written by [`Ports`] only.
 #[async_trait]
 pub trait Services: Send {
     /// By id.
@@ -231,7 +238,8 @@ pub trait Journal: Send {
     async fn list(&mut self, filter: &Filter, after: Sequence, limit: u32) -> Result<Vec<Event>, Error>;
     /// The first event of an operation.
     async fn first_of(&mut self, operation: &OperationId) -> Result<Option<Sequence>, Error>;
-    /// Drops events that are older than `before`, but never the newest `keep`; returns how many went.
+    /// Drops events that are older than `before`, but never the newest `keep`, nor any after one that
+    /// stays; returns how many went. One call drops a bounded number; call again while it drops some.
     async fn trim(&mut self, keep: u64, before: Timestamp) -> Result<u64, Error>;
 }
 
