@@ -70,6 +70,8 @@ running() {
   [[ -n $pid && -r /proc/$pid/cmdline ]] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$word"
 }
 
+ended() { ! kill -0 "$1" 2>/dev/null; }
+
 # free_port FROM: the first port from there on where nobody answers on loopback.
 free_port() {
   local port

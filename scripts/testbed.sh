@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# What the tests need around them, started before and ended after, also after a failure:
+# an engine with the test images, a PostgreSQL, Compose as the oracle, grpcurl and buf.
+# To be sourced, after lib.sh, by test.sh, coverage.sh and bench.sh.
+#
+# Whoever runs the tests one by one starts it once and keeps it:
+#   . scripts/lib.sh; . scripts/testbed.sh; testbed_start /tmp/clos-dev; testbed_env
+
+testbed_start() {
+  TESTBED=$1
+  # PostgreSQL runs as another user than root, who has to get through.
+  mkdir -p "$TESTBED"
+  chmod 0711 "$TESTBED"
+
+  CLOS_TEST_DOCKER_HOST=$("$ROOT/scripts/dockerd.sh" start "$TESTBED/engine")
+  DOCKER_HOST=$CLOS_TEST_DOCKER_HOST "$ROOT/scripts/images.sh"
+  CLOS_TEST_POSTGRES_URL=$("$ROOT/scripts/postgres.sh" start "$TESTBED/postgres")
+  CLOS_TEST_COMPOSE=$("$ROOT/scripts/compose.sh")
+  CLOS_TEST_GRPCURL=$("$ROOT/scripts/tools.sh" grpcurl)
+  CLOS_TEST_BUF=$("$ROOT/scripts/tools.sh" buf)
+  export CLOS_TEST_DOCKER_HOST CLOS_TEST_POSTGRES_URL CLOS_TEST_COMPOSE CLOS_TEST_GRPCURL CLOS_TEST_BUF
+}
+
+testbed_env() {
+  local name
+  for name in ${!CLOS_TEST_*}; do echo "export $name=${!name}"; done
+}
+
+testbed_stop() {
+  [[ -n ${TESTBED:-} ]] || return 0
+  "$ROOT/scripts/postgres.sh" stop "$TESTBED/postgres" || true
+  "$ROOT/scripts/dockerd.sh" stop "$TESTBED/engine" || true
+  rm -rf "$TESTBED"
+}
