@@ -6,6 +6,7 @@
 # shellcheck source=scripts/testbed.sh
 . "$ROOT/scripts/testbed.sh"
 
+need_cargo
 cd "$ROOT"
 unset DOCKER_HOST DOCKER_CONTEXT CLOS_HOST CLOS_CONTEXT CLOS_HOME CARGO_TARGET_DIR RUSTFLAGS
 tarpaulin=$(scripts/tools.sh tarpaulin)

@@ -63,6 +63,19 @@ need() {
   done
 }
 
+# cargo is there and runs in this folder, or one line says why not.
+need_cargo() {
+  have cargo || fail "cargo is needed: https://rustup.rs"
+  (cd "$ROOT" && cargo --version) >/dev/null 2>&1 && return
+  # rustup looks for its toolchains below HOME. Where HOME was set anew for a trial they
+  # are still beside the cargo on the PATH.
+  local beside
+  beside=$(dirname "$(dirname "$(dirname "$(command -v cargo)")")")/.rustup
+  if [[ -z ${RUSTUP_HOME:-} && -d $beside ]]; then export RUSTUP_HOME=$beside; fi
+  (cd "$ROOT" && cargo --version) >/dev/null 2>&1 ||
+    fail "cargo is there and does not run: $(cd "$ROOT" && cargo --version 2>&1 | head -n1) (in $ROOT: rustup toolchain install)"
+}
+
 # running PID WORD: the process lives and WORD is on its command line, so a number
 # that another process has taken over since is not taken for ours.
 running() {
@@ -70,7 +83,12 @@ running() {
   [[ -n $pid && -r /proc/$pid/cmdline ]] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$word"
 }
 
-ended() { ! kill -0 "$1" 2>/dev/null; }
+# ended PID: gone, or dead and not yet fetched by its parent.
+ended() {
+  local state
+  state=$(ps -o stat= -p "$1" 2>/dev/null) || return 0
+  [[ $state == Z* ]]
+}
 
 # free_port FROM: the first port from there on where nobody answers on loopback.
 free_port() {

@@ -6,6 +6,7 @@
 # shellcheck source=scripts/checks.sh
 . "$ROOT/scripts/checks.sh"
 
+need_cargo
 cd "$ROOT"
 CLOS_TEST_BUF=$(scripts/tools.sh buf)
 check_form

@@ -10,7 +10,7 @@
 . "$ROOT/scripts/closd.sh"
 
 # --- tools
-have cargo || fail "cargo is needed: https://rustup.rs"
+need_cargo
 need "the build" cc:build-essential
 need "asking the engine" curl:curl
 

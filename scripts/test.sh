@@ -9,7 +9,7 @@
 # shellcheck source=scripts/testbed.sh
 . "$ROOT/scripts/testbed.sh"
 
-have cargo || fail "cargo is needed: https://rustup.rs"
+need_cargo
 need "the build" cc:build-essential
 need "checking the scripts" shellcheck:shellcheck
 

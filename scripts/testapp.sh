@@ -8,7 +8,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-have cargo || fail "cargo is needed: https://rustup.rs"
+need_cargo
 host=$(rustc -vV | sed -n 's/^host: //p')
 case $host in
   *-linux-gnu)
