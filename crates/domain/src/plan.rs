@@ -28,6 +28,9 @@ pub struct Part<'a> {
     pub services: Vec<Wanted<'a>>,
     /// Services of ours that the files no longer have.
     pub orphans: Vec<&'a Service>,
+    /// It only comes along because the group that was asked for needs it: what runs is
+    /// left as it is, whatever its definition says meanwhile.
+    pub along: bool,
 }
 
 /// One service of what is wanted.
@@ -313,6 +316,7 @@ struct Order<'a> {
 
 struct Node<'a> {
     group: &'a Group,
+    along: bool,
     wanted: &'a Wanted<'a>,
     /// (node, how far it must be, failing is only a warning)
     needs: Vec<(usize, Condition, bool)>,
@@ -328,6 +332,7 @@ impl<'a> Order<'a> {
             services.sort_by(|a, b| sort_key(a.service).cmp(&sort_key(b.service)));
             nodes.extend(services.into_iter().map(|wanted| Node {
                 group: part.group,
+                along: part.along,
                 wanted,
                 needs: Vec::new(),
                 needed_by: Vec::new(),
@@ -645,16 +650,17 @@ impl<'a> Planner<'a> {
             .with("container", &spec.name)
             .with("service", service.resource()));
         }
-        if self.verb == Verb::Recreate || self.policy.force_recreate {
+        let renews = self.verb == Verb::Up && !node.along;
+        if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
             return Ok((Fate::Replace, "recreate was asked for".into()));
         }
         let image_is_renewed = spec.container().build.is_some() && self.builds(spec)
             || self.pulls(spec) && spec.container().build.is_none();
-        if self.verb == Verb::Up && image_is_renewed {
+        if renews && image_is_renewed {
             return Ok((Fate::Replace, "its image is made anew".into()));
         }
         if present.spec_hash != spec.identity.spec_hash {
-            if self.verb == Verb::Up {
+            if renews {
                 return Ok((Fate::Replace, "its definition changed".into()));
             }
             self.notes.push(format!(

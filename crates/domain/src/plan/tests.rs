@@ -55,7 +55,7 @@ impl World {
     }
 
     fn plan(&self, verb: Verb) -> Result<Plan, Error> {
-        let part = Part { group: &self.group, services: self.wanted(), orphans: vec![] };
+        let part = Part { group: &self.group, services: self.wanted(), orphans: vec![], along: false };
         plan(verb, "shop", &[part], &self.snapshot, &self.policy)
     }
 
@@ -124,6 +124,15 @@ fn a_changed_definition_replaces_on_up_and_is_named_on_start() {
     let start = world.plan(Verb::Start).unwrap();
     assert!(start.is_empty());
     assert!(start.notes[0].contains("differs from its container"), "{:?}", start.notes);
+}
+
+#[test]
+fn what_only_comes_along_is_never_replaced() {
+    let mut world = World::new(&["web"]).everything_runs();
+    world.present("web", "h0", State::Running { health: Verdict::None });
+    world.policy.force_recreate = true;
+    let part = Part { group: &world.group, services: world.wanted(), orphans: vec![], along: true };
+    assert!(plan(Verb::Up, "other", &[part], &world.snapshot, &world.policy).unwrap().is_empty());
 }
 
 #[test]
@@ -214,8 +223,8 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
         |group: &Group, service| Wanted { service, spec: spec::resolve("me", group, service, &[], &[]) };
     let run = |shop: &Group, infra: &Group| {
         let parts = [
-            Part { group: shop, services: vec![wanted(shop, &web)], orphans: vec![] },
-            Part { group: infra, services: vec![wanted(infra, &db)], orphans: vec![] },
+            Part { group: shop, services: vec![wanted(shop, &web)], orphans: vec![], along: false },
+            Part { group: infra, services: vec![wanted(infra, &db)], orphans: vec![], along: true },
         ];
         plan(Verb::Start, "shop", &parts, &snapshot, &Policy::default()).map(|plan| words(&plan))
     };
@@ -274,7 +283,8 @@ fn orphans_are_named_and_removed_on_request() {
     world.present("old", "h1", State::Running { health: Verdict::None });
     let orphan = service(&world.group, "old");
     let run = |world: &World| {
-        let part = Part { group: &world.group, services: world.wanted(), orphans: vec![&orphan] };
+        let part =
+            Part { group: &world.group, services: world.wanted(), orphans: vec![&orphan], along: false };
         plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap()
     };
     assert!(run(&world).notes[0].contains("--remove-orphans"));
