@@ -79,8 +79,9 @@ fn facts(converted: &Converted) -> Vec<String> {
     let plain = all_facts(&good("", ""), 0);
     let said = all_facts(converted, 0).into_iter().filter(|(path, value)| plain.get(path) != Some(value));
     let worth_saying = said.filter(|(path, value)| {
-        let empty = matches!(value.as_str(), "null" | "[]" | "{}" | "false");
-        !(empty && !plain.contains_key(path)) && !(path.ends_with(".nanos") && value == "0")
+        let says_nothing = matches!(value.as_str(), "null" | "[]" | "{}" | "false");
+        let whole_seconds = path.ends_with(".nanos") && value == "0";
+        !whole_seconds && (!says_nothing || plain.contains_key(path))
     });
     worth_saying.map(|(path, value)| format!("{path}={value}")).collect()
 }
