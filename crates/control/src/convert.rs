@@ -26,7 +26,7 @@ use clos_domain::workload::{Network, Subnet, Volume};
 use clos_domain::{Error, Reason, Result, group, service as rows};
 
 /// What a project becomes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Converted {
     /// The group, without what only the API sets (description, start order, automatic restart).
     pub(crate) group: group::Definition,

@@ -1,0 +1,434 @@
+//! `up` and `plan`: from compose files to rows, a plan, and an operation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use clos_compose as compose;
+use clos_domain::admit;
+use clos_domain::error::{Finding, Severity};
+use clos_domain::event::types;
+use clos_domain::group::{self, Group};
+use clos_domain::id::{GroupId, ServiceId};
+use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName};
+use clos_domain::operation::{FailurePolicy, Operation, Verb};
+use clos_domain::plan::{Plan, Policy};
+use clos_domain::seams::Tx;
+use clos_domain::seams::files::{self, FileKind};
+use clos_domain::service::{self, Observed, Service};
+use clos_domain::workload::MountKind;
+use clos_domain::{Ctx, Error, Reason, Result};
+
+use crate::convert::{self, Converted};
+use crate::groups::{self, GroupView};
+use crate::snapshot::Scope;
+use crate::verbs::{self, Planned, Wish};
+use crate::{Shared, services};
+
+/// A file that a project names may have so many bytes.
+const FILE_LIMIT: u64 = 1 << 20;
+/// Files name files; so many rounds of reading are enough for every honest project.
+const ROUNDS: usize = 64;
+
+/// The texts and the environment that a project is read from.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// The caller's folder, absolute.
+    pub working_dir: String,
+    /// Path and text of each compose file, in order.
+    pub files: Vec<(String, String)>,
+    /// The text of `.env`.
+    pub dotenv: Option<String>,
+    /// The caller's variables: a value, or known to be unset.
+    pub variables: BTreeMap<String, Option<String>>,
+}
+
+/// What is to be applied, and how.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct Request {
+    /// `-p`; `None` takes the name that the files give.
+    pub group: Option<String>,
+    /// The copy that is meant.
+    pub instance: Option<String>,
+    /// What it is read from.
+    pub source: Source,
+    /// Active profiles.
+    pub profiles: Vec<String>,
+    /// Only the plan.
+    pub dry_run: bool,
+    /// Containers too, and not rows only.
+    pub start: bool,
+    /// Build even where the image is there.
+    pub build: bool,
+    /// Pull even where the image is there.
+    pub pull: bool,
+    /// A failure undoes everything.
+    pub atomic: bool,
+    /// Replace strangers' containers that have our names.
+    pub adopt: bool,
+    /// The group moves to this folder.
+    pub move_here: bool,
+    /// Remove what the files no longer have.
+    pub remove_orphans: bool,
+    /// Only these, and what they need.
+    pub services: Vec<String>,
+    /// Not what they need.
+    pub no_deps: bool,
+    /// Replace containers of the same spec too.
+    pub force_recreate: bool,
+    /// Do not wait for gates that nothing needs.
+    pub no_wait: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// The group as it is, or would be.
+    pub group: GroupView,
+    /// What is done, or would be.
+    pub plan: Plan,
+    /// What is worth knowing about the files.
+    pub findings: Vec<Finding>,
+    /// The operation that was begun.
+    pub operation: Option<Operation>,
+}
+
+/// The rows as the files want them.
+struct Rows {
+    group: Group,
+    is_new: bool,
+    inserts: Vec<Service>,
+    updates: Vec<Service>,
+    kept: Vec<Service>,
+    orphans: Vec<Service>,
+}
+
+impl groups::Groups<'_> {
+    /// Reads files, and does what they say: rows, then containers.
+    pub async fn apply(&self, ctx: &Ctx, request: Request) -> Result<Applied> {
+        apply(self.shared, ctx, request).await
+    }
+
+    /// Reads files into rows and starts nothing.
+    pub async fn import(&self, ctx: &Ctx, request: Request) -> Result<Applied> {
+        apply(self.shared, ctx, Request { start: false, ..request }).await
+    }
+}
+
+async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Applied> {
+    let roots = roots(shared, &request.source.working_dir).await;
+    let project = read(shared, &roots, &request).await?;
+    let name = GroupRef {
+        name: GroupName::parse("name", &project.name)?,
+        instance: request.instance.as_deref().map(|raw| Instance::parse("instance", raw)).transpose()?,
+    };
+    let converted = convert::convert(&project, &name)?;
+    let mut findings = converted.findings.clone();
+    findings.extend(judge(shared, &roots, &converted).await?);
+
+    let _turn = shared.submitting.lock().await;
+    let rows = rows(shared, &request, &name, converted.clone()).await?;
+    let scopes = scopes(shared, &request, &rows).await?;
+    let policy = Policy {
+        build: request.build,
+        pull: request.pull,
+        force_recreate: request.force_recreate,
+        adopt: request.adopt,
+        remove_orphans: request.remove_orphans,
+        no_wait: request.no_wait,
+        failure: if request.atomic { FailurePolicy::Undo } else { FailurePolicy::Leave },
+        ..Policy::default()
+    };
+    let wish = Wish { verb: Verb::Up, scopes, along_from: 1, service: None, policy, notes: converted.notes };
+    let planned = match verbs::plan_wish(shared, wish).await {
+        Ok(planned) => planned,
+        Err(error) => {
+            if !request.dry_run {
+                verbs::tell_conflict(shared, &error, &name).await;
+            }
+            return Err(error);
+        }
+    };
+    let plan = planned.plan.clone();
+    if request.dry_run {
+        let services = rows.all();
+        let group = groups::view_of(shared, rows.group, services, None);
+        return Ok(Applied { group, plan, findings, operation: None });
+    }
+    if request.start {
+        verbs::check_images(shared, &plan).await?;
+    }
+    let operation = write(shared, ctx, &request, &rows, planned).await?;
+    let group = self::groups::Groups { shared }.get(ctx, rows.group.id.as_str()).await?;
+    Ok(Applied { group, plan, findings, operation })
+}
+
+/// The folders that this project may read from.
+async fn roots(shared: &Shared, working_dir: &str) -> Vec<String> {
+    let mut roots: Vec<String> = shared.world.files.project_root(working_dir).await.into_iter().collect();
+    roots.extend(shared.settings.roots.iter().cloned());
+    roots
+}
+
+/// Reads the project, and the files that it names, until nothing is missing.
+async fn read(shared: &Shared, roots: &[String], request: &Request) -> Result<compose::Project> {
+    let source = &request.source;
+    let mut input = compose::Input {
+        working_dir: source.working_dir.clone(),
+        files: source
+            .files
+            .iter()
+            .map(|(path, text)| compose::File { path: path.clone(), text: text.clone() })
+            .collect(),
+        dotenv: source.dotenv.clone().map(|text| compose::File { path: ".env".to_owned(), text }),
+        variables: source.variables.clone(),
+        home: source.variables.get("HOME").cloned().flatten(),
+        project_name: request.group.clone(),
+        profiles: request.profiles.clone(),
+        ..compose::Input::default()
+    };
+    for _ in 0..ROUNDS {
+        let (back, outcome) = tokio::task::spawn_blocking(move || {
+            let outcome = compose::load(&input);
+            (input, outcome)
+        })
+        .await
+        .map_err(Error::internal)?;
+        input = back;
+        match outcome {
+            compose::Outcome::Ready(project) => return Ok(*project),
+            compose::Outcome::Failed(errors) => return Err(convert::compose_errors(&errors)),
+            compose::Outcome::NeedsVariables(names) => {
+                return Err(Error::new(
+                    Reason::VariablesNeeded,
+                    format!("the files use variables that were not sent: {}; send each with its value, or as unset", names.join(", ")),
+                )
+                .with_variables(names));
+            }
+            compose::Outcome::NeedsFiles(wanted) => {
+                for one in wanted {
+                    let text = shared.world.files.read_text(roots, &one.path, FILE_LIMIT).await;
+                    let text = text.map_err(|error| source_error(error, roots));
+                    input.fetched.insert(one.path, text);
+                }
+            }
+        }
+    }
+    Err(Error::new(
+        Reason::InvalidFile,
+        format!("the files name further files over more than {ROUNDS} steps"),
+    ))
+}
+
+fn source_error(error: files::Error, roots: &[String]) -> compose::SourceError {
+    use compose::SourceError as S;
+    match error {
+        files::Error::NotFound(path) => S::NotFound { path },
+        files::Error::OutsideRoot(path) => {
+            S::OutsideRoot { path, root: roots.first().cloned().unwrap_or_else(|| "(none)".to_owned()) }
+        }
+        files::Error::TooLarge { path, limit } => S::TooLarge { path, bytes: limit + 1, limit },
+        files::Error::Unreadable { path, why } => S::Unreadable { path, reason: why },
+    }
+}
+
+/// What the files want of this machine: build contexts must lie under a root, the rest is told.
+async fn judge(shared: &Shared, roots: &[String], converted: &Converted) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for definition in &converted.services {
+        if let Some(build) = &definition.container().build {
+            check_context(shared, roots, definition.name.as_str(), &build.context).await?;
+        }
+        let mut container = definition.container().clone();
+        for mount in container.mounts.iter_mut().filter(|mount| mount.kind == MountKind::Bind) {
+            if let Some(source) = &mut mount.source {
+                *source = shared.world.files.canonical(source).await;
+            }
+        }
+        let request = admit::Request { container: &container, volumes: &converted.group.volumes, roots };
+        findings.extend(admit::admit(&request).into_iter().map(|found| Finding {
+            severity: Severity::Warning,
+            file: String::new(),
+            line: 0,
+            column: 0,
+            key: format!("services.{}.{}", definition.name, found.key),
+            message: found.message,
+        }));
+    }
+    Ok(findings)
+}
+
+async fn check_context(shared: &Shared, roots: &[String], service: &str, context: &str) -> Result<()> {
+    let key = format!("services.{service}.build.context");
+    let (reason, message) = match shared.world.files.resolve(roots, context).await {
+        Ok((_, FileKind::Folder)) => return Ok(()),
+        Ok(_) => (Reason::FileNotFound, format!("{context} is not a folder")),
+        Err(files::Error::OutsideRoot(path)) => (
+            Reason::OutsideRoot,
+            format!(
+                "{path} is outside the project root; add its folder to `roots:` in closd.yaml or move it"
+            ),
+        ),
+        Err(error) => (Reason::FileNotFound, error.to_string()),
+    };
+    let finding = Finding {
+        severity: Severity::Error,
+        file: String::new(),
+        line: 0,
+        column: 0,
+        key: key.clone(),
+        message: message.clone(),
+    };
+    Err(Error::new(reason, format!("{key}: {message}")).with_findings(vec![finding]))
+}
+
+/// Lays the files over the rows that there are.
+async fn rows(shared: &Shared, request: &Request, name: &GroupRef, converted: Converted) -> Result<Rows> {
+    let now = shared.world.clock.now();
+    let mut view = shared.world.store.view().await?;
+    let existing = view.groups().find(name).await?;
+    let before = match &existing {
+        Some(group) => view.services().of_group(&group.id).await?,
+        None => Vec::new(),
+    };
+    drop(view);
+    let is_new = existing.is_none();
+    let mut group = existing.unwrap_or_else(|| Group {
+        id: GroupId::from_unique(&shared.world.ids.unique()),
+        name: name.clone(),
+        definition: group::Definition::default(),
+        created_at: now,
+        updated_at: now,
+    });
+    let old_dir = &group.definition.working_dir;
+    let is_elsewhere = !old_dir.is_empty() && *old_dir != converted.group.working_dir;
+    if is_elsewhere && !request.move_here {
+        return Err(Error::new(
+            Reason::ProjectMismatch,
+            format!(
+                "group `{name}` belongs to {old_dir}, and these files are in {}; use --instance NAME for a second copy, --project NAME for another name, or --move to move it here",
+                converted.group.working_dir
+            ),
+        )
+        .with("group", name)
+        .with("working_dir", old_dir));
+    }
+    let from_api = group.definition.clone();
+    group.definition = group::Definition {
+        description: from_api.description,
+        start_order: from_api.start_order,
+        auto_restart: from_api.auto_restart,
+        ..converted.group
+    };
+    group.updated_at = now;
+
+    let mut rows = Rows { group, is_new, inserts: vec![], updates: vec![], kept: vec![], orphans: vec![] };
+    let mut old: BTreeMap<ServiceName, Service> =
+        before.into_iter().map(|service| (service.definition.name.clone(), service)).collect();
+    for definition in converted.services {
+        match old.remove(&definition.name) {
+            None => {
+                let id = ServiceId::from_unique(&shared.world.ids.unique());
+                rows.inserts.push(services::row(id, &rows.group, definition, now));
+            }
+            Some(service) if service.definition == definition => rows.kept.push(service),
+            Some(mut service) => {
+                service.definition = merged(definition, &service.definition);
+                service.generation += 1;
+                service.updated_at = now;
+                rows.updates.push(service);
+            }
+        }
+    }
+    let disabled: BTreeSet<&str> = converted.disabled.iter().map(String::as_str).collect();
+    for service in old.into_values() {
+        if disabled.contains(service.definition.name.as_str()) {
+            rows.kept.push(service);
+        } else {
+            rows.orphans.push(service);
+        }
+    }
+    Ok(rows)
+}
+
+/// What only the API sets is kept over a new reading of the file.
+fn merged(mut new: service::Definition, old: &service::Definition) -> service::Definition {
+    new.tags.clone_from(&old.tags);
+    if new.description.is_empty() {
+        new.description.clone_from(&old.description);
+    }
+    if new.owner.is_empty() {
+        new.owner.clone_from(&old.owner);
+    }
+    if new.version.is_empty() {
+        new.version.clone_from(&old.version);
+    }
+    new
+}
+
+impl Rows {
+    fn all(&self) -> Vec<Service> {
+        self.inserts.iter().chain(&self.updates).chain(&self.kept).cloned().collect()
+    }
+}
+
+async fn scopes(shared: &Shared, request: &Request, rows: &Rows) -> Result<Vec<Scope>> {
+    let all = rows.all();
+    let chosen: Vec<Service> = all.iter().filter(|service| service.definition.enabled).cloned().collect();
+    let mut scope = Scope { group: rows.group.clone(), all, chosen, orphans: rows.orphans.clone() };
+    if !request.services.is_empty() {
+        let names =
+            request.services.iter().map(|raw| ServiceName::parse("services", raw)).collect::<Result<_>>()?;
+        verbs::choose(&mut scope, &names, !request.no_deps)?;
+    }
+    let mut scopes = vec![scope];
+    if !request.no_deps && request.start {
+        let mut view = shared.world.store.view().await?;
+        scopes.extend(verbs::dependencies_of(view.as_mut(), &rows.group).await?);
+    }
+    Ok(scopes)
+}
+
+/// Rows, and the operation if containers are wanted, in one transaction.
+async fn write(
+    shared: &Arc<Shared>,
+    ctx: &Ctx,
+    request: &Request,
+    rows: &Rows,
+    planned: Planned,
+) -> Result<Option<Operation>> {
+    let mut tx = shared.world.store.begin().await?;
+    write_rows(tx.as_mut(), rows).await?;
+    let mut discard = Vec::new();
+    for orphan in &rows.orphans {
+        // A row without a container has nothing left to say.
+        if matches!(orphan.observed, Observed::Absent) {
+            services::tell_deleted(tx.as_mut(), orphan, rows.group.updated_at);
+            tx.services().delete(&orphan.id).await?;
+        } else if request.remove_orphans {
+            discard.push(orphan.id.clone());
+        }
+    }
+    if !request.start {
+        shared.ledger.commit(tx).await?;
+        return Ok(None);
+    }
+    verbs::submit(shared, ctx, tx, planned, discard).await.map(Some)
+}
+
+async fn write_rows(tx: &mut dyn Tx, rows: &Rows) -> Result<()> {
+    if rows.is_new {
+        groups::insert(tx, &rows.group).await?;
+    } else {
+        tx.groups().update(&rows.group).await?;
+        tx.journal().append(groups::told(types::GROUP_UPDATED, &rows.group));
+    }
+    for service in &rows.inserts {
+        services::insert(tx, service).await?;
+    }
+    for service in &rows.updates {
+        tx.services().update(service).await?;
+        tx.journal().append(services::told(types::SERVICE_UPDATED, service, rows.group.updated_at));
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! Our own checks after the first success: HTTP and TCP at their interval. A
+//! command check follows the engine's events from then on and is not asked here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clos_domain::Result;
+use clos_domain::health::{Check, Streak, Test, Verdict};
+use clos_domain::id::ServiceId;
+use clos_domain::page::Request;
+use clos_domain::seams::host::Answer;
+use clos_domain::seams::store::ServiceFilter;
+use clos_domain::service::{Observed, Service};
+use futures::StreamExt as _;
+use tokio::time::Instant;
+
+use crate::Shared;
+use crate::supervisor::Task;
+
+/// The world is looked at afresh this often.
+const LOOK: Duration = Duration::from_secs(1);
+/// Questions at a time.
+const AT_ONCE: usize = 16;
+/// One question takes no longer than this.
+const QUESTION: Duration = Duration::from_secs(10);
+
+struct Watched {
+    streak: Streak,
+    due: Instant,
+}
+
+pub(crate) fn start(shared: &Arc<Shared>) {
+    let this = shared.clone();
+    shared.supervisor.spawn(Task::HealthMonitor, async move {
+        let mut watched = HashMap::new();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Err(error) = look(&this, &mut watched).await {
+                tracing::warn!(%error, "the health monitor could not look");
+            }
+        }
+    });
+}
+
+/// Asks everybody who is due.
+async fn look(shared: &Shared, watched: &mut HashMap<ServiceId, Watched>) -> Result<()> {
+    let rows = {
+        let mut view = shared.world.store.view().await?;
+        view.services().list(&ServiceFilter::default(), Request::ALL).await?.items
+    };
+    let now = Instant::now();
+    let asked: Vec<(Service, Check)> = rows
+        .into_iter()
+        .filter(|row| matches!(row.observed, Observed::Running(_)) && row.step.is_none())
+        .filter_map(|row| our_check(&row).map(|check| (row, check)))
+        .collect();
+    watched.retain(|id, _| asked.iter().any(|(row, _)| row.id == *id));
+    let mut due = Vec::new();
+    for (row, check) in asked {
+        let entry = watched.entry(row.id.clone()).or_insert_with(|| {
+            let mut streak = Streak::default();
+            if row.observed.health() == Verdict::Healthy {
+                streak.record(&check, Duration::ZERO, true);
+            }
+            Watched { streak, due: now }
+        });
+        if entry.due <= now {
+            entry.due = now + check.interval.max(LOOK);
+            due.push((row, check));
+        }
+    }
+    let answers: Vec<(Service, Check, Answer)> = futures::stream::iter(due)
+        .map(|(row, check)| async move {
+            let name = row.workload_name();
+            let answer = shared.runner.gates().ask(&row, &name, &check, QUESTION).await;
+            let answer = answer.unwrap_or_else(|error| Answer::Unreachable(error.message().to_owned()));
+            (row, check, answer)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for (row, check, answer) in answers {
+        let Some(entry) = watched.get_mut(&row.id) else { continue };
+        let age = row.started_at.map_or(Duration::MAX, |at| {
+            Duration::try_from(shared.world.now().duration_since(at)).unwrap_or_default()
+        });
+        let (well, why) = match answer {
+            Answer::Well => (true, String::new()),
+            Answer::Ill(why) | Answer::Unreachable(why) => (false, why),
+        };
+        let verdict = entry.streak.record(&check, age, well);
+        shared.runner.gates().note(&row.id, why, entry.streak.failures());
+        shared.observer.record_health(&row.id, verdict).await?;
+    }
+    Ok(())
+}
+
+fn our_check(row: &Service) -> Option<Check> {
+    let check = row.definition.probe.as_ref()?;
+    matches!(check.test, Test::Http { .. } | Test::Tcp { .. }).then(|| check.clone())
+}

@@ -1,0 +1,273 @@
+//! One step: the turn, the row, the engine call, the row again.
+
+use std::time::Duration;
+
+use clos_domain::operation::{Action, State, Step};
+use clos_domain::plan::{self, Work};
+use clos_domain::seams::engine::{self, Error as E, Progress};
+use clos_domain::service::OpenStep;
+use clos_domain::workload::Spec;
+use clos_domain::{Error, Reason, Result};
+
+use super::claims::{Asked, Outcome};
+use super::run::finish_row;
+use super::{Inner, Run, StepEnd};
+use crate::observer::engine_error;
+
+/// An answer that was lost is asked for so often.
+const TRIES: u32 = 5;
+/// Pause before the first repetition; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+impl Inner {
+    /// Does a step; the outer error is of the store, the inner one of the step.
+    pub(super) async fn perform(&self, run: &Run, step: &plan::Step, row: Step) -> Result<StepEnd> {
+        self.perform_with(run, step, row, true).await
+    }
+
+    /// The same for an undo, which no cancel stops.
+    pub(super) async fn perform_uncancelled(
+        &self,
+        run: &Run,
+        step: &plan::Step,
+        row: Step,
+    ) -> Result<StepEnd> {
+        self.perform_with(run, step, row, false).await
+    }
+
+    async fn perform_with(
+        &self,
+        run: &Run,
+        step: &plan::Step,
+        mut row: Step,
+        may_cancel: bool,
+    ) -> Result<StepEnd> {
+        let token = if may_cancel {
+            run.token(row.service.as_ref())
+        } else {
+            tokio_util::sync::CancellationToken::new()
+        };
+        let claim = match &row.service {
+            None => None,
+            Some(service) => {
+                let ask = self.claims.ask(service, row.action, &row.subject);
+                let asked = tokio::select! {
+                    asked = ask => asked,
+                    () = token.cancelled() => {
+                        let end = Err(given_up(run));
+                        self.end_row(run, &mut row, &end).await?;
+                        return Ok(end);
+                    }
+                };
+                match asked {
+                    Asked::Mine(claim) => Some(claim),
+                    Asked::Theirs(outcome) => {
+                        let end = match outcome {
+                            Outcome::Done => Ok("done by another operation".to_owned()),
+                            Outcome::Failed(reason, message) => Err(Error::new(reason, message)),
+                            Outcome::GivenUp => Err(given_up(run)),
+                        };
+                        self.end_row(run, &mut row, &end).await?;
+                        return Ok(end);
+                    }
+                }
+            }
+        };
+        if token.is_cancelled() {
+            let end = Err(given_up(run));
+            self.end_row(run, &mut row, &end).await?;
+            return Ok(end);
+        }
+        row.state = State::InProgress;
+        row.started_at = Some(self.world.now());
+        let action = row.action;
+        {
+            let _held = match &row.service {
+                Some(service) => Some(self.observer.hold(service).await),
+                None => None,
+            };
+            self.write_step(run, &row, |service| service.step = Some(OpenStep { action })).await?;
+        }
+
+        let can_be_interrupted = matches!(action, Action::Wait | Action::Pull | Action::Build);
+        let end = if can_be_interrupted {
+            tokio::select! {
+                end = self.work(run, step, &row) => end,
+                () = token.cancelled() => Err(given_up(run)),
+            }
+        } else {
+            self.work(run, step, &row).await
+        };
+        self.finish(run, &mut row, &end).await?;
+        if let Some(claim) = claim {
+            claim.finish(match &end {
+                Ok(_) => Outcome::Done,
+                Err(error)
+                    if error.reason() == Reason::Superseded || error.reason() == Reason::CancelRequested =>
+                {
+                    Outcome::GivenUp
+                }
+                Err(error) => Outcome::Failed(error.reason(), error.message().to_owned()),
+            });
+        }
+        Ok(end)
+    }
+
+    /// A step that ended before it began.
+    async fn end_row(&self, run: &Run, row: &mut Step, end: &StepEnd) -> Result<()> {
+        let now = self.world.now();
+        if end.is_ok() {
+            row.started_at = Some(now);
+        }
+        finish_row(row, end, run);
+        row.ended_at = Some(now);
+        let mut tx = self.world.store.begin().await?;
+        tx.operations().update_step(&run.id, row).await?;
+        Ok(self.ledger.commit(tx).await?)
+    }
+
+    /// Records the end of a step with what the engine shows of its service now.
+    async fn finish(&self, run: &Run, row: &mut Step, end: &StepEnd) -> Result<()> {
+        finish_row(row, end, run);
+        row.ended_at = Some(self.world.now());
+        let Some(service) = row.service.clone() else {
+            return self.write_step(run, row, |_| {}).await;
+        };
+        let detail = match end {
+            Err(error) if row.state == State::Failed => Some(error.message().to_owned()),
+            _ => None,
+        };
+        let looked = match self.observer.see(&service, &row.subject).await {
+            Ok(sight) => Ok(sight),
+            Err(error) => Err((error, self.observer.hold(&service).await)),
+        };
+        self.write_step(run, row, |row| {
+            row.step = None;
+            row.status_detail = detail.unwrap_or_default();
+            if let Ok(sight) = &looked {
+                sight.show(row);
+            }
+        })
+        .await
+    }
+
+    async fn work(&self, run: &Run, step: &plan::Step, row: &Step) -> StepEnd {
+        match &step.work {
+            Work::Pull { image, platform } => self.pull(run, row, image, platform.as_deref()).await,
+            Work::Build { image, build } => {
+                let _slot = self.images.acquire().await.map_err(Error::internal)?;
+                let tell = |progress: Progress| self.ledger.progress(&run.id, row.number, progress);
+                let built = self.world.engine.images.build(image, build, &tell).await;
+                built.map(|()| String::new()).map_err(engine_error)
+            }
+            Work::MakeNetwork(network) => self.call(|| self.world.engine.networks.create(network)).await,
+            Work::MakeVolume(volume) => self.call(|| self.world.engine.volumes.create(volume)).await,
+            Work::RemoveNetwork(name) => match self.call(|| self.world.engine.networks.remove(name)).await {
+                // Somebody else's container is on it; it is not ours to push off.
+                Err(error) if is_in_use(&error) => Ok("kept: somebody is on it".into()),
+                end => end,
+            },
+            Work::RemoveVolume(name) => self.call(|| self.world.engine.volumes.remove(name)).await,
+            Work::Create(spec) => self.create(run, spec).await,
+            Work::Start { name } => self.start(row, name).await,
+            Work::Wait { name, gate } => {
+                let Some(service) = &row.service else { return Ok(String::new()) };
+                self.gates.wait(service, name, *gate).await
+            }
+            Work::Stop { name, grace } => self.call(|| self.world.engine.workloads.stop(name, *grace)).await,
+            Work::Remove { name } => self.call(|| self.world.engine.workloads.remove(name)).await,
+        }
+    }
+
+    async fn pull(&self, run: &Run, row: &Step, image: &str, platform: Option<&str>) -> StepEnd {
+        let _slot = self.images.acquire().await.map_err(Error::internal)?;
+        let tell = |progress: Progress| self.ledger.progress(&run.id, row.number, progress);
+        self.world.engine.images.pull(image, platform, &tell).await.map_err(engine_error)?;
+        Ok(String::new())
+    }
+
+    /// Creates, and takes "the name is taken" for "already done" when it is our own work:
+    /// a lost reply, or another operation that was quicker.
+    async fn create(&self, run: &Run, spec: &Spec) -> StepEnd {
+        let mut spec = spec.clone();
+        spec.identity.operation = Some(run.id.clone());
+        let error = match self.call_raw(|| self.world.engine.workloads.create(&spec)).await {
+            Ok(_) => return Ok(String::new()),
+            Err(error @ E::NameTaken(_)) => error,
+            Err(error) => return Err(engine_error(error)),
+        };
+        let found = self.world.engine.workloads.inspect(&spec.name).await.map_err(engine_error)?;
+        let identity = found.and_then(|found| found.identity);
+        let is_ours = identity.as_ref().is_some_and(|one| {
+            one.installation == spec.identity.installation && one.service_id == spec.identity.service_id
+        });
+        if !is_ours {
+            return Err(engine_error(error));
+        }
+        if identity.is_some_and(|one| one.spec_hash == spec.identity.spec_hash) {
+            return Ok("was there already".into());
+        }
+        self.call_raw(|| self.world.engine.workloads.remove(&spec.name)).await.map_err(engine_error)?;
+        self.call(|| async { self.world.engine.workloads.create(&spec).await.map(drop) }).await
+    }
+
+    /// Starts what does not run; so a second operation on the same service starts nothing twice.
+    async fn start(&self, row: &Step, name: &str) -> StepEnd {
+        let found = self.world.engine.workloads.inspect(name).await.map_err(engine_error)?;
+        let runs =
+            found.is_some_and(|found| matches!(found.state, clos_domain::workload::State::Running { .. }));
+        if runs {
+            return Ok("was running already".into());
+        }
+        let started = self.call(|| self.world.engine.workloads.start(name)).await;
+        started.map_err(|error| {
+            let what = row.service_name.as_ref().map_or(name.to_owned(), ToString::to_string);
+            if error.reason() == Reason::PortConflict {
+                Error::new(Reason::PortConflict, format!("{what} cannot start: {}", error.message()))
+            } else {
+                error
+            }
+        })
+    }
+
+    async fn call<T, F>(&self, call: impl Fn() -> F) -> StepEnd
+    where
+        F: Future<Output = Result<T, engine::Error>>,
+    {
+        self.call_raw(call).await.map(|_| String::new()).map_err(engine_error)
+    }
+
+    /// One engine call, in one of the bounded places, repeated while the engine does not answer.
+    async fn call_raw<T, F>(&self, call: impl Fn() -> F) -> Result<T, engine::Error>
+    where
+        F: Future<Output = Result<T, engine::Error>>,
+    {
+        let Ok(_slot) = self.calls.acquire().await else {
+            return Err(E::Failed("the daemon is shutting down".into()));
+        };
+        let mut pause = FIRST_PAUSE;
+        let mut left = TRIES;
+        loop {
+            left -= 1;
+            match call().await {
+                Err(E::UnknownOutcome(_) | E::Unreachable(_)) if left > 0 => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+fn given_up(run: &Run) -> Error {
+    if run.cancel.is_cancelled() {
+        return Error::new(Reason::CancelRequested, "the operation was cancelled");
+    }
+    Error::new(Reason::Superseded, "a later operation took the service over")
+}
+
+fn is_in_use(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<E>());
+    matches!(source, Some(E::InUse(_)))
+}

@@ -1,0 +1,113 @@
+//! What the planner sees: complete specs with their hashes, and the engine as it is.
+
+use std::collections::BTreeSet;
+
+use clos_domain::group::Group;
+use clos_domain::operation::Verb;
+use clos_domain::plan::{Part, Present, Snapshot, Wanted};
+use clos_domain::service::Service;
+use clos_domain::workload::Spec;
+use clos_domain::{Error, Result, spec};
+use futures::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::World;
+use crate::observer::engine_error;
+
+/// Images that are looked up at a time.
+const LOOK_UPS: usize = 8;
+
+/// A group with everything of it that takes part.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    pub(crate) group: Group,
+    /// Every service of the group, for references between them.
+    pub(crate) all: Vec<Service>,
+    /// Those that take part.
+    pub(crate) chosen: Vec<Service>,
+    /// Services of ours that the files no longer have.
+    pub(crate) orphans: Vec<Service>,
+}
+
+impl Scope {
+    /// The planner's view of it.
+    pub(crate) fn part(&self, installation: &str) -> Result<Part<'_>> {
+        let mut services = Vec::with_capacity(self.chosen.len());
+        for service in &self.chosen {
+            let spec = hashed(spec::resolve(installation, &self.group, service, &self.all, &service.ports))?;
+            services.push(Wanted { service, spec });
+        }
+        Ok(Part { group: &self.group, services, orphans: self.orphans.iter().collect(), along: false })
+    }
+}
+
+/// Fills the hash in: SHA-256 of the fingerprint's JSON.
+pub(crate) fn hashed(mut spec: Spec) -> Result<Spec> {
+    let text = serde_json::to_vec(&spec.fingerprint()).map_err(Error::internal)?;
+    spec.identity.spec_hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&text));
+    Ok(spec)
+}
+
+/// Looks at the engine, as far as the verb needs it.
+pub(crate) async fn take(
+    world: &World,
+    installation: &str,
+    verb: Verb,
+    parts: &[Part<'_>],
+) -> Result<Snapshot> {
+    let makes = matches!(verb, Verb::Up | Verb::Start | Verb::Recreate);
+    let removes = verb == Verb::Down;
+    let workloads = world.engine.workloads.list();
+    let networks =
+        async { if makes || removes { world.engine.networks.list().await } else { Ok(Vec::new()) } };
+    let volumes = async { if makes || removes { world.engine.volumes.list().await } else { Ok(Vec::new()) } };
+    let images = async { if makes { images(world, parts).await } else { Ok(BTreeSet::new()) } };
+    let (workloads, networks, volumes, images) = tokio::join!(workloads, networks, volumes, images);
+
+    let mut snapshot = Snapshot { images: images?, ..Snapshot::default() };
+    let services: BTreeSet<_> = parts
+        .iter()
+        .flat_map(|part| {
+            part.services
+                .iter()
+                .map(|wanted| &wanted.service.id)
+                .chain(part.orphans.iter().map(|one| &one.id))
+        })
+        .collect();
+    for found in workloads.map_err(engine_error)? {
+        let identity = found
+            .identity
+            .filter(|one| one.installation == installation && services.contains(&one.service_id));
+        let present = Present {
+            ours: identity.is_some(),
+            spec_hash: identity.map(|one| one.spec_hash).unwrap_or_default(),
+            state: found.state,
+        };
+        snapshot.workloads.insert(found.name, present);
+    }
+    let is_ours = |owner: Option<clos_domain::workload::Owner>| {
+        owner.is_some_and(|one| one.installation == installation)
+    };
+    snapshot.networks =
+        networks.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
+    snapshot.volumes =
+        volumes.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
+    Ok(snapshot)
+}
+
+async fn images(world: &World, parts: &[Part<'_>]) -> Result<BTreeSet<String>> {
+    let wanted: BTreeSet<String> = parts
+        .iter()
+        .flat_map(|part| &part.services)
+        .map(|wanted| wanted.spec.container().image.clone())
+        .collect();
+    let looked: Vec<Result<Option<String>>> = futures::stream::iter(wanted)
+        .map(|image| async move {
+            let is_there = world.engine.images.exists(&image).await.map_err(engine_error)?;
+            Ok(is_there.then_some(image))
+        })
+        .buffer_unordered(LOOK_UPS)
+        .collect()
+        .await;
+    looked.into_iter().filter_map(Result::transpose).collect()
+}

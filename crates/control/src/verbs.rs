@@ -1,0 +1,353 @@
+//! From a wish to a running operation: ports, plan, one transaction, the runner.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clos_domain::event::{Draft, types};
+use clos_domain::graph::Graph;
+use clos_domain::group::{Direction, Group};
+use clos_domain::id::{OperationId, ServiceId};
+use clos_domain::name::ServiceName;
+use clos_domain::operation::{Operation, State, Verb};
+use clos_domain::plan::{self, Plan, Policy, Work};
+use clos_domain::seams::{Tx, engine};
+use clos_domain::service::{Desired, Observed, Service};
+use clos_domain::{Ctx, Error, Reason, Result};
+
+use crate::runner::step_row;
+use crate::snapshot::{self, Scope};
+use crate::{Shared, lookup, observer, ports};
+
+/// How `start` behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct StartOptions {
+    /// Groups and services that it needs come along.
+    pub with_dependencies: bool,
+    /// A failure undoes everything.
+    pub atomic: bool,
+    /// The operation ends without waiting for gates that nothing needs.
+    pub no_wait: bool,
+}
+
+impl Default for StartOptions {
+    fn default() -> Self {
+        Self { with_dependencies: true, atomic: false, no_wait: false }
+    }
+}
+
+/// What is to be done, before it is planned.
+pub(crate) struct Wish {
+    pub(crate) verb: Verb,
+    /// The group that was asked for comes first.
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) along_from: usize,
+    /// The one service that was asked for.
+    pub(crate) service: Option<ServiceId>,
+    pub(crate) policy: Policy,
+    pub(crate) notes: Vec<String>,
+}
+
+/// A wish that was planned; nothing is written yet.
+pub(crate) struct Planned {
+    pub(crate) verb: Verb,
+    pub(crate) plan: Plan,
+    pub(crate) scopes: Vec<Scope>,
+    service: Option<ServiceId>,
+    policy: Policy,
+}
+
+/// Ports, snapshot, plan: what the verb would do, and why.
+pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned> {
+    let mut assigned = Vec::new();
+    if matches!(wish.verb, Verb::Up | Verb::Start | Verb::Recreate | Verb::Restart) {
+        let table = {
+            let mut view = shared.world.store.view().await?;
+            ports::Table::read(view.as_mut()).await?
+        };
+        for scope in &mut wish.scopes {
+            let services: Vec<&Service> = scope.chosen.iter().collect();
+            let decided = ports::decide(&shared.world, &table, &scope.group, &services).await?;
+            for service in scope.chosen.iter_mut() {
+                let own = decided.iter().filter(|one| one.service == service.id);
+                service.ports = own.map(|one| one.binding.clone()).collect();
+            }
+            assigned.extend(decided);
+        }
+    }
+    let installation = &shared.settings.installation;
+    let parts = wish
+        .scopes
+        .iter()
+        .enumerate()
+        .map(|(i, scope)| {
+            let mut part = scope.part(installation)?;
+            part.along = i >= wish.along_from;
+            Ok(part)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let snapshot = snapshot::take(&shared.world, installation, wish.verb, &parts).await?;
+    let subject = match (&wish.service, wish.scopes.first()) {
+        (Some(id), Some(scope)) => scope
+            .all
+            .iter()
+            .find(|service| service.id == *id)
+            .map_or_else(String::new, |service| service.resource().to_string()),
+        (None, Some(scope)) => scope.group.name.to_string(),
+        (_, None) => String::new(),
+    };
+    let mut plan = plan::plan(wish.verb, subject, &parts, &snapshot, &wish.policy)?;
+    plan.ports = assigned;
+    plan.notes.splice(0..0, wish.notes);
+    Ok(Planned { verb: wish.verb, plan, scopes: wish.scopes, service: wish.service, policy: wish.policy })
+}
+
+/// A registry is asked for what is to be pulled, before anything is written or made.
+pub(crate) async fn check_images(shared: &Shared, plan: &Plan) -> Result<()> {
+    let pulls = plan.steps.iter().filter_map(|step| match &step.work {
+        Work::Pull { image, .. } => Some((image, step.service.as_ref())),
+        _ => None,
+    });
+    for (image, service) in pulls {
+        let asked = shared.world.engine.images.resolvable(image).await;
+        let Err(engine::Error::PullRefused { why, .. } | engine::Error::NoImage(why)) = asked else {
+            continue;
+        };
+        if shared.world.engine.images.exists(image).await.unwrap_or(false) {
+            continue;
+        }
+        let who = service.map(|(_, name)| format!(" of `{name}`")).unwrap_or_default();
+        return Err(Error::new(
+            Reason::ImageNotFound,
+            format!("image `{image}`{who} is not on this engine and cannot be pulled: {why}"),
+        )
+        .with("image", image));
+    }
+    Ok(())
+}
+
+/// Writes the operation, its ports and wishes into `tx`, commits, and begins to run it.
+pub(crate) async fn submit(
+    shared: &Arc<Shared>,
+    ctx: &Ctx,
+    mut tx: Box<dyn Tx>,
+    mut planned: Planned,
+    discard: Vec<ServiceId>,
+) -> Result<Operation> {
+    let now = shared.world.clock.now();
+    let direction = planned.verb.direction();
+    let Some(first) = planned.scopes.first() else { return Err(Error::new(Reason::NoRows, "nothing to do")) };
+    let group = first.group.clone();
+    let mut services = HashSet::new();
+    for scope in &mut planned.scopes {
+        if direction == Direction::Up {
+            let assigned: Vec<_> = planned
+                .plan
+                .ports
+                .iter()
+                .filter(|one| one.owner.group == scope.group.name)
+                .cloned()
+                .collect();
+            // The rows in the scope carry the new ports already; the table has the old ones.
+            for service in &mut scope.chosen {
+                let held = tx.ports().of_service(&service.id).await?;
+                service.ports = held.into_iter().map(|lease| lease.binding).collect();
+            }
+            planned.plan.notes.extend(ports::write(tx.as_mut(), &assigned, &mut scope.chosen, now).await?);
+        }
+        let gone = scope.orphans.iter().filter(|orphan| discard.contains(&orphan.id));
+        for service in scope.chosen.iter().chain(gone) {
+            services.insert(service.id.clone());
+            let Some(before) = tx.services().get(&service.id).await? else { continue };
+            let mut row = before.clone();
+            row.ports.clone_from(&service.ports);
+            row.desired = desired(planned.verb, &row, discard.contains(&row.id));
+            if direction == Direction::Up && row.status_reason == Some(Reason::Skipped) {
+                row.status_reason = None;
+                row.status_detail.clear();
+            }
+            if row != before {
+                observer::save(tx.as_mut(), &before, &mut row, now).await?;
+            }
+        }
+    }
+    let operation = Operation {
+        id: OperationId::from_unique(&shared.world.ids.unique()),
+        verb: planned.verb,
+        group_id: group.id.clone(),
+        group: group.name.clone(),
+        service: planned.service.clone(),
+        state: State::Pending,
+        reason: None,
+        message: planned.plan.notes.join("; "),
+        policy: planned.policy.failure,
+        cancel_requested: false,
+        steps: planned.plan.steps.iter().map(step_row).collect(),
+        leftovers: Vec::new(),
+        request_id: ctx.request_id.clone(),
+        created_at: now,
+        started_at: None,
+        ended_at: None,
+    };
+    tx.operations().insert(&operation).await?;
+    let mut event = Draft::new(types::GROUP_OPERATION_STARTED, now);
+    event.group = Some(group.name);
+    event.service.clone_from(&planned.service);
+    event.operation = Some(operation.id.clone());
+    event.data.verb = Some(planned.verb.as_str().to_owned());
+    event.data.message = (!operation.message.is_empty()).then(|| operation.message.clone());
+    tx.journal().append(event);
+    shared.ledger.commit(tx).await?;
+    shared.runner.start(operation.clone(), planned.plan, services, discard, &shared.supervisor);
+    Ok(operation)
+}
+
+fn desired(verb: Verb, row: &Service, is_orphan: bool) -> Desired {
+    if is_orphan {
+        return Desired::Absent;
+    }
+    match verb {
+        Verb::Up | Verb::Start | Verb::Restart | Verb::Recreate => Desired::Running,
+        Verb::Stop if row.desired == Desired::Absent && row.observed == Observed::Absent => Desired::Absent,
+        Verb::Stop => Desired::Stopped,
+        Verb::Down => Desired::Absent,
+    }
+}
+
+/// Plans and submits a verb on rows as they are.
+pub(crate) async fn run(shared: &Arc<Shared>, ctx: &Ctx, wish: Wish) -> Result<Operation> {
+    let group = wish.scopes.first().map(|scope| scope.group.name.clone());
+    let planned = match plan_wish(shared, wish).await {
+        Ok(planned) => planned,
+        Err(error) => {
+            if let Some(group) = group {
+                tell_conflict(shared, &error, &group).await;
+            }
+            return Err(error);
+        }
+    };
+    check_images(shared, &planned.plan).await?;
+    let tx = shared.world.store.begin().await?;
+    submit(shared, ctx, tx, planned, Vec::new()).await
+}
+
+/// A port that could not be had is a fact of its own; that it cannot be journaled changes no answer.
+pub(crate) async fn tell_conflict(shared: &Shared, error: &Error, group: &clos_domain::name::GroupRef) {
+    if error.conflicts().is_empty() {
+        return;
+    }
+    let told = async {
+        let mut tx = shared.world.store.begin().await?;
+        for event in ports::conflict_events(error, group, shared.world.clock.now()) {
+            tx.journal().append(event);
+        }
+        shared.ledger.commit(tx).await
+    };
+    if let Err(error) = told.await {
+        tracing::warn!(%error, "a port conflict could not be journaled");
+    }
+}
+
+/// A group with all its services.
+pub(crate) async fn scope_of(tx: &mut dyn Tx, group: Group) -> Result<Scope> {
+    let all = tx.services().of_group(&group.id).await?;
+    let chosen = all.iter().filter(|service| service.definition.enabled).cloned().collect();
+    Ok(Scope { group, all, chosen, orphans: Vec::new() })
+}
+
+/// The groups that a group needs, however far away, each in its base instance unless the edge names one.
+pub(crate) async fn dependencies_of(tx: &mut dyn Tx, group: &Group) -> Result<Vec<Scope>> {
+    let mut scopes: Vec<Scope> = Vec::new();
+    let mut seen = BTreeSet::from([group.name.clone()]);
+    let mut open: Vec<(Group, Option<BTreeSet<ServiceName>>)> = needed(tx, group).await?;
+    while let Some((group, only)) = open.pop() {
+        if !seen.insert(group.name.clone()) {
+            continue;
+        }
+        open.extend(needed(tx, &group).await?);
+        let mut scope = scope_of(tx, group).await?;
+        if let Some(only) = only {
+            choose(&mut scope, &only, true)?;
+        }
+        scopes.push(scope);
+    }
+    Ok(scopes)
+}
+
+async fn needed(tx: &mut dyn Tx, group: &Group) -> Result<Vec<(Group, Option<BTreeSet<ServiceName>>)>> {
+    let mut found: Vec<(Group, Option<BTreeSet<ServiceName>>)> = Vec::new();
+    for dependency in &group.definition.depends_on {
+        let Some(other) = tx.groups().find(&dependency.group).await? else {
+            return Err(Error::new(
+                Reason::UnknownDependency,
+                format!(
+                    "group `{}` depends on `{dependency}`, and there is no such group; apply its files first",
+                    group.name
+                ),
+            )
+            .with("group", &group.name)
+            .with("dependency", dependency));
+        };
+        let only = dependency.service.clone().map(|service| BTreeSet::from([service]));
+        match found.iter_mut().find(|(known, _)| known.id == other.id) {
+            None => found.push((other, only)),
+            Some((_, known)) => match (known.as_mut(), only) {
+                (Some(known), Some(only)) => known.extend(only),
+                _ => *known = None,
+            },
+        }
+    }
+    Ok(found)
+}
+
+/// Keeps the named services of a scope, and what they need.
+pub(crate) fn choose(scope: &mut Scope, names: &BTreeSet<ServiceName>, with_needs: bool) -> Result<()> {
+    for name in names {
+        if !scope.all.iter().any(|service| service.definition.name == *name) {
+            let known: Vec<String> =
+                scope.all.iter().map(|service| service.definition.name.to_string()).collect();
+            let hint = lookup::nearest(name.as_str(), &known);
+            return Err(Error::new(
+                Reason::ServiceNotFound,
+                format!("there is no service `{}/{name}`{hint}", scope.group.name),
+            ));
+        }
+    }
+    let kept = if with_needs {
+        let keys = scope.all.iter().map(|service| service.definition.name.clone());
+        let edges = scope.all.iter().flat_map(|service| {
+            let from = service.definition.name.clone();
+            service.definition.depends_on.iter().map(move |need| (from.clone(), need.service.clone()))
+        });
+        let graph = Graph::new(keys, edges).map_err(|cycle| {
+            Error::new(Reason::DependencyCycle, format!("services depend on each other in a circle: {cycle}"))
+        })?;
+        graph.with_needs(names.iter().cloned())
+    } else {
+        names.clone()
+    };
+    scope.chosen =
+        scope.all.iter().filter(|service| kept.contains(&service.definition.name)).cloned().collect();
+    Ok(())
+}
+
+/// Groups that run and need this one: a stop says so, and stops them not.
+pub(crate) async fn running_dependants(tx: &mut dyn Tx, group: &Group) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let all = tx.groups().list(None, clos_domain::page::Request::ALL).await?.items;
+    for other in all {
+        if !other.definition.depends_on.iter().any(|need| need.group == group.name) {
+            continue;
+        }
+        let services = tx.services().of_group(&other.id).await?;
+        if services.iter().any(|service| service.observed.is_running()) {
+            notes.push(format!("`{}` depends on `{}` and is running", other.name, group.name));
+        }
+    }
+    Ok(notes)
+}
+
+/// The policy of a stop with this grace period.
+pub(crate) fn with_grace(grace: Option<Duration>) -> Policy {
+    Policy { grace, ..Policy::default() }
+}
