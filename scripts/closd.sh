@@ -20,6 +20,7 @@ clos() { env -u CLOS_HOST -u CLOS_CONTEXT CLOS_HOME="$CLOS_HOME" "$CLOS" --no-au
 closd_pid() {
   local lock=$CLOS_HOME/run/lock
   [[ -e $lock ]] || return 0
+  lock=$(cd "$(dirname "$lock")" && pwd -P)/lock
   if [[ -d /proc/self/fd ]]; then
     # Others' descriptors cannot be read, and are not ours to end.
     { find /proc/[0-9]*/fd -lname "$lock" 2>/dev/null || true; } | head -n1 | cut -d/ -f3

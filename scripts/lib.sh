@@ -20,6 +20,9 @@ fail() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# macOS has none; there a command that hangs is the user's to break off.
+have timeout || timeout() { shift && "$@"; }
+
 # wait_until SECONDS COMMAND…: looks every 100 ms; false when the time is over.
 wait_until() {
   local deadline=$((SECONDS + $1))

@@ -14,6 +14,27 @@ need_cargo
 need "the build" cc:build-essential
 need "asking the engine" curl:curl
 
+# --- engine, looked for first: who has none need not wait for the build to hear of it
+# Ours of the last time comes before others: the demo's containers are there.
+engine=$("$ROOT/scripts/dockerd.sh" env "$ENGINE_RUN" 2>/dev/null) || engine=$("$ROOT/scripts/engine.sh") || {
+  # It has said why, if an engine was asked for by name.
+  [[ -z ${DOCKER_HOST:-}${DOCKER_CONTEXT:-} ]] || exit 1
+  if ((EUID != 0)) || ! have apt-get; then
+    say "error: no container engine found; these two lines give this machine one:"
+    if [[ $(uname -s) == Darwin ]]; then
+      say "  brew install colima docker"
+      say "  colima start"
+    elif have apt-get; then
+      say "  sudo apt-get update && sudo apt-get install -y docker.io"
+      say "  sudo usermod -aG docker \"\$USER\"    # then log in again"
+    else
+      say "  install Docker (https://docs.docker.com/engine/install) or Podman"
+      say "  sudo systemctl enable --now docker    # or: systemctl --user enable --now podman.socket"
+    fi
+    exit 1
+  fi
+}
+
 # --- build
 # Debug: two minutes from nothing instead of five, and quick enough for a look.
 # The same selection of packages as `make test`, so that nothing is built twice.
@@ -25,15 +46,9 @@ fi
 rm -f "$log"
 "$ROOT/scripts/testapp.sh" >/dev/null
 
-# --- engine
-# Ours of the last time comes first: the demo's containers are there.
-if ! engine=$("$ROOT/scripts/dockerd.sh" env "$ENGINE_RUN" 2>/dev/null); then
-  if ! engine=$("$ROOT/scripts/engine.sh"); then
-    # It has said why, if an engine was asked for by name.
-    [[ -z ${DOCKER_HOST:-}${DOCKER_CONTEXT:-} ]] || exit 1
-    say "no container engine found: starting a private one below $CLOS_HOME"
-    engine=$("$ROOT/scripts/dockerd.sh" start "$ENGINE_RUN")
-  fi
+if [[ -z $engine ]]; then
+  say "no container engine found: starting a private one below $CLOS_HOME"
+  engine=$("$ROOT/scripts/dockerd.sh" start "$ENGINE_RUN")
 fi
 say "engine: $engine"
 

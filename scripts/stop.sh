@@ -23,7 +23,9 @@ else
 fi
 
 if [[ -d $ENGINE_RUN ]]; then
+  was_up=$("$ROOT/scripts/dockerd.sh" env "$ENGINE_RUN" 2>/dev/null || true)
+  # Also when it does not answer: after a crash there is something to clear away.
   "$ROOT/scripts/dockerd.sh" stop "$ENGINE_RUN"
-  say "the private engine has ended; its images and volumes stay in $ENGINE_RUN"
+  [[ -z $was_up ]] || say "the private engine has ended; its images and volumes stay in $ENGINE_RUN"
 fi
 exit "$trouble"

@@ -9,7 +9,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 need_cargo
-host=$(rustc -vV | sed -n 's/^host: //p')
+host=$(cd "$ROOT" && rustc -vV | sed -n 's/^host: //p')
 case $host in
   *-linux-gnu)
     target=$host
