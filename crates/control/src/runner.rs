@@ -2,7 +2,7 @@
 //!
 //! A run has no choices to make: the plan says what needs what. What it does
 //! decide is only *when*: a step begins as soon as its needs have completed, and
-//! never beside another step of the same service (see [`claims`]). Every step is
+//! never beside another step of the same service (see `claims`). Every step is
 //! written before and after; every engine call can be repeated, so an answer that
 //! was lost is asked for again.
 

@@ -5,7 +5,7 @@
 //! caller, the `source` chain is for the log. Only `rpc/src/status.rs` turns
 //! kinds into wire codes.
 //!
-//! To add a reason: a line in [`catalogue!`] with its kind and one sentence of
+//! To add a reason: a line in the `catalogue!` below with its kind and one sentence of
 //! explanation. `clos explain` and the wire get it from there.
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //!
 //! A [`Spec`] is complete: an engine needs nothing else to create the workload.
 //! A [`Definition`](crate::service::Definition) holds the same parts with the
-//! names of the file; [`crate::plan::spec`] turns one into the other.
+//! names of the file; [`crate::spec::resolve`] turns one into the other.
 //!
 //! Host processes will be a second arm of [`Run`]; nothing above the engine may
 //! ask for a container's id or image except through it.
