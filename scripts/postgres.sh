@@ -17,9 +17,9 @@ RUN=$(realpath -m "$2")
 DATA=$RUN/data
 
 # PostgreSQL refuses to run as root; the Debian package brings a user for it.
-as_postgres() {
-  if ((EUID == 0)); then setpriv --reuid postgres --regid postgres --init-groups "$@"; else "$@"; fi
-}
+AS_POSTGRES=(env)
+if ((EUID == 0)); then AS_POSTGRES=(setpriv --reuid postgres --regid postgres --init-groups); fi
+as_postgres() { "${AS_POSTGRES[@]}" "$@"; }
 
 # Debian keeps one folder a version, off the PATH.
 find_programs() {
@@ -85,7 +85,7 @@ launch() {
   for attempt in 1 2 3 4 5; do
     port=$(free_port $((port + 1)))
     echo "$port" >"$RUN/port"
-    (cd / && as_postgres setsid postgres -D "$DATA" -p "$port") >"$RUN/log" 2>&1 </dev/null 9>&- &
+    (cd / && exec "${AS_POSTGRES[@]}" setsid postgres -D "$DATA" -p "$port") >"$RUN/log" 2>&1 </dev/null 9>&- &
     if wait_until 30 answered_or_refused && answers; then
       (umask 077 && echo "postgres://clos:$(cat "$RUN/password")@127.0.0.1:$port/postgres" >"$RUN/url")
       return
