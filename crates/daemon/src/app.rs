@@ -1,0 +1,150 @@
+//! One of each thing, wired; started in order and ended in the reverse.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clos_domain::seams::Clock as _;
+use clos_host::SystemClock;
+use clos_telemetry::{Format, metrics};
+use tokio::net::UnixListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::VERSION;
+use crate::config::{Effective, Origin, Sources};
+use crate::serve::door::Names;
+use crate::serve::listen::{self, Limits, Listener};
+use crate::serve::signals::Signals;
+use crate::serve::surface::Surface;
+use crate::state::{Endpoint, Home};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that was begun was ended.
+    Drained,
+    /// The time for the drain ran out and something was cut off.
+    CutOff,
+    /// A second signal came.
+    AtOnce,
+}
+
+/// What a log shows, by the configuration.
+pub fn telemetry(effective: &Effective) -> clos_telemetry::Settings {
+    let config = &effective.config;
+    clos_telemetry::Settings {
+        format: match config.log.format {
+            crate::config::LogFormat::Text => Format::Text,
+            crate::config::LogFormat::Json => Format::Json,
+        },
+        filter: config.log.level.clone(),
+        file: config.log.file.clone(),
+        otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
+        service_name: "closd",
+        service_version: VERSION,
+    }
+}
+
+/// Runs until a signal.
+///
+/// The order: state folder and lock, log, token, what answers, listeners, the
+/// endpoint file, which is the word that we are ready. The end goes backwards:
+/// nobody new comes in, requests end or are cut off when the time is over, and
+/// the last thing that goes is the lock.
+///
+/// # Errors
+/// Whatever prevents serving, before anybody was served.
+pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ended> {
+    let config = &effective.config;
+    let mut signals = Signals::take().context("signals cannot be taken")?;
+    let home = Home::prepare(&sources.home)?;
+    let lock = home.lock()?;
+    let guard = clos_telemetry::init(&telemetry(&effective))?;
+    for warning in &effective.warnings {
+        tracing::warn!("{warning}");
+    }
+    metrics().build(VERSION);
+    let _token = lock.token()?;
+
+    let (health, routes) = answers()?;
+    let service = Surface::new(routes, metrics().clone());
+
+    let runtime_dir = sources.environment.get("XDG_RUNTIME_DIR").map(std::path::Path::new);
+    let socket_path =
+        home.socket_path(config.server.socket.as_deref(), runtime_dir, &std::env::temp_dir())?;
+    let mut socket = lock.bind(&socket_path)?;
+    let unix = socket.take().context("a socket has a listener until it is taken")?;
+    let unix = UnixListener::from_std(unix).context("the socket cannot be waited on")?;
+    let mut listeners = vec![Listener::Unix(unix, clos_host::user_id())];
+    let mut tcp = None;
+    if config.server.tcp {
+        let may_move = *effective.origin("server.listen") == Origin::Default;
+        let listener = listen::tcp(config.server.listen.0, may_move).await?;
+        let address = listener.local_addr().context("a listener has an address")?;
+        let names = Names::new(address, &config.server.hosts, &config.server.origins)?;
+        listeners.push(Listener::Tcp(listener, Arc::new(names)));
+        tcp = Some(address);
+    }
+
+    let limits = Limits {
+        connections: usize::try_from(config.server.max_connections).unwrap_or(usize::MAX),
+        header_timeout: config.server.header_timeout.0,
+        drain_timeout: config.server.drain_timeout.0,
+    };
+    let drain = CancellationToken::new();
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn(listener.serve(service.clone(), limits, drain.clone()));
+    }
+    let endpoint = Endpoint {
+        socket: socket_path,
+        tcp,
+        pid: std::process::id(),
+        version: VERSION.to_owned(),
+        started_at: SystemClock.now(),
+    };
+    let announced = lock.announce(&endpoint)?;
+    let shown_tcp = tcp.map(|address| address.to_string()).unwrap_or_default();
+    tracing::info!(version = VERSION, socket = %endpoint.socket.display(), tcp = shown_tcp, "closd is ready");
+
+    let signal = signals.next().await;
+    tracing::info!(signal, "closd drains");
+    drop(announced);
+    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    drain.cancel();
+    let drained = async {
+        let mut in_time = true;
+        while let Some(served) = serving.join_next().await {
+            in_time &= served.unwrap_or(false);
+        }
+        if in_time { Ended::Drained } else { Ended::CutOff }
+    };
+    let ended = tokio::select! {
+        ended = drained => ended,
+        signal = signals.next() => {
+            tracing::warn!(signal, "a second signal: closd ends at once");
+            Ended::AtOnce
+        }
+    };
+    tracing::info!(?ended, "closd has ended");
+    drop(socket);
+    if ended != Ended::AtOnce {
+        guard.shutdown().await;
+    }
+    drop(lock);
+    Ok(ended)
+}
+
+/// Health and reflection.
+fn answers() -> anyhow::Result<(tonic_health::server::HealthReporter, tonic::service::Routes)> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(clos_proto::DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = tonic::service::Routes::new(health)
+        .add_service(reflection().build_v1().context("the descriptors cannot be reflected")?)
+        .add_service(reflection().build_v1alpha().context("the descriptors cannot be reflected")?);
+    Ok((reporter, routes.prepare()))
+}

@@ -1,0 +1,150 @@
+//! One connection: HTTP/1 or HTTP/2, as its first bytes say, within limits.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+use super::Answers;
+use super::door::{Door, Peer};
+
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS: u32 = 256;
+/// Streams that a client opened and reset before anybody looked at them; more end the connection.
+const RESETS_WAITING: usize = 64;
+/// Streams that we reset for a client's mistakes; more end the connection.
+const RESETS_BY_US: usize = 256;
+/// Bytes of the head of a request, decoded.
+const HEAD: u32 = 16 * 1024;
+/// Bytes that HTTP/1 keeps of a request that is being read.
+const BUFFER: usize = 64 * 1024;
+/// Header lines of a request.
+const HEADERS: usize = 100;
+/// Bytes of an answer that wait for a slow reader, a stream.
+const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes that a client may send ahead, a stream and a connection.
+const WINDOW: u32 = 1024 * 1024;
+/// A silent HTTP/2 client is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// And gone when it does not answer.
+const PING_PATIENCE: Duration = Duration::from_secs(10);
+/// As many bytes tell HTTP/2 from HTTP/1.
+const FIRST_WORD: usize = 24;
+
+/// Serves until the client goes, or the drain lets the last request end.
+///
+/// `header_timeout` is how long a head may take, from its first byte to its last
+/// and from the beginning of the connection to the first one.
+pub async fn serve<I, S>(io: I, service: S, peer: Peer, header_timeout: Duration, drain: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Answers,
+{
+    let asked = Arc::new(AtomicBool::new(false));
+    let read = Arc::new(AtomicUsize::new(0));
+    let door = Door::new(service, peer, Arc::clone(&asked));
+    let io = TokioIo::new(Counted { io, read: Arc::clone(&read) });
+    let http = builder(header_timeout);
+    let mut connection = pin!(http.serve_connection(io, TowerToHyperService::new(door)));
+    let mut first_word = pin!(tokio::time::sleep(header_timeout));
+    let (mut is_waiting, mut is_draining) = (true, false);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection broke");
+                }
+                return;
+            }
+            () = drain.cancelled(), if !is_draining => {
+                is_draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            // Until the version is known no limit of HTTP holds.
+            () = &mut first_word, if is_waiting => {
+                is_waiting = false;
+                if read.load(Ordering::Relaxed) < FIRST_WORD && !asked.load(Ordering::Relaxed) {
+                    clos_telemetry::metrics().refused("silent");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(BUFFER)
+        .max_headers(HEADERS);
+    // Two of these are off unless they are set, and the defaults may change under us.
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_pending_accept_reset_streams(RESETS_WAITING)
+        .max_local_error_reset_streams(RESETS_BY_US)
+        .max_header_list_size(HEAD)
+        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_PATIENCE);
+    builder
+}
+
+/// Counts what was read.
+struct Counted<I> {
+    io: I,
+    read: Arc<AtomicUsize>,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
+        self.read.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        polled
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
+    }
+}

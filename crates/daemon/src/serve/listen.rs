@@ -1,0 +1,181 @@
+//! Taking connections: each listener has its own number of places, so that a
+//! flood on TCP does not lock the owner out of the socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clos_domain::port::Protocol;
+use clos_domain::seams::Host as _;
+use clos_host::Machine;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected as _;
+
+use super::door::{Names, Peer};
+use super::{Answers, connection};
+
+/// How many ports are tried after the usual one.
+const NEXT_PORTS: u16 = 100;
+/// A pause after an accept that failed, which is when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why there is no TCP listener.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else listens there.
+    #[error("server.listen: {address} is held by {holder}; stop it or choose another address with --listen")]
+    Taken {
+        /// The address.
+        address: SocketAddr,
+        /// Who, as far as known.
+        holder: clos_domain::port::Holder,
+    },
+    /// The system said no.
+    #[error("server.listen: {address} cannot be listened on")]
+    Refused {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Listens on the address; if it `may_move` and the port is taken, on the next free one.
+///
+/// # Errors
+/// An address that is taken, with its holder, or that cannot be used.
+pub async fn tcp(address: SocketAddr, may_move: bool) -> Result<TcpListener, Error> {
+    let last = if may_move { address.port().saturating_add(NEXT_PORTS) } else { address.port() };
+    for port in address.port()..=last {
+        let address = SocketAddr::new(address.ip(), port);
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(source) => return Err(Error::Refused { address, source }),
+        }
+    }
+    let holder = Machine.holder(address.port(), Protocol::Tcp).await;
+    Err(Error::Taken { address, holder })
+}
+
+/// Where connections come from.
+#[derive(Debug)]
+pub enum Listener {
+    /// The Unix socket, for processes of this uid.
+    Unix(UnixListener, u32),
+    /// A loopback address, for callers under these names.
+    Tcp(TcpListener, Arc<Names>),
+}
+
+/// How much is let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long the head of a request may take.
+    pub header_timeout: Duration,
+    /// How long connections may go on after the drain began.
+    pub drain_timeout: Duration,
+}
+
+impl Listener {
+    const fn transport(&self) -> &'static str {
+        match self {
+            Self::Unix(..) => "unix",
+            Self::Tcp(..) => "tcp",
+        }
+    }
+
+    /// Takes connections until the drain, then waits for those that are open;
+    /// `false` when some had to be cut off.
+    pub async fn serve(self, service: impl Answers, limits: Limits, drain: CancellationToken) -> bool {
+        let places = Arc::new(Semaphore::new(limits.connections));
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                Some(_) = connections.join_next() => {}
+                accepted = self.accept(&mut connections, &places, &service, limits, &drain) => {
+                    if let Err(error) = accepted {
+                        tracing::warn!(%error, transport = self.transport(), "a connection was not accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+        let transport = self.transport();
+        // Nobody new comes in while the last ones go.
+        drop(self);
+        let gone = async { while connections.join_next().await.is_some() {} };
+        let in_time = tokio::time::timeout(limits.drain_timeout, gone).await.is_ok();
+        if !in_time {
+            tracing::warn!(transport, open = connections.len(), "connections are cut off");
+            connections.shutdown().await;
+        }
+        in_time
+    }
+
+    async fn accept(
+        &self,
+        connections: &mut JoinSet<()>,
+        places: &Arc<Semaphore>,
+        service: &impl Answers,
+        limits: Limits,
+        drain: &CancellationToken,
+    ) -> io::Result<()> {
+        match self {
+            Self::Unix(listener, uid) => {
+                let (stream, _) = listener.accept().await?;
+                let info = stream.connect_info();
+                let peer = info.peer_cred.as_ref().map(tokio::net::unix::UCred::uid);
+                if peer != Some(*uid) {
+                    clos_telemetry::metrics().refused("peer");
+                    tracing::warn!(?peer, "a process of another user was turned away from the socket");
+                    return Ok(());
+                }
+                let Some(place) = self.place(places) else { return Ok(()) };
+                let served = connection::serve(
+                    stream,
+                    service.clone(),
+                    Peer::Unix(info),
+                    limits.header_timeout,
+                    drain.clone(),
+                );
+                connections.spawn(async move {
+                    served.await;
+                    drop(place);
+                });
+            }
+            Self::Tcp(listener, names) => {
+                let (stream, _) = listener.accept().await?;
+                let Some(place) = self.place(places) else { return Ok(()) };
+                // Small answers do not wait for more to send.
+                let _ = stream.set_nodelay(true);
+                let peer = Peer::Tcp(stream.connect_info(), Arc::clone(names));
+                let served =
+                    connection::serve(stream, service.clone(), peer, limits.header_timeout, drain.clone());
+                connections.spawn(async move {
+                    served.await;
+                    drop(place);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A place among the allowed number, for as long as it is kept; none when all are taken.
+    fn place(&self, places: &Arc<Semaphore>) -> Option<impl Send + 'static> {
+        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
+            clos_telemetry::metrics().refused("connections");
+            tracing::warn!(transport = self.transport(), "too many connections; one was closed at once");
+            return None;
+        };
+        Some((permit, clos_telemetry::metrics().connection(self.transport())))
+    }
+}

@@ -1,0 +1,276 @@
+//! What the engine shows of a container, in the domain's words. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
+    EndpointSettings, HealthStatusEnum, PortMap,
+};
+use clos_domain::health::Verdict;
+use clos_domain::port::{Binding, Protocol};
+use clos_domain::workload::{Found, State};
+use jiff::Timestamp;
+
+use crate::labels;
+
+/// From one inspection: everything.
+pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
+    let config = container.config.unwrap_or_default();
+    let settings = container.network_settings.unwrap_or_default();
+    let labels: BTreeMap<String, String> = config.labels.unwrap_or_default().into_iter().collect();
+    let shown = container.state.unwrap_or_default();
+    let state = match shown.status {
+        Some(ContainerStateStatusEnum::RUNNING) => {
+            let status = shown.health.as_ref().and_then(|health| health.status);
+            State::Running { health: verdict(status) }
+        }
+        Some(ContainerStateStatusEnum::PAUSED) => State::Paused,
+        Some(ContainerStateStatusEnum::RESTARTING) => State::Restarting,
+        Some(ContainerStateStatusEnum::EXITED) => {
+            State::Exited { code: code(shown.exit_code), oom: shown.oom_killed.unwrap_or_default() }
+        }
+        // A dead one could not be removed whole; nothing else can be done with it.
+        Some(ContainerStateStatusEnum::REMOVING | ContainerStateStatusEnum::DEAD) => State::Removing,
+        _ => State::Created,
+    };
+    Found {
+        id: container.id.unwrap_or_default(),
+        name: container.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        identity: labels::identity(&labels),
+        labels,
+        image: config.image.unwrap_or_default(),
+        state,
+        addresses: addresses(settings.networks),
+        ports: published(settings.ports),
+        started_at: moment(shown.started_at.as_deref()),
+        finished_at: moment(shown.finished_at.as_deref()),
+        restarts: container.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+    }
+}
+
+/// From one row of the list, which knows neither the moments, nor the restarts, nor
+/// whether memory ran out; code and health stand in a sentence for people.
+pub(crate) fn listed(container: ContainerSummary) -> Found {
+    let labels: BTreeMap<String, String> = container.labels.unwrap_or_default().into_iter().collect();
+    let sentence = container.status.unwrap_or_default();
+    let state = match container.state {
+        Some(ContainerSummaryStateEnum::RUNNING) => State::Running { health: health_in(&sentence) },
+        Some(ContainerSummaryStateEnum::PAUSED) => State::Paused,
+        Some(ContainerSummaryStateEnum::RESTARTING) => State::Restarting,
+        Some(ContainerSummaryStateEnum::EXITED) => State::Exited { code: code_in(&sentence), oom: false },
+        Some(ContainerSummaryStateEnum::REMOVING | ContainerSummaryStateEnum::DEAD) => State::Removing,
+        _ => State::Created,
+    };
+    let ports = container.ports.unwrap_or_default();
+    let mut ports: Vec<Binding> = ports
+        .iter()
+        .filter_map(|port| {
+            Some(Binding {
+                container_port: port.private_port,
+                host_port: port.public_port?,
+                host_ip: port.ip.clone().unwrap_or_default(),
+                protocol: port.typ.and_then(|word| Protocol::parse(&word.to_string())).unwrap_or_default(),
+            })
+        })
+        .collect();
+    ports.sort_unstable();
+    Found {
+        id: container.id.unwrap_or_default(),
+        name: own_name(container.names.unwrap_or_default()),
+        identity: labels::identity(&labels),
+        labels,
+        image: container.image.unwrap_or_default(),
+        state,
+        addresses: addresses(container.network_settings.and_then(|settings| settings.networks)),
+        ports,
+        started_at: None,
+        finished_at: None,
+        restarts: 0,
+    }
+}
+
+/// Links add names like `/web/db`; its own has one slash.
+fn own_name(names: Vec<String>) -> String {
+    names
+        .into_iter()
+        .map(|name| name.trim_start_matches('/').to_owned())
+        .find(|name| !name.contains('/'))
+        .unwrap_or_default()
+}
+
+fn code(exit_code: Option<i64>) -> i32 {
+    exit_code.and_then(|code| i32::try_from(code).ok()).unwrap_or_default()
+}
+
+/// `Exited (137) 2 hours ago`.
+fn code_in(sentence: &str) -> i32 {
+    let inside =
+        sentence.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(inside, _)| inside);
+    inside.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// `Up 5 minutes (healthy)`.
+fn health_in(sentence: &str) -> Verdict {
+    match sentence.rsplit_once('(').map(|(_, rest)| rest.trim_end_matches(')')) {
+        Some("healthy") => Verdict::Healthy,
+        Some("unhealthy") => Verdict::Unhealthy,
+        Some("health: starting") => Verdict::Starting,
+        _ => Verdict::None,
+    }
+}
+
+fn verdict(status: Option<HealthStatusEnum>) -> Verdict {
+    match status {
+        Some(HealthStatusEnum::STARTING) => Verdict::Starting,
+        Some(HealthStatusEnum::HEALTHY) => Verdict::Healthy,
+        Some(HealthStatusEnum::UNHEALTHY) => Verdict::Unhealthy,
+        _ => Verdict::None,
+    }
+}
+
+fn addresses(networks: Option<HashMap<String, EndpointSettings>>) -> BTreeMap<String, String> {
+    let mut addresses = BTreeMap::new();
+    for (network, endpoint) in networks.into_iter().flatten() {
+        let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(address) = filled(&endpoint.ip_address).or_else(|| filled(&endpoint.global_ipv6_address))
+        {
+            addresses.insert(network, address);
+        }
+    }
+    addresses
+}
+
+fn published(ports: Option<PortMap>) -> Vec<Binding> {
+    let mut bindings = Vec::new();
+    for (key, holders) in ports.into_iter().flatten() {
+        let (port, word) = key.split_once('/').unwrap_or((&key, "tcp"));
+        let (Ok(container_port), Some(protocol)) = (port.parse(), Protocol::parse(word)) else { continue };
+        for holder in holders.into_iter().flatten() {
+            let Some(host_port) = holder.host_port.and_then(|port| port.parse().ok()) else { continue };
+            let host_ip = holder.host_ip.unwrap_or_default();
+            bindings.push(Binding { container_port, host_port, host_ip, protocol });
+        }
+    }
+    bindings.sort_unstable();
+    bindings
+}
+
+/// The engine's zero moment means never.
+fn moment(text: Option<&str>) -> Option<Timestamp> {
+    text.filter(|text| !text.starts_with("0001-")).and_then(|text| text.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{ContainerState, Health, PortSummary, PortSummaryTypeEnum};
+
+    use super::*;
+
+    fn summary(state: ContainerSummaryStateEnum, sentence: &str) -> State {
+        listed(ContainerSummary {
+            state: Some(state),
+            status: Some(sentence.into()),
+            ..ContainerSummary::default()
+        })
+        .state
+    }
+
+    #[test]
+    fn the_sentence_of_the_list_tells_code_and_health() {
+        use ContainerSummaryStateEnum as S;
+        assert_eq!(summary(S::EXITED, "Exited (137) 2 hours ago"), State::Exited { code: 137, oom: false });
+        for (sentence, health) in [
+            ("Up 5 minutes", Verdict::None),
+            ("Up 5 minutes (healthy)", Verdict::Healthy),
+            ("Up About a minute (unhealthy)", Verdict::Unhealthy),
+            ("Up 1 second (health: starting)", Verdict::Starting),
+        ] {
+            assert_eq!(summary(S::RUNNING, sentence), State::Running { health }, "{sentence}");
+        }
+        assert_eq!(summary(S::RESTARTING, "Restarting (1) 3 seconds ago"), State::Restarting);
+        assert_eq!(summary(S::PAUSED, "Up 2 minutes (Paused)"), State::Paused);
+        assert_eq!(summary(S::DEAD, "Dead"), State::Removing);
+        assert_eq!(summary(S::CREATED, "Created"), State::Created);
+    }
+
+    #[test]
+    fn only_published_ports_and_the_own_name_are_shown() {
+        let found = listed(ContainerSummary {
+            names: Some(vec!["/web/db".into(), "/shop-db-1".into()]),
+            ports: Some(vec![
+                PortSummary {
+                    ip: None,
+                    private_port: 9000,
+                    public_port: None,
+                    typ: Some(PortSummaryTypeEnum::TCP),
+                },
+                PortSummary {
+                    ip: Some("127.0.0.1".into()),
+                    private_port: 53,
+                    public_port: Some(5353),
+                    typ: Some(PortSummaryTypeEnum::UDP),
+                },
+            ]),
+            ..ContainerSummary::default()
+        });
+        assert_eq!(found.name, "shop-db-1");
+        assert_eq!(
+            found.ports,
+            [Binding {
+                container_port: 53,
+                host_port: 5353,
+                host_ip: "127.0.0.1".into(),
+                protocol: Protocol::Udp
+            }]
+        );
+        assert_eq!(found.identity, None);
+    }
+
+    #[test]
+    fn an_inspection_tells_moments_memory_and_health() {
+        let found = inspected(ContainerInspectResponse {
+            name: Some("/a".into()),
+            restart_count: Some(3),
+            state: Some(ContainerState {
+                status: Some(ContainerStateStatusEnum::EXITED),
+                exit_code: Some(137),
+                oom_killed: Some(true),
+                started_at: Some("2026-01-02T03:04:05.5Z".into()),
+                finished_at: Some("0001-01-01T00:00:00Z".into()),
+                ..ContainerState::default()
+            }),
+            ..ContainerInspectResponse::default()
+        });
+        assert_eq!(found.state, State::Exited { code: 137, oom: true });
+        assert_eq!(found.started_at, Some("2026-01-02T03:04:05.5Z".parse().unwrap()));
+        assert_eq!((found.finished_at, found.restarts, found.name.as_str()), (None, 3, "a"));
+
+        let running = inspected(ContainerInspectResponse {
+            state: Some(ContainerState {
+                status: Some(ContainerStateStatusEnum::RUNNING),
+                health: Some(Health { status: Some(HealthStatusEnum::UNHEALTHY), ..Health::default() }),
+                ..ContainerState::default()
+            }),
+            ..ContainerInspectResponse::default()
+        });
+        assert_eq!(running.state, State::Running { health: Verdict::Unhealthy });
+    }
+
+    #[test]
+    fn every_state_word_is_read() {
+        use ContainerStateStatusEnum as S;
+        for (word, state) in [
+            (S::CREATED, State::Created),
+            (S::PAUSED, State::Paused),
+            (S::RESTARTING, State::Restarting),
+            (S::REMOVING, State::Removing),
+            (S::DEAD, State::Removing),
+            (S::RUNNING, State::Running { health: Verdict::None }),
+        ] {
+            let shown = ContainerState { status: Some(word), ..ContainerState::default() };
+            let response =
+                ContainerInspectResponse { state: Some(shown), ..ContainerInspectResponse::default() };
+            assert_eq!(inspected(response).state, state);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Containers: create, start, stop, remove, and what they show.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, StartContainerOptions,
+    StopContainerOptions,
+};
+use clos_domain::seams::Workloads;
+use clos_domain::seams::engine::{Error, Event, ExecOutcome, Info, LogLine, LogQuery, Stats};
+use clos_domain::workload::{Found, Spec};
+use futures::stream::BoxStream;
+
+use crate::call::{Effect, Fault, within};
+use crate::docker::Docker;
+use crate::{create, deadline, events, exec, found, logs, name, stats};
+
+#[async_trait]
+impl Workloads for Docker {
+    async fn ping(&self) -> Result<Info, Error> {
+        let answer = async {
+            within(deadline::PING, "ping", Effect::Reads, self.client().ping()).await?;
+            Ok::<_, Error>(self.facts().await?.info.clone())
+        };
+        let late = || Error::Unreachable(format!("ping: nothing within {:?}", deadline::PING));
+        let outcome = tokio::time::timeout(deadline::PING, answer).await.unwrap_or_else(|_| Err(late()));
+        if outcome.is_err() {
+            self.forget_facts();
+        }
+        outcome
+    }
+
+    async fn create(&self, spec: &Spec) -> Result<String, Error> {
+        let name = name::check("container", &spec.name)?;
+        let facts = self.facts().await?;
+        let image_id = self.image_id(&spec.container().image).await?;
+        let create::Creation { body, join_after } = create::creation(spec, &image_id, &facts)?;
+
+        let id = self.create_container(name, body, spec).await?;
+        for (network, request) in join_after {
+            let what = format!("connect `{name}` to `{network}`");
+            let joined = within(
+                deadline::CREATE,
+                &what,
+                Effect::Changes,
+                self.client().connect_network(&network, request),
+            );
+            if let Err(fault) = joined.await {
+                let error = match fault {
+                    Fault::Answer { status: 404, .. } => Error::NotFound(network),
+                    other => other.into(),
+                };
+                // A container on half of its networks must not be taken for a good one later.
+                if let Err(left) = self.remove(&id).await {
+                    tracing::warn!(container = name, error = %left, "a half-made container is left behind");
+                }
+                return Err(error);
+            }
+        }
+        Ok(id)
+    }
+
+    async fn start(&self, name: &str) -> Result<(), Error> {
+        let target = self.container(name).await?;
+        let what = format!("start `{name}`");
+        let call = self.client().start_container(&target, None::<StartContainerOptions>);
+        within(deadline::START, &what, Effect::Changes, call).await.map_err(|fault| no_such(name, fault))
+    }
+
+    async fn stop(&self, name: &str, grace: Duration) -> Result<(), Error> {
+        let target = self.container(name).await?;
+        let seconds = create::whole_seconds(grace);
+        let options =
+            StopContainerOptions { signal: None, t: Some(i32::try_from(seconds).unwrap_or(i32::MAX)) };
+        let what = format!("stop `{name}`");
+        let limit = grace.saturating_add(deadline::AFTER_GRACE);
+        let call = self.client().stop_container(&target, Some(options));
+        within(limit, &what, Effect::Changes, call).await.map_err(|fault| no_such(name, fault))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), Error> {
+        let target = match self.container(name).await {
+            Err(Error::NotFound(_)) => return Ok(()),
+            other => other?,
+        };
+        let what = format!("remove `{name}`");
+        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        let call = self.client().remove_container(&target, Some(options));
+        match within(deadline::REMOVE, &what, Effect::Changes, call).await {
+            Ok(()) | Err(Fault::Answer { status: 404, .. }) => Ok(()),
+            // Somebody else is at it: gone is what was asked for.
+            Err(Fault::Answer { status: 409, message }) if message.contains("already in progress") => {
+                self.wait_gone(&target, &what).await
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    async fn inspect(&self, name: &str) -> Result<Option<Found>, Error> {
+        Ok(self.inspect_exactly(name).await?.map(found::inspected))
+    }
+
+    async fn list(&self) -> Result<Vec<Found>, Error> {
+        let options = ListContainersOptions { all: true, ..ListContainersOptions::default() };
+        let call = self.client().list_containers(Some(options));
+        let listed = within(deadline::READ, "list", Effect::Reads, call).await?;
+        Ok(listed.into_iter().map(found::listed).collect())
+    }
+
+    async fn logs(
+        &self,
+        name: &str,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, Error>>, Error> {
+        logs::open(self, name, query).await
+    }
+
+    fn events(&self) -> BoxStream<'static, Event> {
+        events::subscribe(self)
+    }
+
+    async fn stats(&self, name: &str) -> Result<BoxStream<'static, Result<Stats, Error>>, Error> {
+        stats::open(self, name).await
+    }
+
+    async fn exec(&self, name: &str, argv: &[String], timeout: Duration) -> Result<ExecOutcome, Error> {
+        exec::run(self, name, argv, timeout).await
+    }
+}
+
+impl Docker {
+    async fn create_container(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+        spec: &Spec,
+    ) -> Result<String, Error> {
+        let container = spec.container();
+        let options = CreateContainerOptions {
+            name: Some(name.to_owned()),
+            platform: container.platform.clone().unwrap_or_default(),
+        };
+        let what = format!("create `{name}`");
+        let call = self.client().create_container(Some(options), body);
+        match within(deadline::CREATE, &what, Effect::Changes, call).await {
+            Ok(created) => Ok(created.id),
+            Err(Fault::Answer { status: 409, .. }) => Err(Error::NameTaken(name.to_owned())),
+            Err(Fault::Answer { status: 404, message }) if message.contains("No such image") => {
+                Err(Error::NoImage(container.image.clone()))
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    async fn wait_gone(&self, name: &str, what: &str) -> Result<(), Error> {
+        let gone = async {
+            while self.inspect_exactly(name).await?.is_some() {
+                tokio::time::sleep(deadline::LOOK_AGAIN).await;
+            }
+            Ok(())
+        };
+        let late = || Error::UnknownOutcome(what.to_owned());
+        tokio::time::timeout(deadline::REMOVE, gone).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+/// 404 is about this container, unless the words name something else, such as a
+/// network that was removed since.
+pub(crate) fn no_such(name: &str, fault: Fault) -> Error {
+    match fault {
+        Fault::Answer { status: 404, message }
+            if message.to_ascii_lowercase().contains("no such container") =>
+        {
+            Error::NotFound(name.to_owned())
+        }
+        other => other.into(),
+    }
+}
