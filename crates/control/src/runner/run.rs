@@ -89,7 +89,10 @@ impl Inner {
         }
         progress.operation.state = state;
         progress.operation.reason = reason;
-        progress.operation.message = message;
+        if state != State::Completed {
+            progress.operation.message = message;
+        }
+        progress.operation.cancel_requested = run.cancel.is_cancelled() && !run.drain.is_cancelled();
         if !progress.operation.leftovers.is_empty() {
             progress.operation.state = State::Failed;
             progress.operation.reason = Some(Reason::UndoStuck);
@@ -185,7 +188,7 @@ impl Inner {
             }
             note_end(progress, number, end, self.world.now(), run);
         }
-        for (service, desired) in withdrawn(progress, plan) {
+        for (service, desired) in withdrawn(plan) {
             self.set_desired(&service, desired).await?;
         }
         Ok(())
@@ -267,24 +270,24 @@ impl Inner {
     }
 }
 
-/// Which services an undo took back, and what they are meant to be now.
-fn withdrawn(progress: &Progress, plan: &Plan) -> Vec<(ServiceId, Desired)> {
+/// The services that an undo took back, and what they are meant to be now: without a container
+/// where this operation would have made it, else stopped.
+fn withdrawn(plan: &Plan) -> BTreeMap<ServiceId, Desired> {
     use clos_domain::operation::Action;
-    let mut desired: BTreeMap<ServiceId, Desired> = BTreeMap::new();
+    let mut desired = BTreeMap::new();
     for step in &plan.steps {
         let Some((service, _)) = &step.service else { continue };
-        let was_done = progress.completed.contains(&step.number);
         match step.work.action() {
             Action::Create => {
                 desired.insert(service.clone(), Desired::Absent);
             }
-            Action::Start if was_done || !desired.contains_key(service) => {
+            Action::Start => {
                 desired.entry(service.clone()).or_insert(Desired::Stopped);
             }
             _ => {}
         }
     }
-    desired.into_iter().collect()
+    desired
 }
 
 /// What becomes of a pending step now.
