@@ -42,6 +42,17 @@ impl Clock for FrozenClock {
     }
 }
 
+/// Moves on by a millisecond whenever it is asked, so that what happens later has a later time.
+#[derive(Debug, Default)]
+pub struct TickingClock(FrozenClock);
+
+impl Clock for TickingClock {
+    fn now(&self) -> Timestamp {
+        self.0.advance(Duration::from_millis(1));
+        self.0.now()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +66,10 @@ mod tests {
         assert_eq!(clock.now().duration_since(before), SignedDuration::from_secs(30));
         clock.set(before);
         assert_eq!(clock.now(), before);
+    }
+    #[test]
+    fn a_ticking_clock_never_says_the_same_twice() {
+        let clock = TickingClock::default();
+        assert!(clock.now() < clock.now());
     }
 }

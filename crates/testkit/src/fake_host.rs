@@ -109,6 +109,7 @@ pub struct FakeProbe {
 struct Answers {
     scripted: BTreeMap<String, VecDeque<Answer>>,
     silent: Vec<String>,
+    otherwise: Option<Answer>,
     asked: Vec<Target>,
 }
 
@@ -124,6 +125,11 @@ impl FakeProbe {
         let mut state = self.state();
         state.silent.retain(|silent| silent != target);
         state.scripted.insert(target.to_owned(), answers.into_iter().collect());
+    }
+
+    /// What every target says for which nothing was written down.
+    pub fn answer_everything(&self, answer: Answer) {
+        self.state().otherwise = Some(answer);
     }
 
     /// The target takes connections and never says a word.
@@ -151,13 +157,10 @@ impl FakeProbe {
         if state.silent.contains(&name) {
             return None;
         }
-        let refused = || Answer::Ill("connection refused".to_owned());
-        let Some(answers) = state.scripted.get_mut(&name) else { return Some(refused()) };
-        if answers.len() > 1 {
-            answers.pop_front()
-        } else {
-            Some(answers.front().cloned().unwrap_or_else(refused))
-        }
+        let refused = Answer::Ill("connection refused".to_owned());
+        let otherwise = state.otherwise.clone().unwrap_or(refused);
+        let Some(answers) = state.scripted.get_mut(&name) else { return Some(otherwise) };
+        if answers.len() > 1 { answers.pop_front() } else { Some(answers.front().cloned().unwrap_or(otherwise)) }
     }
 }
 
@@ -244,6 +247,14 @@ mod tests {
     }
 
     crate::probe_suite!(ScriptedProbe::default());
+
+    #[tokio::test]
+    async fn everything_answers_where_a_test_says_so() {
+        let probe = FakeProbe::new();
+        probe.answer_everything(Answer::Well);
+        let target = Target::Tcp { host: "api".into(), port: 80 };
+        assert_eq!(probe.ask(&target, Duration::from_secs(1)).await, Answer::Well);
+    }
 
     #[tokio::test]
     async fn answers_come_in_the_order_of_the_script_and_the_last_one_stays() {
