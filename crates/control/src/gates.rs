@@ -200,6 +200,24 @@ impl Gates {
         check: &Check,
         at_most: Duration,
     ) -> Result<Answer> {
+        let answer = self.put(row, name, check, at_most).await;
+        let kind = match &check.test {
+            Test::Disabled => return answer,
+            Test::Command { .. } => "command",
+            Test::Http { .. } => "http",
+            Test::Tcp { .. } => "tcp",
+        };
+        let outcome = match &answer {
+            Ok(Answer::Well) => "well",
+            Ok(Answer::Ill(_)) => "ill",
+            Ok(Answer::Unreachable(_)) => "unreachable",
+            Err(_) => "error",
+        };
+        clos_telemetry::metrics().probe(kind, outcome);
+        answer
+    }
+
+    async fn put(&self, row: &Service, name: &str, check: &Check, at_most: Duration) -> Result<Answer> {
         let timeout = check.timeout.min(at_most).max(Duration::from_millis(50));
         match &check.test {
             Test::Disabled => Ok(Answer::Well),

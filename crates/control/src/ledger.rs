@@ -64,6 +64,7 @@ impl Ledger {
     pub async fn commit(&self, tx: Box<dyn Tx>) -> Result<(), store::Error> {
         match tx.commit().await {
             Ok(events) => {
+                clos_telemetry::metrics().events(events.len() as u64);
                 self.publish(events);
                 Ok(())
             }
@@ -202,6 +203,7 @@ impl Ledger {
             drain,
             board_seen,
             bookmark_every: BOOKMARK_EVERY,
+            _counted: clos_telemetry::metrics().watcher(),
         })
     }
 }
@@ -240,6 +242,7 @@ pub struct Watch {
     drain: CancellationToken,
     board_seen: u64,
     bookmark_every: Duration,
+    _counted: clos_telemetry::Watcher,
 }
 
 impl Watch {

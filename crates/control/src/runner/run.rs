@@ -97,7 +97,11 @@ impl Inner {
             progress.operation.state = State::Failed;
             progress.operation.reason = Some(Reason::UndoStuck);
         }
-        progress.operation.ended_at = Some(self.world.now());
+        let ended_at = self.world.now();
+        progress.operation.ended_at = Some(ended_at);
+        let (verb, outcome) = (progress.operation.verb, progress.operation.state);
+        let took = elapsed(progress.operation.created_at, ended_at);
+        clos_telemetry::metrics().operation(verb.as_str(), outcome.as_str(), took);
         let told = completion(&progress.operation, self.world.now());
         self.save_operation(&progress.operation, Some(told)).await
     }
@@ -268,6 +272,11 @@ impl Inner {
         tx.journal().append(event);
         Ok(self.ledger.commit(tx).await?)
     }
+}
+
+/// How long something took by the wall clock, which may have been set back meanwhile.
+pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> std::time::Duration {
+    std::time::Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 /// The services that an undo took back, and what they are meant to be now: without a container

@@ -10,7 +10,7 @@ use clos_domain::workload::Spec;
 use clos_domain::{Error, Reason, Result};
 
 use super::claims::{Asked, Outcome};
-use super::run::finish_row;
+use super::run::{elapsed, finish_row};
 use super::{Inner, Run, StepEnd};
 use crate::observer::engine_error;
 
@@ -129,7 +129,10 @@ impl Inner {
     /// Records the end of a step with what the engine shows of its service now.
     async fn finish(&self, run: &Run, row: &mut Step, end: &StepEnd) -> Result<()> {
         finish_row(row, end, run);
-        row.ended_at = Some(self.world.now());
+        let ended_at = self.world.now();
+        row.ended_at = Some(ended_at);
+        let took = row.started_at.map_or(Duration::ZERO, |from| elapsed(from, ended_at));
+        clos_telemetry::metrics().step(row.action.as_str(), row.state.as_str(), took);
         let Some(service) = row.service.clone() else {
             return self.write_step(run, row, |_| {}).await;
         };
