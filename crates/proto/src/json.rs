@@ -26,6 +26,12 @@ pub fn to_value(name: &str, message: &impl prost::Message) -> Result<Json, Error
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(String);
 
+impl Error {
+    pub(crate) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
+
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
