@@ -15,7 +15,7 @@ use clos_domain::plan::{Plan, Policy};
 use clos_domain::seams::Tx;
 use clos_domain::seams::files::{self, FileKind};
 use clos_domain::service::{self, Observed, Service};
-use clos_domain::workload::MountKind;
+use clos_domain::workload::{MountKind, PullPolicy};
 use clos_domain::{Ctx, Error, Reason, Result};
 
 use crate::convert::{self, Converted};
@@ -60,8 +60,8 @@ pub struct Request {
     pub start: bool,
     /// Build even where the image is there.
     pub build: bool,
-    /// Pull even where the image is there.
-    pub pull: bool,
+    /// When images are pulled, over what the files say; `build` says when they are built.
+    pub pull: Option<PullPolicy>,
     /// A failure undoes everything.
     pub atomic: bool,
     /// Replace strangers' containers that have our names.

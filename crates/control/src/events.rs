@@ -47,6 +47,12 @@ impl Events<'_> {
         Ok(items.boxed())
     }
 
+    /// The oldest sequence that is kept; 0 when there is none.
+    pub async fn oldest(&self, _ctx: &Ctx) -> Result<Sequence> {
+        let mut view = self.shared.world.store.view().await?;
+        Ok(view.journal().oldest().await?.unwrap_or(0))
+    }
+
     /// The newest sequence.
     pub fn head(&self) -> Sequence {
         self.shared.ledger.head()

@@ -56,14 +56,30 @@ pub struct Groups<'a> {
 }
 
 impl Groups<'_> {
-    /// All that fit, by name.
+    /// All that fit, by name; with any of these statuses, where some are given.
     pub async fn list(
         &self,
         _ctx: &Ctx,
         filter: Option<&GroupFilter>,
+        statuses: &[Status],
         page: Request,
     ) -> Result<Page<GroupView>> {
         let mut tx = self.shared.world.store.view().await?;
+        if !statuses.is_empty() {
+            // A group's status follows from its services, so every group has to be looked at.
+            let mut fitting = Vec::new();
+            let all = tx.groups().list(filter, Request::ALL).await?.items;
+            for group in all {
+                let view = self.view(tx.as_mut(), group).await?;
+                if statuses.contains(&view.status) {
+                    fitting.push(view);
+                }
+            }
+            let total = fitting.len() as u64;
+            let skipped = usize::try_from(page.offset).unwrap_or(usize::MAX);
+            let items = fitting.into_iter().skip(skipped).take(page.limit as usize).collect();
+            return Ok(Page { items, total, offset: page.offset });
+        }
         let found = tx.groups().list(filter, page).await?;
         let mut items = Vec::with_capacity(found.items.len());
         for group in found.items {

@@ -15,6 +15,7 @@ use clos_domain::seams::Tx;
 use clos_domain::seams::engine::Stats;
 use clos_domain::seams::store::{self, ServiceFilter};
 use clos_domain::service::{Definition, Desired, Observed, Service, Status};
+use clos_domain::workload::PullPolicy;
 use clos_domain::{Ctx, Error, Reason, Result, Timestamp};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -37,8 +38,8 @@ const HEALTH_HISTORY: u32 = 50;
 pub struct RecreateOptions {
     /// Build its image anew.
     pub build: bool,
-    /// Pull its image anew.
-    pub pull: bool,
+    /// When its image is pulled, over what its definition says.
+    pub pull: Option<PullPolicy>,
     /// Time before the old one is killed.
     pub grace: Option<Duration>,
 }
@@ -215,7 +216,13 @@ impl Services<'_> {
     }
 
     /// One verb on several services of one group.
-    pub async fn batch(&self, ctx: &Ctx, verb: Verb, ids: &[String]) -> Result<Operation> {
+    pub async fn batch(
+        &self,
+        ctx: &Ctx,
+        verb: Verb,
+        ids: &[String],
+        grace: Option<Duration>,
+    ) -> Result<Operation> {
         let _turn = self.shared.submitting.lock().await;
         let mut tx = self.shared.world.store.view().await?;
         let mut names = BTreeSet::new();
@@ -236,7 +243,7 @@ impl Services<'_> {
         let mut scope = verbs::scope_of(tx.as_mut(), group).await?;
         verbs::choose(&mut scope, &names, verb == Verb::Start)?;
         drop(tx);
-        let policy = Policy::default();
+        let policy = verbs::with_grace(grace);
         let wish = Wish { verb, scopes: vec![scope], along_from: 1, service: None, policy, notes: vec![] };
         verbs::run(self.shared, ctx, wish).await
     }

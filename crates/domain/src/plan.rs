@@ -73,8 +73,8 @@ pub struct Present {
 pub struct Policy {
     /// Build even where the image is there.
     pub build: bool,
-    /// Pull even where the image is there.
-    pub pull: bool,
+    /// When images are pulled, over what the definitions say; `Build` is said by `build`.
+    pub pull: Option<PullPolicy>,
     /// Replace containers of the same spec too.
     pub force_recreate: bool,
     /// Replace a stranger's container that has the name.
@@ -826,10 +826,10 @@ impl<'a> Planner<'a> {
 
     fn pulls(&self, spec: &Spec) -> bool {
         let container = spec.container();
-        let wanted = match container.pull {
+        let wanted = match self.policy.pull.unwrap_or(container.pull) {
             PullPolicy::Never | PullPolicy::Build => false,
             PullPolicy::Always => true,
-            PullPolicy::Missing => self.policy.pull || !self.snapshot.images.contains(&container.image),
+            PullPolicy::Missing => !self.snapshot.images.contains(&container.image),
         };
         wanted && container.build.is_none()
     }

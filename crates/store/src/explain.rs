@@ -4,7 +4,7 @@ use clos_domain::event::Filter;
 use clos_domain::id::{GroupId, OperationId, ServiceId};
 use clos_domain::name::GroupFilter;
 use clos_domain::operation::State;
-use clos_domain::seams::store::{OperationFilter, ServiceFilter, ServiceOrder};
+use clos_domain::seams::store::{OperationFilter, ServiceFilter, ServiceKey, ServiceOrder};
 use clos_domain::service::Status;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, QueryFilter,
@@ -62,7 +62,7 @@ async fn services_of_a_group_and_by_name_are_listed_by_indexes() {
     let connection = database().await;
     for group in [None, filter("shop"), filter("shop~*")] {
         let wanted = ServiceFilter { group, ..ServiceFilter::default() };
-        let query = services::in_order(services::listing(&wanted), ServiceOrder::Name).limit(50);
+        let query = services::in_order(services::listing(&wanted), &wanted.order).limit(50);
         let plan = explained(&connection, query).await;
         assert!(is_indexed(&plan), "{wanted:?}: {plan:#?}");
     }
@@ -75,11 +75,11 @@ async fn services_by_status_and_tag_are_found_by_their_indexes() {
     let connection = database().await;
     let all = ServiceFilter::default();
     let cases = [
-        (ServiceFilter { status: Some(Status::Failed), ..all.clone() }, "services_by_status"),
+        (ServiceFilter { status: vec![Status::Failed], ..all.clone() }, "services_by_status"),
         (ServiceFilter { tags: vec!["web".into()], ..all }, "service_tags_by_tag"),
     ];
     for (wanted, index) in cases {
-        let query = services::in_order(services::listing(&wanted), wanted.order).limit(50);
+        let query = services::in_order(services::listing(&wanted), &wanted.order).limit(50);
         let plan = explained(&connection, query).await;
         assert!(plan.iter().any(|line| line.contains(index)), "{index}: {plan:#?}");
     }
@@ -88,9 +88,12 @@ async fn services_by_status_and_tag_are_found_by_their_indexes() {
 #[tokio::test]
 async fn services_by_time_are_read_once_and_sorted() {
     let connection = database().await;
-    for order in [ServiceOrder::CreatedAt, ServiceOrder::CreatedAtDesc, ServiceOrder::UpdatedAtDesc] {
-        let wanted = ServiceFilter { order, ..ServiceFilter::default() };
-        let query = services::in_order(services::listing(&wanted), order).limit(50);
+    for (by, descending) in
+        [(ServiceKey::CreatedAt, false), (ServiceKey::CreatedAt, true), (ServiceKey::UpdatedAt, true)]
+    {
+        let order = vec![ServiceOrder { by, descending }];
+        let wanted = ServiceFilter { order: order.clone(), ..ServiceFilter::default() };
+        let query = services::in_order(services::listing(&wanted), &order).limit(50);
         let plan = explained(&connection, query).await;
         assert_eq!(plan.len(), 3, "{order:?}: {plan:#?}");
         assert!(plan[0].starts_with("SCAN services"), "{order:?}: {plan:#?}");
@@ -127,7 +130,7 @@ async fn what_belongs_to_a_page_is_found_by_its_owner() {
 async fn operations_are_listed_by_indexes() {
     let connection = database().await;
     let all = OperationFilter::default();
-    let one_state = OperationFilter { state: Some(State::Failed), ..all.clone() };
+    let one_state = OperationFilter { state: vec![State::Failed], ..all.clone() };
     let of_a_group = OperationFilter { group: filter("shop"), ..all.clone() };
     for wanted in [all.clone(), one_state, of_a_group] {
         let plan =

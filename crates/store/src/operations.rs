@@ -27,8 +27,9 @@ pub(crate) struct Operations<'a>(pub(crate) &'a mut Unit);
 /// The listing, without its page.
 pub(crate) fn listing(filter: &OperationFilter) -> Select<operations::Entity> {
     let mut wanted = Condition::all();
-    if let Some(state) = filter.state {
-        wanted = wanted.add(operations::Column::State.eq(state.as_str()));
+    if !filter.state.is_empty() {
+        let words = filter.state.iter().map(|state| state.as_str());
+        wanted = wanted.add(operations::Column::State.is_in(words));
     }
     if filter.open {
         let open = State::ALL.into_iter().filter(|state| !state.is_terminal()).map(State::as_str);

@@ -10,14 +10,14 @@ use clos_domain::name::{GroupFilter, GroupRef, ServiceName};
 use clos_domain::operation::Action;
 use clos_domain::page::{Page, Request};
 use clos_domain::port::{Binding, Protocol, Wish};
-use clos_domain::seams::store::{self, Error, ServiceFilter, ServiceOrder};
+use clos_domain::seams::store::{self, Error, ServiceFilter, ServiceKey, ServiceOrder};
 use clos_domain::service::{
     Condition as Gate, Definition, Dependency, Desired, Observed, OpenStep, Service, Status,
 };
 use clos_domain::workload::{Join, Mount, MountKind};
-use sea_orm::sea_query::{BinOper, Expr, ExprTrait, LockType, Query, SimpleExpr};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait, LockType, NullOrdering, Query, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, FromQueryResult, JoinType, PaginatorTrait,
+    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, FromQueryResult, JoinType, Order, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select,
 };
 
@@ -60,15 +60,16 @@ fn with_group_columns(joined: Select<services::Entity>) -> Select<services::Enti
 /// the tables of a cross join as they are written, else it would read and sort everything; for
 /// PostgreSQL this is a join like any other. With a filter that finds few rows it may choose.
 fn joined_for(filter: &ServiceFilter) -> Select<services::Entity> {
-    if filter.status.is_some() || !filter.tags.is_empty() {
+    if !filter.status.is_empty() || !filter.tags.is_empty() {
         return with_group();
     }
     let mut joined = services::Entity::find();
     let query = QueryTrait::query(&mut joined);
-    match filter.order {
-        ServiceOrder::Name => query.from_clear().from(groups::Entity).cross_join(services::Entity),
-        _ => query.cross_join(groups::Entity),
-    };
+    if filter.order.is_empty() {
+        query.from_clear().from(groups::Entity).cross_join(services::Entity);
+    } else {
+        query.cross_join(groups::Entity);
+    }
     let is_its_group = at(services::Column::GroupId).equals((groups::Entity, groups::Column::Id));
     with_group_columns(joined.filter(is_its_group))
 }
@@ -79,8 +80,9 @@ pub(crate) fn listing(filter: &ServiceFilter) -> Select<services::Entity> {
     if let Some(group) = &filter.group {
         wanted = wanted.add(of_groups(group, groups::Column::Name, groups::Column::Instance));
     }
-    if let Some(status) = filter.status {
-        wanted = wanted.add(services::Column::Status.eq(status.as_str()));
+    if !filter.status.is_empty() {
+        let words = filter.status.iter().map(|status| status.as_str());
+        wanted = wanted.add(services::Column::Status.is_in(words));
     }
     if let Some(health) = filter.health {
         wanted = wanted.add(services::Column::Health.eq(health.as_str()));
@@ -108,14 +110,26 @@ pub(crate) fn listing(filter: &ServiceFilter) -> Select<services::Entity> {
     joined_for(filter).filter(wanted)
 }
 
-pub(crate) fn in_order(listing: Select<services::Entity>, order: ServiceOrder) -> Select<services::Entity> {
-    let listing = match order {
-        ServiceOrder::Name => listing,
-        ServiceOrder::CreatedAt => listing.order_by_asc(services::Column::CreatedAt),
-        ServiceOrder::CreatedAtDesc => listing.order_by_desc(services::Column::CreatedAt),
-        ServiceOrder::UpdatedAtDesc => listing.order_by_desc(services::Column::UpdatedAt),
-        ServiceOrder::Status => listing.order_by_asc(services::Column::Status),
-    };
+pub(crate) fn in_order(
+    mut listing: Select<services::Entity>,
+    order: &[ServiceOrder],
+) -> Select<services::Entity> {
+    for key in order {
+        let way = if key.descending { Order::Desc } else { Order::Asc };
+        listing = match key.by {
+            ServiceKey::Name => listing.order_by(services::Column::Name, way),
+            ServiceKey::Group => {
+                listing.order_by(groups::Column::Name, way.clone()).order_by(groups::Column::Instance, way)
+            }
+            ServiceKey::Status => listing.order_by(services::Column::Status, way),
+            ServiceKey::CreatedAt => listing.order_by(services::Column::CreatedAt, way),
+            ServiceKey::UpdatedAt => listing.order_by(services::Column::UpdatedAt, way),
+            // The two databases do not agree on where nothing goes.
+            ServiceKey::StartedAt => {
+                listing.order_by_with_nulls(services::Column::StartedAt, way, NullOrdering::Last)
+            }
+        };
+    }
     listing
         .order_by_asc(groups::Column::Name)
         .order_by_asc(groups::Column::Instance)
@@ -463,7 +477,7 @@ impl store::Services for Services<'_> {
     async fn list(&mut self, filter: &ServiceFilter, page: Request) -> Result<Page<Service>, Error> {
         let listing = listing(filter);
         let count = listing.clone();
-        let part = in_order(listing, filter.order).limit(u64::from(page.limit)).offset(page.offset);
+        let part = in_order(listing, &filter.order).limit(u64::from(page.limit)).offset(page.offset);
         let items = self.all(part).await?;
         let total = match known_total(page, items.len()) {
             Some(total) => total,

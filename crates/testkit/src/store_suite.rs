@@ -21,7 +21,7 @@ use clos_domain::operation::{Action, FailurePolicy, Operation, State, Step, Verb
 use clos_domain::page::Request;
 use clos_domain::port::{Binding, Protocol, Range, Wish, default_ranges};
 use clos_domain::seams::IdSource as _;
-use clos_domain::seams::store::{Error, OperationFilter, ServiceFilter, ServiceOrder, Store};
+use clos_domain::seams::store::{Error, OperationFilter, ServiceFilter, ServiceKey, ServiceOrder, Store};
 use clos_domain::service::{Condition, Definition, Dependency, Desired, Observed, OpenStep, Service, Status};
 use clos_domain::workload::{
     Build, Container, Join, Limits, Logging, Mount, MountKind, Network, PullPolicy, Restart, Run, Stop,
@@ -799,8 +799,9 @@ pub async fn services_are_found_by_every_filter(store: Arc<dyn Store>) {
     let with_tags = |tags: &[&str]| ServiceFilter { tags: text(tags), ..all.clone() };
     let cases: Vec<(ServiceFilter, &[&str])> = vec![
         (all.clone(), &["shop/Api_v2", "shop/web", "shop~feature/db"]),
-        (ServiceFilter { status: Some(Status::Failed), ..all.clone() }, &["shop/Api_v2"]),
-        (ServiceFilter { status: Some(Status::Starting), ..all.clone() }, &[]),
+        (ServiceFilter { status: vec![Status::Failed], ..all.clone() }, &["shop/Api_v2"]),
+        (ServiceFilter { status: vec![Status::Failed, Status::Starting], ..all.clone() }, &["shop/Api_v2"]),
+        (ServiceFilter { status: vec![Status::Starting], ..all.clone() }, &[]),
         (ServiceFilter { health: Some(Verdict::Healthy), ..all.clone() }, &["shop/web"]),
         (ServiceFilter { health: Some(Verdict::None), ..all.clone() }, &["shop/Api_v2", "shop~feature/db"]),
         (with_tags(&["public"]), &["shop/Api_v2", "shop/web"]),
@@ -822,7 +823,7 @@ pub async fn services_are_found_by_every_filter(store: Arc<dyn Store>) {
         (
             ServiceFilter {
                 group: Some(filter("shop~*")),
-                status: Some(Status::Running),
+                status: vec![Status::Running],
                 text: Some("w".into()),
                 ..with_tags(&["front"])
             },
@@ -844,7 +845,7 @@ pub async fn services_are_listed_in_the_order_asked_for(store: Arc<dyn Store>) {
         (one.created_at, one.updated_at, one.status) = (at(created), at(updated), status);
         one
     };
-    let of_shop = [
+    let mut of_shop = [
         make(&shop, "a_b", 0, 5, 1, Status::Stopped),
         make(&shop, "ab", 0, 4, 2, Status::Running),
         make(&shop, "a-b", 0, 3, 3, Status::Failed),
@@ -852,28 +853,46 @@ pub async fn services_are_listed_in_the_order_asked_for(store: Arc<dyn Store>) {
         make(&shop, "a", 0, 1, 5, Status::Stopped),
         make(&shop, "z", -1, 0, 0, Status::Failed),
     ];
+    (of_shop[1].started_at, of_shop[4].started_at) = (Some(at(1)), Some(at(2)));
     let of_infra = [make(&infra, "db", 7, 3, 3, Status::Failed)];
     given(&store, &shop, &of_shop.each_ref()).await;
     given(&store, &infra, &of_infra.each_ref()).await;
     let by = |order| ServiceFilter { order, ..ServiceFilter::default() };
+    let up = |by| ServiceOrder { by, descending: false };
+    let down = |by| ServiceOrder { by, descending: true };
     let cases = [
-        (ServiceOrder::Name, ["infra/db", "shop/z", "shop/B", "shop/a", "shop/a-b", "shop/a_b", "shop/ab"]),
+        (vec![], ["infra/db", "shop/z", "shop/B", "shop/a", "shop/a-b", "shop/a_b", "shop/ab"]),
         (
-            ServiceOrder::CreatedAt,
+            vec![up(ServiceKey::CreatedAt)],
             ["shop/z", "shop/a", "shop/B", "infra/db", "shop/a-b", "shop/ab", "shop/a_b"],
         ),
         (
-            ServiceOrder::CreatedAtDesc,
+            vec![down(ServiceKey::CreatedAt)],
             ["shop/a_b", "shop/ab", "infra/db", "shop/a-b", "shop/B", "shop/a", "shop/z"],
         ),
         (
-            ServiceOrder::UpdatedAtDesc,
+            vec![down(ServiceKey::UpdatedAt)],
             ["shop/B", "shop/a", "infra/db", "shop/a-b", "shop/ab", "shop/a_b", "shop/z"],
         ),
-        (ServiceOrder::Status, ["infra/db", "shop/z", "shop/a-b", "shop/ab", "shop/B", "shop/a", "shop/a_b"]),
+        (
+            vec![up(ServiceKey::Status)],
+            ["infra/db", "shop/z", "shop/a-b", "shop/ab", "shop/B", "shop/a", "shop/a_b"],
+        ),
+        (
+            vec![down(ServiceKey::Group), up(ServiceKey::Name)],
+            ["shop/B", "shop/a", "shop/a-b", "shop/a_b", "shop/ab", "shop/z", "infra/db"],
+        ),
+        (
+            vec![up(ServiceKey::StartedAt), down(ServiceKey::Name)],
+            ["shop/ab", "shop/a", "shop/z", "infra/db", "shop/a_b", "shop/a-b", "shop/B"],
+        ),
+        (
+            vec![down(ServiceKey::StartedAt), down(ServiceKey::Name)],
+            ["shop/a", "shop/ab", "shop/z", "infra/db", "shop/a_b", "shop/a-b", "shop/B"],
+        ),
     ];
     for (order, wanted) in cases {
-        assert_eq!(names(&store, &by(order)).await, wanted, "{order:?}");
+        assert_eq!(names(&store, &by(order.clone())).await, wanted, "{order:?}");
     }
     let group = store.view().await.unwrap().services().of_group(&shop.id).await.unwrap();
     let group: Vec<&str> = group.iter().map(|one| one.definition.name.as_str()).collect();
@@ -1118,8 +1137,9 @@ pub async fn operations_are_listed_newest_first(store: Arc<dyn Store>) {
     let cases: Vec<(OperationFilter, Vec<&Operation>)> = vec![
         (all.clone(), vec![&third, &second, &first]),
         (OperationFilter { open: true, ..all.clone() }, vec![&third, &second]),
-        (OperationFilter { state: Some(State::Completed), ..all.clone() }, vec![&first]),
-        (OperationFilter { state: Some(State::Completed), open: true, ..all.clone() }, vec![]),
+        (OperationFilter { state: vec![State::Completed], ..all.clone() }, vec![&first]),
+        (OperationFilter { state: State::ALL.to_vec(), ..all.clone() }, vec![&third, &second, &first]),
+        (OperationFilter { state: vec![State::Completed], open: true, ..all.clone() }, vec![]),
         (OperationFilter { group: Some(filter("shop")), ..all.clone() }, vec![&second, &first]),
         (OperationFilter { group: Some(filter("shop~*")), ..all.clone() }, vec![&third, &second, &first]),
         (OperationFilter { group: Some(filter("shop~x")), ..all.clone() }, vec![&third]),

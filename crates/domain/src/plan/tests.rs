@@ -251,7 +251,7 @@ fn build_and_pull_are_done_again_only_on_request() {
     assert!(world.plan(Verb::Up).unwrap().is_empty());
     world.policy.build = true;
     assert_eq!(words(&world.plan(Verb::Up).unwrap())[0], "build app:1");
-    world.policy = Policy { pull: true, ..Policy::default() };
+    world.policy = Policy { pull: Some(PullPolicy::Always), ..Policy::default() };
     let plan = world.plan(Verb::Up).unwrap();
     assert!(
         words(&plan).contains(&"pull app:1".to_owned()) && !words(&plan).contains(&"build app:1".to_owned())

@@ -116,32 +116,65 @@ pub trait Groups: Send {
 pub struct ServiceFilter {
     /// Of these groups.
     pub group: Option<GroupFilter>,
-    /// With this status.
-    pub status: Option<Status>,
+    /// With any of these; empty is every one.
+    pub status: Vec<Status>,
     /// With all of these tags.
     pub tags: Vec<String>,
     /// With this health verdict.
     pub health: Option<crate::health::Verdict>,
     /// Whose name, group or description contains this, whatever the case.
     pub text: Option<String>,
-    /// The order.
-    pub order: ServiceOrder,
+    /// The order; what is equal in it, or all of it when it is empty, goes by group, start order and name.
+    pub order: Vec<ServiceOrder>,
 }
 
-/// The order of a listing of services; ties by group, start order and name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ServiceOrder {
-    /// Group, instance, start order, name.
-    #[default]
+/// One key of the order of a listing of services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceOrder {
+    /// By what.
+    pub by: ServiceKey,
+    /// The greatest first.
+    pub descending: bool,
+}
+
+/// What services can be ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceKey {
+    /// Name in the group.
     Name,
-    /// Oldest first.
-    CreatedAt,
-    /// Newest first.
-    CreatedAtDesc,
-    /// Last changed first.
-    UpdatedAtDesc,
-    /// By status word.
+    /// Group and instance.
+    Group,
+    /// Status word.
     Status,
+    /// When the row was made.
+    CreatedAt,
+    /// When the row last changed.
+    UpdatedAt,
+    /// Last start; what never started comes last, whichever way.
+    StartedAt,
+}
+
+impl ServiceKey {
+    /// Every key.
+    pub const ALL: [Self; 6] =
+        [Self::Name, Self::Group, Self::Status, Self::CreatedAt, Self::UpdatedAt, Self::StartedAt];
+
+    /// The wire word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Group => "group",
+            Self::Status => "status",
+            Self::CreatedAt => "created_at",
+            Self::UpdatedAt => "updated_at",
+            Self::StartedAt => "started_at",
+        }
+    }
+
+    /// The key of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|key| key.as_str() == word)
+    }
 }
 
 /// Service rows, with their environment, tags, ports, volumes, networks and dependencies.
@@ -194,8 +227,8 @@ pub trait Ports: Send {
 /// Which operations.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OperationFilter {
-    /// In this state.
-    pub state: Option<State>,
+    /// In any of these; empty is every one.
+    pub state: Vec<State>,
     /// Only those that have not ended.
     pub open: bool,
     /// On this group.
