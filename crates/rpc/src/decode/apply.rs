@@ -1,0 +1,165 @@
+//! A compose project that is sent: to apply, to plan, or to register only.
+
+use clos_control::apply::{Request, Source};
+use clos_domain::Result;
+use clos_domain::name::{GroupName, Instance, ServiceName, shown};
+use clos_domain::workload::PullPolicy;
+use clos_proto::v2 as pb;
+
+use super::Violations;
+
+/// So many files make one project.
+const FILES: usize = 64;
+/// So many bytes may the texts have together.
+const BYTES: usize = 2 << 20;
+/// So many variables may be sent.
+const VARIABLES: usize = 10_000;
+
+/// Reads what is to be applied.
+pub(crate) fn apply(request: pb::ApplyGroupRequest) -> Result<Request> {
+    let mut v = Violations::default();
+    super::request_id(&mut v, &request.request_id);
+    let (group, instance) = target(&mut v, "name", &request.name, &request.instance);
+    let source = source(&mut v, request.source);
+    for (index, name) in request.services.iter().enumerate() {
+        v.take(ServiceName::parse(&format!("services[{index}]"), name));
+    }
+    if request.no_deps && request.services.is_empty() {
+        v.add(
+            "no_deps",
+            "it leaves out what `services` depend on, and there are none; name them or leave it out",
+        );
+    }
+    let start = request.start.unwrap_or(true);
+    if !start && request.atomic {
+        v.add("atomic", "nothing is started, so there is nothing to undo; leave it out");
+    }
+    let pull = pull(&mut v, request.pull);
+    let build = request.build || pull == Some(PullPolicy::Build);
+    let read = source.map(|source| Request {
+        group,
+        instance,
+        source,
+        profiles: request.profiles,
+        dry_run: request.dry_run,
+        start,
+        build,
+        pull: pull.filter(|pull| *pull != PullPolicy::Build),
+        atomic: request.atomic,
+        adopt: request.adopt,
+        move_here: request.r#move,
+        remove_orphans: request.remove_orphans,
+        services: request.services,
+        no_deps: request.no_deps,
+        force_recreate: request.force_recreate,
+        no_wait: request.no_wait,
+    });
+    v.finish(read)
+}
+
+/// Reads what is to be registered: rows only.
+pub(crate) fn import(request: pb::ImportServicesRequest) -> Result<Request> {
+    let mut v = Violations::default();
+    super::request_id(&mut v, &request.request_id);
+    let (group, instance) = target(&mut v, "group", &request.group, &request.instance);
+    let source = source(&mut v, request.source);
+    let read = source.map(|source| Request {
+        group,
+        instance,
+        source,
+        profiles: request.profiles,
+        dry_run: request.dry_run,
+        start: false,
+        build: false,
+        pull: None,
+        atomic: false,
+        adopt: false,
+        move_here: request.r#move,
+        remove_orphans: false,
+        services: Vec::new(),
+        no_deps: false,
+        force_recreate: false,
+        no_wait: false,
+    });
+    v.finish(read)
+}
+
+/// What overrides the files' word; unspecified is as they say.
+pub(crate) fn pull(v: &mut Violations, number: i32) -> Option<PullPolicy> {
+    Some(match v.word("pull", number)? {
+        pb::PullPolicy::Unspecified => return None,
+        pb::PullPolicy::Missing => PullPolicy::Missing,
+        pb::PullPolicy::Always => PullPolicy::Always,
+        pb::PullPolicy::Never => PullPolicy::Never,
+        pb::PullPolicy::Build => PullPolicy::Build,
+    })
+}
+
+/// The group and the instance; `-` and nothing are the name that the files give, and
+/// `shop~x` says the instance as well.
+fn target(v: &mut Violations, field: &str, name: &str, instance: &str) -> (Option<String>, Option<String>) {
+    let (name, with_name) = match name.split_once('~') {
+        Some((name, instance)) => (name, Some(instance)),
+        None => (name, None),
+    };
+    let instance = match (with_name, instance) {
+        (Some(with_name), "") => with_name,
+        (Some(with_name), instance) if instance != with_name => {
+            let message =
+                format!("`{}` is not the one that {field} names; give one of them", shown(instance));
+            v.add("instance", message);
+            instance
+        }
+        (_, instance) => instance,
+    };
+    let group = match name {
+        "" | "-" => None,
+        raw => v.take(GroupName::parse(field, raw)).map(|name| name.to_string()),
+    };
+    let instance = match (instance, with_name) {
+        ("", None) => None,
+        (raw, _) => v.take(Instance::parse("instance", raw)).map(|instance| instance.to_string()),
+    };
+    (group, instance)
+}
+
+fn source(v: &mut Violations, source: Option<pb::ComposeSource>) -> Option<Source> {
+    let Some(source) = source else {
+        v.add("source", "it is missing; send the working folder and the texts of the compose files");
+        return None;
+    };
+    if !source.working_dir.starts_with('/') {
+        let message = format!("`{}` must be an absolute folder", shown(&source.working_dir));
+        v.add("source.working_dir", message);
+    }
+    if source.files.is_empty() || source.files.len() > FILES {
+        v.add("source.files", format!("there are {}; 1-{FILES} are allowed", source.files.len()));
+    }
+    for (index, file) in source.files.iter().enumerate() {
+        if file.path.is_empty() || file.path.contains('\0') {
+            v.add(format!("source.files[{index}].path"), "it is missing; give the file's path, for findings");
+        }
+    }
+    let dotenv = source.dotenv.as_ref().map_or(0, String::len);
+    let bytes = dotenv + source.files.iter().map(|file| file.content.len()).sum::<usize>();
+    if bytes > BYTES {
+        v.add("source.files", format!("the texts have {bytes} bytes; at most {BYTES} are allowed"));
+    }
+    if source.variables.len() > VARIABLES {
+        let message = format!(
+            "there are {}; at most {VARIABLES} are allowed, send only those that the files name",
+            source.variables.len()
+        );
+        v.add("source.variables", message);
+    }
+    for name in source.variables.keys().filter(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        let message = "a variable's name must not be empty and has no `=`";
+        v.add(format!("source.variables[{}]", shown(&name.escape_debug().to_string())), message);
+    }
+    Some(Source {
+        working_dir: source.working_dir,
+        files: source.files.into_iter().map(|file| (file.path, file.content)).collect(),
+        dotenv: source.dotenv,
+        variables: source.variables.into_iter().map(|(name, value)| (name, value.value)).collect(),
+    })
+}

@@ -1,0 +1,24 @@
+//! Lines of logs.
+
+use clos_control::logs::Line;
+use clos_proto::v2 as pb;
+
+use super::{event, instance, text, timestamp};
+
+/// A line and whose it is.
+pub(crate) fn line(line: &Line) -> pb::LogEntry {
+    let service = &line.service;
+    let source = if line.line.stderr { pb::LogStream::Stderr } else { pb::LogStream::Stdout };
+    pb::LogEntry {
+        timestamp: line.line.at.map(timestamp),
+        level: line.level.map(event::severity).unwrap_or_default().into(),
+        message: line.line.text.clone(),
+        source: source.into(),
+        container_id: text(service.container_id.as_ref()),
+        service_id: service.id.to_string(),
+        service: service.definition.name.to_string(),
+        group_name: service.group.name.to_string(),
+        instance: instance(&service.group),
+        partial: line.line.partial,
+    }
+}

@@ -1,0 +1,64 @@
+//! Plans and findings.
+
+use clos_domain::error::{Finding, Severity};
+use clos_domain::name::GroupRef;
+use clos_domain::plan::{Plan, Step};
+use clos_domain::port::Assignment;
+use clos_proto::v2 as pb;
+
+use super::{instance, number, operation, port};
+
+/// What an operation would do, what was found on the way, and all of it as text.
+pub(crate) fn plan(group: &GroupRef, plan: &Plan, findings: &[Finding]) -> pb::Plan {
+    pb::Plan {
+        group_name: group.name.to_string(),
+        instance: instance(group),
+        steps: plan.steps.iter().map(step).collect(),
+        notes: plan.notes.clone(),
+        findings: findings.iter().map(finding).collect(),
+        ports: plan.ports.iter().map(planned_port).collect(),
+        text: plan.render(),
+    }
+}
+
+fn step(step: &Step) -> pb::PlanStep {
+    let service = step.service.as_ref();
+    pb::PlanStep {
+        number: number(step.number),
+        service: service.map(|(_, name)| name.to_string()).unwrap_or_default(),
+        service_id: service.map(|(id, _)| id.to_string()).unwrap_or_default(),
+        subject: step.work.subject().to_owned(),
+        action: operation::action(step.work.action()).into(),
+        why: step.why.clone(),
+        needs: step.needs.iter().map(|need| number(*need)).collect(),
+        after: step.after.iter().map(|after| number(*after)).collect(),
+    }
+}
+
+fn planned_port(assignment: &Assignment) -> pb::PlannedPort {
+    let binding = &assignment.binding;
+    pb::PlannedPort {
+        service: assignment.owner.to_string(),
+        container_port: binding.container_port.into(),
+        host_ip: binding.host_ip.clone(),
+        host_port: binding.host_port.into(),
+        protocol: port::protocol(binding.protocol).into(),
+        why: assignment.why.to_owned(),
+    }
+}
+
+/// Something worth knowing at a place of a file.
+pub(crate) fn finding(finding: &Finding) -> pb::Finding {
+    let severity = match finding.severity {
+        Severity::Warning => pb::Severity::Warning,
+        Severity::Error => pb::Severity::Error,
+    };
+    pb::Finding {
+        severity: severity.into(),
+        file: finding.file.clone(),
+        line: number(finding.line),
+        column: number(finding.column),
+        key: finding.key.clone(),
+        message: finding.message.clone(),
+    }
+}
