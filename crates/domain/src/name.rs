@@ -23,7 +23,7 @@ macro_rules! name {
                 if raw.len() <= $max && check(raw) {
                     return Ok(Self(raw.to_owned()));
                 }
-                Err(Error::field(field, format!("`{}` is not a {} name: it must match {}", shown(raw), $noun, $pattern)))
+                Err(Error::field(field, format!("`{}` is not {} name: it must match {}", shown(raw), $noun, $pattern)))
             }
 
             /// A name from our own store, which was parsed when it went in.
@@ -47,14 +47,14 @@ macro_rules! name {
 
 name! {
     /// A service's name inside its group.
-    ServiceName, "service", "[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", 100, |raw| {
+    ServiceName, "a service", "[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", 100, |raw| {
         starts_with(raw, |b| b.is_ascii_alphanumeric())
             && raw.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
     }
 }
 name! {
     /// A group's name; `__` is kept for instances on the engine.
-    GroupName, "group", "[a-z0-9][a-z0-9_-]{0,49} without `__`", 50, |raw| {
+    GroupName, "a group", "[a-z0-9][a-z0-9_-]{0,49} without `__`", 50, |raw| {
         starts_with(raw, lower_or_digit)
             && raw.bytes().all(|b| lower_or_digit(b) || matches!(b, b'_' | b'-'))
             && !raw.contains("__")
@@ -62,7 +62,7 @@ name! {
 }
 name! {
     /// The name of a copy of a group.
-    Instance, "instance", "[a-z0-9][a-z0-9-]{0,30}", 31, |raw| {
+    Instance, "an instance", "[a-z0-9][a-z0-9-]{0,30}", 31, |raw| {
         starts_with(raw, lower_or_digit) && raw.bytes().all(|b| lower_or_digit(b) || b == b'-')
     }
 }

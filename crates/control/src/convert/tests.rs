@@ -827,7 +827,7 @@ fn what_the_reader_should_have_refused_is_refused_here() {
     );
     assert!(
         refused(&|project| project.depends_on[0].instance = Some("X".into()))
-            .contains("is not a instance name")
+            .contains("is not an instance name")
     );
     assert!(
         refused(&|project| project.depends_on[0].service = Some("/".into()))

@@ -1,9 +1,11 @@
 //! Events.
 
-use clos_domain::event::{Data, Event, Severity};
+use clos_control::ledger::Item;
+use clos_domain::Timestamp;
+use clos_domain::event::{Data, Event, Severity, types};
 use clos_proto::v2 as pb;
 
-use super::{instance, number, timestamp};
+use super::{count, instance, number, timestamp};
 
 /// A committed fact.
 pub(crate) fn event(event: &Event) -> pb::Event {
@@ -53,5 +55,65 @@ pub(crate) fn severity(severity: Severity) -> pb::Severity {
         Severity::Warning => pb::Severity::Warning,
         Severity::Error => pb::Severity::Error,
         Severity::Critical => pb::Severity::Critical,
+    }
+}
+
+/// What a watch yields. `now` is the time of what is of the stream and not of the journal.
+pub(crate) fn item(item: &Item, now: Timestamp) -> pb::Event {
+    let outside = |kind: &str, seq: i64, data: pb::EventData| pb::Event {
+        r#type: kind.to_owned(),
+        seq,
+        severity: pb::Severity::Debug.into(),
+        data: Some(data),
+        timestamp: Some(timestamp(now)),
+        ..pb::Event::default()
+    };
+    match item {
+        Item::Event(committed) => event(committed),
+        Item::Bookmark(position) => outside(types::BOOKMARK, *position, pb::EventData::default()),
+        Item::Resync { oldest } => {
+            let data = pb::EventData { oldest_seq: Some(*oldest), ..pb::EventData::default() };
+            pb::Event { severity: pb::Severity::Warning.into(), ..outside(types::RESYNC, *oldest, data) }
+        }
+        Item::Progress { operation, step, progress } => {
+            let data = pb::EventData {
+                step: Some(number(*step)),
+                subject: (!progress.part.is_empty()).then(|| progress.part.clone()),
+                message: (!progress.message.is_empty()).then(|| progress.message.clone()),
+                progress_current: Some(count(progress.current)),
+                progress_total: Some(count(progress.total)),
+                ..pb::EventData::default()
+            };
+            pb::Event { operation_id: operation.to_string(), ..outside(types::PULL_PROGRESS, 0, data) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clos_domain::id::OperationId;
+    use clos_domain::seams::engine::Progress;
+
+    use super::*;
+
+    #[test]
+    fn what_is_of_the_stream_has_the_words_of_the_stream() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let bookmark = item(&Item::Bookmark(7), now);
+        assert_eq!((bookmark.r#type.as_str(), bookmark.seq), ("watch.bookmark", 7));
+        assert_eq!(bookmark.timestamp.unwrap().seconds, now.as_second());
+        let resync = item(&Item::Resync { oldest: 40 }, now);
+        assert_eq!((resync.r#type.as_str(), resync.seq), ("watch.resync", 40));
+        assert_eq!(resync.data.unwrap().oldest_seq, Some(40));
+        let progress =
+            Progress { part: "layer 3".into(), message: "pulling".into(), current: 5, total: u64::MAX };
+        let operation = OperationId::trusted("op_a");
+        let progress = item(&Item::Progress { operation, step: 2, progress }, now);
+        let data = progress.data.unwrap();
+        assert_eq!((progress.seq, progress.operation_id.as_str()), (0, "op_a"));
+        assert_eq!(
+            (data.step, data.progress_current, data.progress_total),
+            (Some(2), Some(5), Some(i64::MAX))
+        );
     }
 }
