@@ -266,6 +266,17 @@ fn suggestion(conflict: &PortConflict) -> String {
     }
 }
 
+/// The error of a request that tonic could not read. Its own word for it has no details, and calls
+/// a caller's mistake an internal error.
+pub(crate) fn unread(head: &http::HeaderMap) -> Option<Error> {
+    let status = Status::from_header_map(head)?;
+    let is_of_the_codec =
+        matches!(status.code(), Code::Internal | Code::OutOfRange | Code::ResourceExhausted);
+    (is_of_the_codec && status.details().is_empty()).then(|| {
+        Error::new(Reason::InvalidField, format!("the request cannot be read: {}", status.message()))
+    })
+}
+
 /// The error of a daemon that is about to end.
 pub(crate) fn draining() -> Error {
     Error::new(Reason::Draining, "the daemon is shutting down; ask again when it is back")
@@ -425,6 +436,18 @@ mod tests {
         let omitted: usize = status.get_details_error_info().unwrap().metadata["omitted"].parse().unwrap();
         assert!(shown > 3, "{shown}");
         assert_eq!(shown + omitted, 200);
+    }
+
+    #[test]
+    fn what_tonic_cannot_read_is_the_callers_mistake() {
+        let head = |status: Status| status.into_http::<tonic::body::Body>().into_parts().0.headers;
+        let unread_one = unread(&head(Status::internal("invalid wire type"))).unwrap();
+        assert_eq!(unread_one.message(), "the request cannot be read: invalid wire type");
+        assert_eq!(unread_one.kind(), Kind::InvalidArgument);
+        assert!(unread(&head(Status::out_of_range("too large"))).is_some());
+        assert!(unread(&head(Status::not_found("no such service"))).is_none());
+        assert!(unread(&head(to_status(&Error::internal("ours"), "req_1"))).is_none());
+        assert!(unread(&http::HeaderMap::new()).is_none());
     }
 
     #[test]

@@ -16,15 +16,19 @@ mod limit;
 mod methods;
 mod observe;
 mod request_id;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use clos_domain::{Ctx, Error, Reason, Result};
+use futures::FutureExt as _;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -39,7 +43,7 @@ use self::limit::{Limit, Place};
 use self::methods::{Method, Methods};
 use self::observe::Observer;
 use crate::Settings;
-use crate::status::{draining, to_status};
+use crate::status::{draining, to_status, unread};
 
 /// The layers around a service of gRPC.
 #[derive(Clone)]
@@ -116,16 +120,23 @@ impl Shared {
     where
         S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>,
     {
-        let label = method.as_ref().map_or(Method::UNKNOWN, |method| method.path.as_str());
-        let observer = Observer::begin(self.settings.metrics.clone(), label);
+        let label = method.as_ref().map_or(Method::UNKNOWN, |method| method.path.as_str()).to_owned();
+        let observer = Observer::begin(self.settings.metrics.clone(), label.clone());
         let admitted = match self.admit(&request, method, &request_id) {
             Ok(admitted) => admitted,
             Err(error) => return Ok(refused(&error, &request_id, observer)),
         };
         request.extensions_mut().insert(admitted.ctx);
         let deadline = admitted.deadline;
-        let mut response = match deadline.before_the_head(inner.call(request)).await {
-            Ok(Ok(response)) => response,
+        // A panic would take the connection and every other call on it along.
+        let answer = AssertUnwindSafe(inner.call(request)).catch_unwind();
+        let answered = match deadline.before_the_head(answer).await {
+            Ok(Ok(Ok(response))) => unread(response.headers()).map_or(Ok(response), Err),
+            Ok(Err(_)) => Err(Error::internal(format!("{label} panicked"))),
+            Err(late) => Err(late),
+        };
+        let mut response = match answered {
+            Ok(response) => response,
             Err(error) => return Ok(refused(&error, &request_id, observer)),
         };
         request_id::tell(&request_id, response.headers_mut());

@@ -17,8 +17,8 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    pub(crate) fn begin(metrics: Metrics, method: &str) -> Self {
-        Self { metrics, method: method.to_owned(), since: Instant::now(), code: Code::Cancelled }
+    pub(crate) fn begin(metrics: Metrics, method: String) -> Self {
+        Self { metrics, method, since: Instant::now(), code: Code::Cancelled }
     }
 
     /// How it ended.
@@ -43,8 +43,8 @@ mod tests {
     #[test]
     fn a_call_is_counted_once_with_its_code() {
         let metrics = Metrics::new();
-        drop(Observer::begin(metrics.clone(), "/a/B"));
-        let mut observer = Observer::begin(metrics.clone(), "/a/B");
+        drop(Observer::begin(metrics.clone(), "/a/B".into()));
+        let mut observer = Observer::begin(metrics.clone(), "/a/B".into());
         observer.ended(Code::NotFound);
         drop(observer);
         let text = metrics.render();
