@@ -72,7 +72,12 @@ fn without_password(value: &str) -> String {
 }
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+    let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
+    // The wire counts the fraction forward, also before 1970.
+    if nanos < 0 {
+        return prost_types::Timestamp { seconds: seconds - 1, nanos: nanos + 1_000_000_000 };
+    }
+    prost_types::Timestamp { seconds, nanos }
 }
 
 /// A length of time; what the wire cannot hold is shown as the longest that it can.

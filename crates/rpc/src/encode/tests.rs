@@ -169,11 +169,11 @@ fn words() -> impl Strategy<Value = Option<Vec<String>>> {
 prop_compose! {
     fn container()(
         image in text(),
-        build in option::of(build()),
+        build in option::of(build().boxed()),
         command in words(),
         entrypoint in words(),
-        (networks, network_mode) in networks(),
-        mounts in vec(mount(), 0..3),
+        (networks, network_mode) in networks().boxed(),
+        mounts in vec(mount().boxed(), 0..3),
         texts in vec(word(), 12),
         lists in vec(vec(text(), 0..2), 10),
         extra_hosts in vec((text(), text()), 0..2),
@@ -273,17 +273,17 @@ prop_compose! {
     fn definition()(
         profiles in vec(text(), 0..2),
         environment in btree_map("[A-Z][A-Z0-9_]{0,9}", "[ -~\n]{0,12}", 0..5),
-        ports in vec(wish(), 0..4),
-        depends_on in needs(),
-        health in option::of(engine_check()),
-        probe in option::of(probe()),
+        ports in vec(wish().boxed(), 0..4),
+        depends_on in needs().boxed(),
+        health in option::of(engine_check().boxed()),
+        probe in option::of(probe().boxed()),
         restart in restart(),
         stop in (word(), option::of(length())),
-        limits in limits(),
+        limits in limits().boxed(),
         logging in option::of((word(), pairs())),
         labels in pairs(),
         container_name in word(),
-        container in container(),
+        container in container().boxed(),
         start_order in any::<i32>(),
         tags in vec("[a-z ]{0,5}[a-z]", 0..10),
         texts in vec("[ -~]{0,12}", 3),
@@ -332,7 +332,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_definition_that_is_shown_reads_back_as_a_new_one(definition in definition()) {
+    fn a_definition_that_is_shown_reads_back_as_a_new_one(definition in definition().boxed()) {
         prop_assume!(!hides_args(&definition));
         let shown = service::definition(&stored(definition.clone()));
         let request = pb::CreateServiceRequest { service: Some(shown), request_id: String::new() };
@@ -342,7 +342,7 @@ proptest! {
     }
 
     #[test]
-    fn a_definition_that_is_sent_back_replaces_nothing(definition in definition()) {
+    fn a_definition_that_is_sent_back_replaces_nothing(definition in definition().boxed()) {
         let before = stored(definition);
         let request = pb::UpdateServiceRequest {
             service: Some(service::service(&before)),
