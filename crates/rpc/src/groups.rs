@@ -5,6 +5,8 @@ use clos_control::{Control, etag};
 use clos_domain::operation::Operation;
 use clos_domain::{Ctx, Kind, Reason, Result};
 use clos_proto::v2 as pb;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
@@ -42,7 +44,8 @@ impl Groups {
         let make = async {
             let made = self.control.groups().create(ctx, &name, definition).await?;
             Ok(made.group.id.to_string())
-        };
+        }
+        .boxed();
         let id = self.made.once("CreateGroup", &request.request_id, make).await?;
         self.get(ctx, &id).await
     }
@@ -52,7 +55,7 @@ impl Groups {
     }
 
     async fn update(&self, ctx: &Ctx, request: &pb::UpdateGroupRequest) -> Result<pb::Group> {
-        let make = self.change(ctx, request);
+        let make = self.change(ctx, request).boxed();
         let id = self.made.once("UpdateGroup", &request.request_id, make).await?;
         self.get(ctx, &id).await
     }
@@ -92,7 +95,8 @@ impl Groups {
             let is_there = !dry_run || self.exists(ctx, applied.group.group.id.as_str()).await?;
             let group = is_there.then(|| encode::group::group(&applied.group));
             Ok(pb::ApplyGroupResponse { operation, plan: Some(plan), group })
-        };
+        }
+        .boxed();
         let mut answer = self.applied.once("ApplyGroup", &request_id, make).await?;
         if !request_id.is_empty()
             && let Some(begun) = &mut answer.operation
@@ -118,9 +122,9 @@ impl Groups {
         ctx: &Ctx,
         method: &'static str,
         request_id: &str,
-        begin: impl Future<Output = Result<Operation>>,
+        begin: BoxFuture<'_, Result<Operation>>,
     ) -> Result<pb::Operation> {
-        let make = async { Ok(begin.await?.id.to_string()) };
+        let make = async { Ok(begin.await?.id.to_string()) }.boxed();
         let id = self.made.once(method, request_id, make).await?;
         let operation = self.control.operations().get(ctx, &id).await?;
         listing::operation(&self.control, ctx, &operation).await
@@ -187,7 +191,8 @@ impl pb::groups_api_server::GroupsApi for Groups {
                 no_wait: request.no_wait,
             };
             self.control.groups().start(&named(&ctx, &request.request_id), &request.name, options).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "StartGroup", &request.request_id, begin).await)
     }
 
@@ -199,7 +204,8 @@ impl pb::groups_api_server::GroupsApi for Groups {
         let begin = async {
             let grace = decode::service::grace(request.timeout, &request.request_id)?;
             self.control.groups().stop(&named(&ctx, &request.request_id), &request.name, grace).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "StopGroup", &request.request_id, begin).await)
     }
 
@@ -211,7 +217,8 @@ impl pb::groups_api_server::GroupsApi for Groups {
         let begin = async {
             let grace = decode::service::grace(request.timeout, &request.request_id)?;
             self.control.groups().restart(&named(&ctx, &request.request_id), &request.name, grace).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "RestartGroup", &request.request_id, begin).await)
     }
 
@@ -224,7 +231,8 @@ impl pb::groups_api_server::GroupsApi for Groups {
             let grace = decode::service::grace(request.timeout, &request.request_id)?;
             let ctx = named(&ctx, &request.request_id);
             self.control.groups().down(&ctx, &request.name, request.volumes, grace).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "DownGroup", &request.request_id, begin).await)
     }
 

@@ -3,10 +3,10 @@
 //! The ids are kept in memory, the newest of them: they are there for callers who lost an answer
 //! and ask again, not for history.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clos_domain::Result;
+use futures::future::BoxFuture;
 use indexmap::IndexMap;
 use tokio::sync::OnceCell;
 
@@ -33,7 +33,7 @@ impl<T: Clone> Calls<T> {
         &self,
         method: &'static str,
         request_id: &str,
-        make: impl Future<Output = Result<T>>,
+        make: BoxFuture<'_, Result<T>>,
     ) -> Result<T> {
         if request_id.is_empty() {
             return make.await;
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     async fn made(calls: &Calls<u32>, count: &AtomicU32, method: &'static str, id: &str) -> u32 {
-        calls.once(method, id, async { Ok(count.fetch_add(1, Ordering::SeqCst)) }).await.unwrap()
+        calls.once(method, id, Box::pin(async { Ok(count.fetch_add(1, Ordering::SeqCst)) })).await.unwrap()
     }
 
     #[tokio::test]
@@ -82,10 +82,14 @@ mod tests {
         let (calls, count) = (Calls::default(), AtomicU32::new(0));
         let slow = || async {
             calls
-                .once("start", "a", async {
-                    tokio::task::yield_now().await;
-                    Ok(count.fetch_add(1, Ordering::SeqCst))
-                })
+                .once(
+                    "start",
+                    "a",
+                    Box::pin(async {
+                        tokio::task::yield_now().await;
+                        Ok(count.fetch_add(1, Ordering::SeqCst))
+                    }),
+                )
                 .await
                 .unwrap()
         };
@@ -95,9 +99,10 @@ mod tests {
     #[tokio::test]
     async fn after_a_failure_the_next_one_tries() {
         let calls = Calls::default();
-        let failed = calls.once("start", "a", async { Err::<u32, _>(Error::field("id", "no")) }).await;
+        let failed =
+            calls.once("start", "a", Box::pin(async { Err::<u32, _>(Error::field("id", "no")) })).await;
         assert!(failed.is_err());
-        assert_eq!(calls.once("start", "a", async { Ok(7) }).await.unwrap(), 7);
+        assert_eq!(calls.once("start", "a", Box::pin(async { Ok(7) })).await.unwrap(), 7);
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@ use clos_domain::service::{Definition, Service};
 use clos_domain::workload::PullPolicy;
 use clos_domain::{Ctx, Kind, Reason, Result};
 use clos_proto::v2 as pb;
+use futures::FutureExt as _;
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
@@ -62,13 +64,14 @@ impl Services {
             let definition = self.enabled(ctx, &wanted.group, wanted.definition).await?;
             let made = self.control.services().create(ctx, &wanted.group, definition).await?;
             Ok(made.id.to_string())
-        };
+        }
+        .boxed();
         let id = self.made.once("CreateService", &request.request_id, make).await?;
         Ok(encode::service::service(&self.control.services().get(ctx, &id).await?))
     }
 
     async fn update(&self, ctx: &Ctx, request: &pb::UpdateServiceRequest) -> Result<pb::Service> {
-        let make = async { Ok(self.change(ctx, request).await?.id.to_string()) };
+        let make = async { Ok(self.change(ctx, request).await?.id.to_string()) }.boxed();
         let id = self.made.once("UpdateService", &request.request_id, make).await?;
         Ok(encode::service::service(&self.control.services().get(ctx, &id).await?))
     }
@@ -117,9 +120,9 @@ impl Services {
         ctx: &Ctx,
         method: &'static str,
         request_id: &str,
-        begin: impl Future<Output = Result<Operation>>,
+        begin: BoxFuture<'_, Result<Operation>>,
     ) -> Result<pb::Operation> {
-        let make = async { Ok(begin.await?.id.to_string()) };
+        let make = async { Ok(begin.await?.id.to_string()) }.boxed();
         let id = self.made.once(method, request_id, make).await?;
         let operation = self.control.operations().get(ctx, &id).await?;
         listing::operation(&self.control, ctx, &operation).await
@@ -143,7 +146,8 @@ impl Services {
                 services: services.iter().map(encode::service::service).collect(),
                 plan: Some(encode::plan::plan(group, &applied.plan, &applied.findings)),
             })
-        };
+        }
+        .boxed();
         self.imported.once("ImportServices", &request_id, make).await
     }
 
@@ -259,7 +263,8 @@ impl pb::services_api_server::ServicesApi for Services {
             let with_dependencies = request.with_dependencies.unwrap_or(true);
             let ctx = named(&ctx, &request.request_id);
             self.control.services().start(&ctx, &request.id, with_dependencies).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "StartService", &request.request_id, begin).await)
     }
 
@@ -271,7 +276,8 @@ impl pb::services_api_server::ServicesApi for Services {
         let begin = async {
             let grace = decode::service::grace(request.timeout, &request.request_id)?;
             self.control.services().stop(&named(&ctx, &request.request_id), &request.id, grace).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "StopService", &request.request_id, begin).await)
     }
 
@@ -283,7 +289,8 @@ impl pb::services_api_server::ServicesApi for Services {
         let begin = async {
             let grace = decode::service::grace(request.timeout, &request.request_id)?;
             self.control.services().restart(&named(&ctx, &request.request_id), &request.id, grace).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "RestartService", &request.request_id, begin).await)
     }
 
@@ -299,7 +306,8 @@ impl pb::services_api_server::ServicesApi for Services {
             let options = RecreateOptions { build, pull, grace };
             let ctx = named(&ctx, &request.request_id);
             self.control.services().recreate(&ctx, &request.id, options).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "RecreateService", &request.request_id, begin).await)
     }
 
@@ -311,7 +319,8 @@ impl pb::services_api_server::ServicesApi for Services {
         let begin = async {
             let grace = decode::service::grace(request.timeout, &request.request_id)?;
             self.control.services().down(&named(&ctx, &request.request_id), &request.id, grace).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "DownService", &request.request_id, begin).await)
     }
 
@@ -371,7 +380,8 @@ impl pb::services_api_server::ServicesApi for Services {
             let batch = decode::service::batch(&request)?;
             let ctx = named(&ctx, &request.request_id);
             self.control.services().batch(&ctx, batch.verb, &batch.ids, batch.grace).await
-        };
+        }
+        .boxed();
         answer(&ctx, self.begun(&ctx, "BatchServices", &request.request_id, begin).await)
     }
 
