@@ -298,7 +298,7 @@ fn bad_services() -> Vec<(pb::Service, &'static str)> {
         ),
         (
             docker(|docker| {
-                docker.ulimits = BTreeMap::from([("nofile".into(), pb::Ulimit { soft: 2, hard: 1 })])
+                docker.ulimits = BTreeMap::from([("nofile".into(), pb::Ulimit { soft: 2, hard: 1 })]);
             }),
             "docker_config.ulimits[nofile]: soft 2 and hard 1 must be -1 for no limit",
         ),

@@ -673,7 +673,7 @@ fn a_graph_shows_nodes_edges_and_waves() {
     let view = view(&[("api", &["db"]), ("db", &[])]);
     let (api, db) = (view.services[0].clone(), view.services[1].clone());
     let graph = GraphView {
-        group: view.group.name.clone(),
+        group: view.group.name,
         edges: vec![(api.resource(), db.resource(), Condition::Completed, false)],
         waves: vec![vec![db.resource()], vec![api.resource()]],
         nodes: vec![(api, 1), (db, 0)],
@@ -764,7 +764,7 @@ fn a_line_says_whose_it_is() {
     let mut one = stored(made::full_definition("web"));
     one.container_id = Some("c0ffee".into());
     let line = LogLine { at: None, stderr: true, text: "boom".into(), partial: true };
-    let line = clos_control::logs::Line { service: one.clone().into(), line, level: Some(Severity::Error) };
+    let line = clos_control::logs::Line { service: one.into(), line, level: Some(Severity::Error) };
     let shown = logs::line(&line);
     assert_eq!(
         (shown.source(), shown.level(), shown.partial),
