@@ -28,6 +28,8 @@ mod operations;
 mod services;
 mod status;
 mod system;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
