@@ -33,8 +33,11 @@ pub(crate) fn create(request: &pb::CreateGroupRequest) -> Result<(GroupRef, Defi
 pub(crate) fn update(request: &pb::UpdateGroupRequest, before: &Group) -> Result<Definition> {
     let mut v = Violations::default();
     super::request_id(&mut v, &request.request_id);
-    let missing = pb::Group::default();
-    let wanted = request.group.as_ref().unwrap_or(&missing);
+    let Some(wanted) = &request.group else {
+        // An absent definition would read as an empty one, which takes everything away.
+        v.add("group", "it is missing; send the definition, or its fields that the mask names");
+        return v.finish(None);
+    };
     let wanted = match request.update_mask.as_ref().filter(|mask| mask.paths.iter().all(|path| path != "*")) {
         None => wanted.clone(),
         Some(mask) => {

@@ -54,8 +54,11 @@ pub(crate) fn create(request: &pb::CreateServiceRequest) -> Result<Create> {
 pub(crate) fn update(request: &pb::UpdateServiceRequest, before: &Service) -> Result<Definition> {
     let mut v = Violations::default();
     super::request_id(&mut v, &request.request_id);
-    let missing = pb::Service::default();
-    let wanted = request.service.as_ref().unwrap_or(&missing);
+    let Some(wanted) = &request.service else {
+        // An absent definition would read as an empty one, which takes everything away.
+        v.add("service", "it is missing; send the definition, or its fields that the mask names");
+        return v.finish(None);
+    };
     let wanted = match request.update_mask.as_ref().filter(|mask| mask.paths.iter().all(|path| path != "*")) {
         None => wanted.clone(),
         Some(mask) => merged(before, wanted, &mask.paths)?,

@@ -571,6 +571,14 @@ fn a_service_cannot_move_or_be_renamed() {
 }
 
 #[test]
+fn a_change_without_a_definition_takes_nothing_away() {
+    let update = pb::UpdateServiceRequest { request_id: " ".into(), ..Default::default() };
+    refused(service::update(&update, &web()), &["request_id", "service"]);
+    let before = made::group(&SeqIds::default(), "shop");
+    refused(group::update(&pb::UpdateGroupRequest::default(), &before), &["group"]);
+}
+
+#[test]
 fn a_listing_of_services_reads_every_filter() {
     let request = pb::ListServicesRequest {
         group: "shop~*".into(),
