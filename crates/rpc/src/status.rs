@@ -85,7 +85,8 @@ fn log(error: &Error, request_id: &str) {
     let cause = chain(error);
     match error.kind() {
         Kind::Internal => tracing::error!(request_id, reason, cause, "a call failed: {error}"),
-        Kind::Unavailable | Kind::ResourceExhausted => {
+        // Everybody is told of a drain and of a limit, often many at once; the figures count them.
+        Kind::Unavailable if error.reason() != Reason::Draining => {
             tracing::warn!(request_id, reason, cause, "a call failed: {error}");
         }
         _ => tracing::debug!(request_id, reason, cause, "a call was refused: {error}"),
