@@ -379,7 +379,13 @@ fn row(service: &Service) -> Result<services::ActiveModel, Error> {
         name: Set(definition.name.to_string()),
         start_order: Set(definition.start_order),
         description: Set(definition.description.clone()),
-        search: Set(format!("{}\n{}", definition.name, definition.description).to_lowercase()),
+        search: Set(format!(
+            "{}\n{}\n{}",
+            definition.name,
+            definition.description,
+            definition.container().image
+        )
+        .to_lowercase()),
         definition: Set(rest_of(definition)?),
         generation: Set(service.generation),
         created_at: Set(micros(service.created_at)),

@@ -790,7 +790,8 @@ pub async fn services_are_found_by_every_filter(store: Arc<dyn Store>) {
     api.definition.tags = text(&["public"]);
     api.observed = Observed::Exited(1);
     api.status = Status::Failed;
-    let db = service(&ids, &copy, "db");
+    let mut db = service(&ids, &copy, "db");
+    db.definition.container_mut().image = "Postgres:17".into();
     given(&store, &shop, &[&web, &api]).await;
     given(&store, &copy, &[&db]).await;
 
@@ -815,6 +816,7 @@ pub async fn services_are_found_by_every_filter(store: Arc<dyn Store>) {
         (with_text("0%0"), &[]),
         (with_text("i_v"), &["shop/Api_v2"]),
         (with_text("pi_2"), &[]),
+        (with_text("postgres:"), &["shop~feature/db"]),
         (with_text("SHOP"), &["shop/Api_v2", "shop/web", "shop~feature/db"]),
         (with_text("op~feat"), &["shop~feature/db"]),
         (with_text("~"), &["shop~feature/db"]),

@@ -122,7 +122,7 @@ pub struct ServiceFilter {
     pub tags: Vec<String>,
     /// With this health verdict.
     pub health: Option<crate::health::Verdict>,
-    /// Whose name, group or description contains this, whatever the case.
+    /// Whose name, group, description or image contains this, whatever the case.
     pub text: Option<String>,
     /// The order; what is equal in it, or all of it when it is empty, goes by group, start order and name.
     pub order: Vec<ServiceOrder>,
