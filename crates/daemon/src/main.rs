@@ -42,7 +42,7 @@ fn configuration(cli: &Cli, overrides: &Overrides) -> anyhow::Result<(Effective,
     Ok((config::load(&sources)?, sources))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment is read here, once")]
+/// The environment, read once; what is no text is nothing of ours.
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -171,8 +171,7 @@ impl Docker {
             request
         });
         // The name is replaced with the path.
-        let stream = client.export_container("x");
-        stream
+        client.export_container("x")
     }
 
     /// What to put into the path for a container's name: the name, or the id where the

@@ -69,7 +69,7 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
                 container_port: port.private_port,
                 host_port: port.public_port?,
                 host_ip: port.ip.clone().unwrap_or_default(),
-                protocol: port.typ.and_then(|word| Protocol::parse(&word.to_string())).unwrap_or_default(),
+                protocol: port.typ.and_then(|word| Protocol::parse(word.as_ref())).unwrap_or_default(),
             })
         })
         .collect();

@@ -102,7 +102,7 @@ fn request(network: &Network) -> NetworkCreateRequest {
         enable_ipv6: network.enable_ipv6,
         options: (!network.driver_opts.is_empty()).then(|| network.driver_opts.clone().into_iter().collect()),
         labels: Some(all_labels),
-        ipam: (!pools.is_empty()).then(|| Ipam { driver: None, config: Some(pools), options: None }),
+        ipam: (!pools.is_empty()).then_some(Ipam { driver: None, config: Some(pools), options: None }),
         ..NetworkCreateRequest::default()
     }
 }

@@ -31,6 +31,6 @@ mod resources;
 pub use clock::SystemClock;
 pub use files::RootedFiles;
 pub use ids::{RandomIds, random_token};
-pub use machine::Machine;
+pub use machine::{Machine, user_id};
 pub use probe::HttpProbe;
 pub use resources::{Disk, Memory, Resources};

@@ -48,3 +48,8 @@ impl Host for Machine {
         blocking::within(holder::PATIENCE * 2, search).await.unwrap_or(Holder::Unknown)
     }
 }
+
+/// The uid that this process acts as.
+pub fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}

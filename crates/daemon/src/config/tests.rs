@@ -105,15 +105,15 @@ fn every_unknown_key_is_named_with_its_place_and_the_nearest_one() {
         .file("server:\n  listne: 9000\nsever:\n  tcp: true\nlog: loud\ncolour: green\nport: 3\n")
         .variable("CLOSD_SERVER__LISTNE", "9000")
         .flag("--set", "journal.kep", "3");
-    insta::assert_snapshot!(world.error(), @r"
+    insta::assert_snapshot!(world.error(), @r#"
     ~/.clos/closd.yaml: server.listne: there is no such setting; did you mean `server.listen`?
     ~/.clos/closd.yaml: sever.tcp: there is no such setting; did you mean `server.tcp`?
     ~/.clos/closd.yaml: log: this is a section; its settings stand below it
     ~/.clos/closd.yaml: colour: there is no such setting; `closd config` lists them
-    ~/.clos/closd.yaml: port: there is no such setting; did you mean `roots`?
+    ~/.clos/closd.yaml: port: there is no such setting; `closd config` lists them
     environment CLOSD_SERVER__LISTNE: server.listne: there is no such setting; did you mean `CLOSD_SERVER__LISTEN`?
     flag --set: journal.kep: there is no such setting; did you mean `journal.keep`?
-    ");
+    "#);
 }
 
 #[test]
@@ -122,7 +122,14 @@ fn every_value_that_cannot_be_is_named_with_its_place() {
         .file("server:\n  max_connections: many\n  request_timeout: soon\n  hosts: devbox\nlog:\n  format: xml\n")
         .variable("CLOSD_SERVER__TCP", "perhaps")
         .variable("CLOSD_SERVER__LISTEN", "example.com");
-    insta::assert_snapshot!(world.error(), @"");
+    insta::assert_snapshot!(world.error(), @r#"
+    ~/.clos/closd.yaml: server.max_connections: `many` cannot be used: invalid type: string "many", expected u32
+    ~/.clos/closd.yaml: server.request_timeout: `soon` cannot be used: invalid value: string "soon", expected a length of time such as 250ms, 30s, 1h30m or 7d
+    ~/.clos/closd.yaml: server.hosts: `devbox` cannot be used: invalid type: string "devbox", expected a sequence
+    ~/.clos/closd.yaml: log.format: `xml` cannot be used: unknown variant `xml`, expected `text` or `json`
+    environment CLOSD_SERVER__LISTEN: server.listen: `example.com` cannot be used: invalid value: string "example.com", expected an IP address with a port such as 127.0.0.1:8080, or a port
+    environment CLOSD_SERVER__TCP: server.tcp: `perhaps` cannot be used: invalid type: string "perhaps", expected a boolean
+    "#);
 }
 
 #[test]
@@ -132,7 +139,16 @@ fn what_would_be_dangerous_or_useless_is_refused_with_the_way_out() {
         .variable("CLOSD_SERVER__MAX_IN_FLIGHT", "0")
         .variable("CLOSD_SERVER__HEADER_TIMEOUT", "0s")
         .flag("--listen", "server.listen", "0.0.0.0:8080");
-    insta::assert_snapshot!(world.error(), @"");
+    insta::assert_snapshot!(world.error(), @r#"
+    flag --listen: server.listen: `0.0.0.0:8080` is not a loopback address, and nothing else is served without TLS; use 127.0.0.1 or [::1]
+    environment CLOSD_SERVER__MAX_IN_FLIGHT: server.max_in_flight: `0` would let nothing through; use 1 or more
+    environment CLOSD_SERVER__HEADER_TIMEOUT: server.header_timeout: `0s` would end everything at once; use 1s or more
+    ~/.clos/closd.yaml: log.file: `closd.log` is not absolute; write the whole path
+    ~/.clos/closd.yaml: store.url: `mysql://ann:********@db/x` is not a store; use sqlite:///absolute/path or postgres://…
+    ~/.clos/closd.yaml: roots: `relative` is not absolute; write the whole path
+    ~/.clos/closd.yaml: roots: `/` holds the whole home folder; name a folder below it
+    ~/.clos/closd.yaml: roots: `~` holds the whole home folder; name a folder below it
+    "#);
     let v1_database = World::new().flag("--store", "store.url", "sqlite:///home/ann/.clos/registry.db");
     assert!(v1_database.error().contains("the database of version 1"), "{}", v1_database.error());
     let relative = World::new().flag("--store", "store.url", "sqlite://clos.db");

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use clos_domain::Reason;
+use futures::future::Either;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{Request, Response, StatusCode};
@@ -22,7 +23,6 @@ use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::Service;
-use tower::util::Either;
 
 use super::Answers;
 

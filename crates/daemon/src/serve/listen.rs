@@ -9,7 +9,7 @@ use std::time::Duration;
 use clos_domain::port::Protocol;
 use clos_domain::seams::Host as _;
 use clos_host::Machine;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -101,8 +101,17 @@ impl Listener {
                 biased;
                 () = drain.cancelled() => break,
                 Some(_) = connections.join_next() => {}
-                accepted = self.accept(&mut connections, &places, &service, limits, &drain) => {
-                    if let Err(error) = accepted {
+                accepted = self.accept() => match accepted {
+                    Ok(Some((stream, peer))) => {
+                        let Some(place) = self.place(&places) else { continue };
+                        let served = stream.serve(service.clone(), peer, limits.header_timeout, drain.clone());
+                        connections.spawn(async move {
+                            served.await;
+                            drop(place);
+                        });
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
                         tracing::warn!(%error, transport = self.transport(), "a connection was not accepted");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
@@ -121,52 +130,28 @@ impl Listener {
         in_time
     }
 
-    async fn accept(
-        &self,
-        connections: &mut JoinSet<()>,
-        places: &Arc<Semaphore>,
-        service: &impl Answers,
-        limits: Limits,
-        drain: &CancellationToken,
-    ) -> io::Result<()> {
+    /// The next connection and who is on its other end; nothing for somebody who may not come in.
+    async fn accept(&self) -> io::Result<Option<(Stream, Peer)>> {
         match self {
             Self::Unix(listener, uid) => {
                 let (stream, _) = listener.accept().await?;
                 let info = stream.connect_info();
                 let peer = info.peer_cred.as_ref().map(tokio::net::unix::UCred::uid);
-                if peer != Some(*uid) {
-                    clos_telemetry::metrics().refused("peer");
-                    tracing::warn!(?peer, "a process of another user was turned away from the socket");
-                    return Ok(());
+                if peer == Some(*uid) {
+                    return Ok(Some((Stream::Unix(stream), Peer::Unix(info))));
                 }
-                let Some(place) = self.place(places) else { return Ok(()) };
-                let served = connection::serve(
-                    stream,
-                    service.clone(),
-                    Peer::Unix(info),
-                    limits.header_timeout,
-                    drain.clone(),
-                );
-                connections.spawn(async move {
-                    served.await;
-                    drop(place);
-                });
+                clos_telemetry::metrics().refused("peer");
+                tracing::warn!(?peer, "a process of another user was turned away from the socket");
+                Ok(None)
             }
             Self::Tcp(listener, names) => {
                 let (stream, _) = listener.accept().await?;
-                let Some(place) = self.place(places) else { return Ok(()) };
                 // Small answers do not wait for more to send.
                 let _ = stream.set_nodelay(true);
                 let peer = Peer::Tcp(stream.connect_info(), Arc::clone(names));
-                let served =
-                    connection::serve(stream, service.clone(), peer, limits.header_timeout, drain.clone());
-                connections.spawn(async move {
-                    served.await;
-                    drop(place);
-                });
+                Ok(Some((Stream::Tcp(stream), peer)))
             }
         }
-        Ok(())
     }
 
     /// A place among the allowed number, for as long as it is kept; none when all are taken.
@@ -177,5 +162,26 @@ impl Listener {
             return None;
         };
         Some((permit, clos_telemetry::metrics().connection(self.transport())))
+    }
+}
+
+/// A connection.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    async fn serve(
+        self,
+        service: impl Answers,
+        peer: Peer,
+        header_timeout: Duration,
+        drain: CancellationToken,
+    ) {
+        match self {
+            Self::Unix(stream) => connection::serve(stream, service, peer, header_timeout, drain).await,
+            Self::Tcp(stream) => connection::serve(stream, service, peer, header_timeout, drain).await,
+        }
     }
 }

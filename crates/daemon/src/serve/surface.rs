@@ -5,13 +5,13 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use clos_telemetry::Metrics;
+use futures::future::Either;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tonic::body::Body;
 use tower::Service;
-use tower::util::Either;
 
 use super::Answers;
 
