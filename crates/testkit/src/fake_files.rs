@@ -30,7 +30,8 @@ impl FakeFiles {
 }
 
 fn is_under(roots: &[String], path: &str) -> Result<(), Error> {
-    let inside = |root: &String| path == root || path.starts_with(&format!("{}/", root.trim_end_matches('/')));
+    let inside =
+        |root: &String| path == root || path.starts_with(&format!("{}/", root.trim_end_matches('/')));
     if roots.iter().any(inside) { Ok(()) } else { Err(Error::OutsideRoot(path.to_owned())) }
 }
 

@@ -160,7 +160,11 @@ impl FakeProbe {
         let refused = Answer::Ill("connection refused".to_owned());
         let otherwise = state.otherwise.clone().unwrap_or(refused);
         let Some(answers) = state.scripted.get_mut(&name) else { return Some(otherwise) };
-        if answers.len() > 1 { answers.pop_front() } else { Some(answers.front().cloned().unwrap_or(otherwise)) }
+        if answers.len() > 1 {
+            answers.pop_front()
+        } else {
+            Some(answers.front().cloned().unwrap_or(otherwise))
+        }
     }
 }
 

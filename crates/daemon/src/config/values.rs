@@ -49,7 +49,8 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
         let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-        let unit = units.into_iter().find(|(_, size)| milliseconds != 0 && milliseconds.is_multiple_of(*size));
+        let unit =
+            units.into_iter().find(|(_, size)| milliseconds != 0 && milliseconds.is_multiple_of(*size));
         match unit {
             Some((name, size)) => write!(f, "{}{name}", milliseconds / size),
             None => f.write_str("0s"),
