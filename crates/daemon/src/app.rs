@@ -8,7 +8,6 @@ use clos_host::SystemClock;
 use clos_telemetry::{Format, metrics};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::VERSION;
 use crate::config::{Effective, Origin, Sources};
@@ -17,6 +16,7 @@ use crate::serve::listen::{self, Limits, Listener};
 use crate::serve::signals::Signals;
 use crate::serve::surface::Surface;
 use crate::state::{Endpoint, Home};
+use crate::world::{self, Wired};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub fn telemetry(effective: &Effective) -> clos_telemetry::Settings {
 
 /// Runs until a signal.
 ///
-/// The order: state folder and lock, log, token, what answers, listeners, the
-/// endpoint file, which is the word that we are ready. The end goes backwards:
+/// The order: state folder and lock, log, token, store and rooms, listeners, background
+/// tasks, the endpoint file, which is the word that we are ready. The end goes backwards:
 /// nobody new comes in, requests end or are cut off when the time is over, and
 /// the last thing that goes is the lock.
 ///
@@ -64,9 +64,9 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
         tracing::warn!("{warning}");
     }
     metrics().build(VERSION);
-    let _token = lock.token()?;
+    let token = lock.token()?;
 
-    let (health, routes) = answers()?;
+    let Wired { control, supervisor, routes } = world::wire(config, sources, &home, &token).await?;
     let service = Surface::new(routes, metrics().clone());
 
     let runtime_dir = sources.environment.get("XDG_RUNTIME_DIR").map(std::path::Path::new);
@@ -91,7 +91,7 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
         header_timeout: config.server.header_timeout.0,
         drain_timeout: config.server.drain_timeout.0,
     };
-    let drain = CancellationToken::new();
+    let drain = supervisor.drain_token();
     let mut serving = JoinSet::new();
     for listener in listeners {
         serving.spawn(listener.serve(service.clone(), limits, drain.clone()));
@@ -103,6 +103,8 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
         version: VERSION.to_owned(),
         started_at: SystemClock.now(),
     };
+    // From here on the engine is looked at; callers need not wait for that.
+    control.start();
     let announced = lock.announce(&endpoint)?;
     let shown_tcp = tcp.map(|address| address.to_string()).unwrap_or_default();
     tracing::info!(version = VERSION, socket = %endpoint.socket.display(), tcp = shown_tcp, "closd is ready");
@@ -110,10 +112,9 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     let signal = signals.next().await;
     tracing::info!(signal, "closd drains");
     drop(announced);
-    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-    drain.cancel();
     let drained = async {
-        let mut in_time = true;
+        // The same word ends streams, tasks and the taking of connections.
+        let mut in_time = supervisor.drain(limits.drain_timeout).await;
         while let Some(served) = serving.join_next().await {
             in_time &= served.unwrap_or(false);
         }
@@ -133,18 +134,4 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     }
     drop(lock);
     Ok(ended)
-}
-
-/// Health and reflection.
-fn answers() -> anyhow::Result<(tonic_health::server::HealthReporter, tonic::service::Routes)> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(clos_proto::DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let routes = tonic::service::Routes::new(health)
-        .add_service(reflection().build_v1().context("the descriptors cannot be reflected")?)
-        .add_service(reflection().build_v1alpha().context("the descriptors cannot be reflected")?);
-    Ok((reporter, routes.prepare()))
 }

@@ -2,8 +2,8 @@
 //!
 //! [`config`] says what holds (file, environment, flags) and where each value
 //! comes from; [`state`] is the folder with the lock, the token and the socket;
-//! [`serve`] listens, judges who is at the door and ends in order; [`app`] makes
-//! one of each seam, wires them and waits for a signal.
+//! [`serve`] listens, judges who is at the door and ends in order; [`world`]
+//! makes one of each seam and wires them; [`app`] starts and ends it all in order.
 //!
 //! It has no rule about services, no RPC of its own and no SQL: whatever a
 //! caller asks is answered by `rpc`, which asks `control`.
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod serve;
 pub mod state;
+pub mod world;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -70,7 +70,19 @@ impl Docker {
     /// # Errors
     /// The places that were looked at, each with what is the matter there.
     pub async fn find(environment: &Environment) -> Result<Self, NotFound> {
-        let place = find::find(environment).await?;
+        Self::to(find::find(environment).await?, environment)
+    }
+
+    /// The engine that this environment will mean when it comes: for a daemon that starts
+    /// before the engine does. Every call says that it cannot be reached until then.
+    ///
+    /// # Errors
+    /// An address or a context that cannot be one.
+    pub async fn expected(environment: &Environment) -> Result<Self, NotFound> {
+        Self::to(find::expected(environment).await?, environment)
+    }
+
+    fn to(place: Place, environment: &Environment) -> Result<Self, NotFound> {
         let looked_at = format!("{} {}", place.found_by, place.address);
         Self::at(place, environment.config_dir())
             .map_err(|error| NotFound { looked_at: vec![format!("{looked_at}: {error}")] })

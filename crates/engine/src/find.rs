@@ -69,26 +69,36 @@ pub(crate) async fn find(environment: &Environment) -> Result<Place, NotFound> {
     find_with(environment, Path::new(DEFAULT_SOCKET)).await
 }
 
-async fn find_with(environment: &Environment, default_socket: &Path) -> Result<Place, NotFound> {
-    let refuse = |found_by: &str, why: String| NotFound { looked_at: vec![format!("{found_by}: {why}")] };
+/// Where the engine will be when it comes: what was named, or the default socket.
+pub(crate) async fn expected(environment: &Environment) -> Result<Place, NotFound> {
+    let usual = || Place { address: Address::Unix(DEFAULT_SOCKET.into()), found_by: "default socket".into() };
+    Ok(chosen(environment).await?.unwrap_or_else(usual))
+}
 
+/// What a person named, whether or not it is there.
+async fn chosen(environment: &Environment) -> Result<Option<Place>, NotFound> {
+    let refuse = |found_by: &str, why: String| NotFound { looked_at: vec![format!("{found_by}: {why}")] };
     if let Some(host) = environment.docker_host.as_deref().filter(|host| !host.is_empty()) {
         let address = parse(host, None).map_err(|why| refuse("DOCKER_HOST", why))?;
-        return named(address, "DOCKER_HOST".into()).await;
+        return Ok(Some(Place { address, found_by: "DOCKER_HOST".into() }));
     }
     let wanted = environment.docker_context.clone().filter(|name| !name.is_empty());
-    let current = match &wanted {
-        Some(_) => None,
+    let by_environment = wanted.is_some();
+    let context = match wanted {
+        Some(context) => Some(context),
         None => current_context(environment).await,
     };
-    let by_environment = wanted.is_some();
-    if let Some(context) = wanted.or(current).filter(|name| name != "default") {
-        let found_by =
-            if by_environment { format!("DOCKER_CONTEXT {context}") } else { format!("context {context}") };
-        let address = read_context(environment, &context).await.map_err(|why| refuse(&found_by, why))?;
-        return named(address, found_by).await;
-    }
+    let Some(context) = context.filter(|name| name != "default") else { return Ok(None) };
+    let found_by =
+        if by_environment { format!("DOCKER_CONTEXT {context}") } else { format!("context {context}") };
+    let address = read_context(environment, &context).await.map_err(|why| refuse(&found_by, why))?;
+    Ok(Some(Place { address, found_by }))
+}
 
+async fn find_with(environment: &Environment, default_socket: &Path) -> Result<Place, NotFound> {
+    if let Some(place) = chosen(environment).await? {
+        return named(place).await;
+    }
     let runtime = environment.xdg_runtime_dir.as_deref();
     let usual = [
         ("rootless socket", runtime.map(|dir| dir.join("docker.sock"))),
@@ -111,13 +121,14 @@ async fn find_with(environment: &Environment, default_socket: &Path) -> Result<P
 
 /// A named socket is taken even if nobody listens just now: the engine may come
 /// back, and to take another one would surprise. It must exist, though.
-async fn named(address: Address, found_by: String) -> Result<Place, NotFound> {
-    if let Address::Unix(path) = &address
+async fn named(place: Place) -> Result<Place, NotFound> {
+    if let Address::Unix(path) = &place.address
         && let Err(error) = tokio::fs::metadata(path).await
     {
-        return Err(NotFound { looked_at: vec![format!("{found_by} {}: {error}", path.display())] });
+        let looked_at = vec![format!("{} {}: {error}", place.found_by, path.display())];
+        return Err(NotFound { looked_at });
     }
-    Ok(Place { address, found_by })
+    Ok(place)
 }
 
 async fn listens(path: &Path) -> Result<(), String> {
