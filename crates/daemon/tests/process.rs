@@ -29,7 +29,11 @@ fn command(home: &std::path::Path) -> Command {
 
 impl Closd {
     fn start(home: &std::path::Path) -> Self {
-        let mut child = command(home).spawn().expect("closd is built with its tests");
+        Self::started(command(home), home)
+    }
+
+    fn started(mut command: Command, home: &std::path::Path) -> Self {
+        let mut child = command.spawn().expect("closd is built with its tests");
         let mut said = Vec::new();
         let lines = BufReader::new(child.stderr.take().expect("piped"));
         let mut lines = lines.lines();
@@ -143,4 +147,16 @@ fn an_unknown_key_is_named_with_its_file() {
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(2), "{said}");
     assert!(said.contains("lisen") && said.contains("closd.yaml"), "{said}");
+}
+
+#[test]
+fn a_daemon_without_an_engine_starts_and_stays() {
+    let home = TempDir::new().unwrap();
+    let mut absent = command(home.path());
+    // Not even the socket's file is there: an engine that was never started.
+    absent.env("DOCKER_HOST", format!("unix://{}", home.path().join("absent/docker.sock").display()));
+    let mut closd = Closd::started(absent, home.path());
+    assert!(closd.child.try_wait().unwrap().is_none());
+    closd.signal("TERM");
+    assert!(closd.wait().success());
 }

@@ -8,6 +8,9 @@ use bollard::API_DEFAULT_VERSION;
 use bytes::Bytes;
 use clos_domain::seams::engine::{Error, Info};
 use futures::Stream;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::UnixStream;
 
 use crate::call::{Effect, Fault, within};
 use crate::find::{self, Address, Environment, NotFound, Place};
@@ -63,6 +66,27 @@ impl Api {
 /// deadlines are ours.
 const NO_CLIENT_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// bollard's own connection over a socket refuses a path where nothing is yet; ours fails by the
+/// call, so that a daemon may start before the engine was ever there.
+fn over_socket(path: PathBuf, timeout: u64) -> Result<bollard::Docker, bollard::errors::Error> {
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let path = path.clone();
+        Box::pin(async move { UnixStream::connect(path).await.map(TokioIo::new) })
+    });
+    // A kept connection that the engine has closed meanwhile would fail a call for nothing.
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let transport = move |request: bollard::BollardRequest| {
+        let answer = client.request(request);
+        async move { answer.await.map_err(bollard::errors::Error::from) }
+    };
+    bollard::Docker::connect_with_custom_transport(
+        transport,
+        Some("http://localhost"),
+        timeout,
+        API_DEFAULT_VERSION,
+    )
+}
+
 impl Docker {
     /// Finds the engine that this environment means. Does not ask whether it
     /// answers, where a person named it.
@@ -91,9 +115,7 @@ impl Docker {
     fn at(place: Place, config_dir: Option<PathBuf>) -> Result<Self, bollard::errors::Error> {
         let timeout = NO_CLIENT_TIMEOUT.as_secs();
         let client = match &place.address {
-            Address::Unix(path) => {
-                bollard::Docker::connect_with_unix(&path.to_string_lossy(), timeout, API_DEFAULT_VERSION)
-            }
+            Address::Unix(path) => over_socket(path.clone(), timeout),
             Address::Tcp(host) => bollard::Docker::connect_with_http(host, timeout, API_DEFAULT_VERSION),
             Address::Tls { host, certificates } => bollard::Docker::connect_with_ssl(
                 host,
