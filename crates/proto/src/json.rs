@@ -137,7 +137,7 @@ fn print_enum(kind: &Kind, number: i32) -> Json {
     Json::String(word.to_ascii_lowercase())
 }
 
-fn upper_snake(camel: &str) -> String {
+pub(crate) fn upper_snake(camel: &str) -> String {
     let mut snake = String::with_capacity(camel.len() + 4);
     for (at, letter) in camel.char_indices() {
         if at > 0 && letter.is_ascii_uppercase() {

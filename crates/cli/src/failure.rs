@@ -1,0 +1,398 @@
+//! What went wrong, as people and programs read it, and the exit code that says it shortest.
+
+use clos_client::Kind;
+use clos_proto::v2 as pb;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::output::words::{self, Paint, Tone};
+
+/// How a command ends; `clos help exit-codes` prints this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Ok = 0,
+    /// It failed.
+    Failed = 1,
+    /// The words of the command are wrong.
+    Usage = 2,
+    /// A port has another owner.
+    PortConflict = 3,
+    /// Not allowed.
+    Denied = 4,
+    /// There is no such thing.
+    NotFound = 5,
+    /// The daemon or the engine cannot be reached.
+    Unreachable = 6,
+    /// Not in this state of the world.
+    Precondition = 7,
+    /// It works, but not all of it; or there is something to do.
+    Degraded = 8,
+    /// A wait took too long.
+    TimedOut = 124,
+    /// ^C.
+    Interrupted = 130,
+}
+
+impl Exit {
+    pub(crate) const ALL: [(Self, &'static str); 11] = [
+        (Self::Ok, "done"),
+        (Self::Failed, "it failed"),
+        (Self::Usage, "the words of the command are wrong"),
+        (Self::PortConflict, "a port has another owner"),
+        (Self::Denied, "not allowed: no token, or a wrong one"),
+        (Self::NotFound, "there is no such group, service, operation or file"),
+        (Self::Unreachable, "the daemon or the container engine cannot be reached"),
+        (Self::Precondition, "not in this state of things: exists already, in use, changed meanwhile"),
+        (
+            Self::Degraded,
+            "it works but not all of it; with --exit-code: there are changes, or something is not well",
+        ),
+        (Self::TimedOut, "a wait took too long"),
+        (Self::Interrupted, "^C"),
+    ];
+
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The daemon said no, or nothing.
+    Call(Box<clos_client::Error>),
+    /// An operation ended badly.
+    Operation(Box<pb::Operation>),
+    /// We found it out ourselves.
+    Own(Box<Own>),
+    /// ^C.
+    Interrupted,
+    /// Nobody reads the output any more.
+    Unread,
+}
+
+/// What we found out ourselves.
+#[derive(Debug)]
+pub(crate) struct Own {
+    exit: Exit,
+    reason: &'static str,
+    message: String,
+    facts: Vec<(String, String)>,
+    hints: Vec<String>,
+}
+
+impl From<clos_client::Error> for Failure {
+    fn from(error: clos_client::Error) -> Self {
+        Self::Call(Box::new(error))
+    }
+}
+
+impl From<clos_client::EndpointError> for Failure {
+    fn from(error: clos_client::EndpointError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl Failure {
+    fn new(exit: Exit, reason: &'static str, message: String) -> Self {
+        Self::Own(Box::new(Own { exit, reason, message, facts: Vec::new(), hints: Vec::new() }))
+    }
+
+    /// Something failed here.
+    pub(crate) fn own(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, "", message.into())
+    }
+
+    /// The words of the command, or the files that they name, are wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "", message.into())
+    }
+
+    /// There is no such thing.
+    pub(crate) fn not_found(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Exit::NotFound, reason, message.into())
+    }
+
+    /// The daemon is not there.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(Exit::Unreachable, "", message.into())
+    }
+
+    /// It took too long.
+    pub(crate) fn timed_out(message: impl Into<String>) -> Self {
+        Self::new(Exit::TimedOut, "TIMED_OUT", message.into())
+    }
+
+    /// Adds a line `label  value`.
+    pub(crate) fn fact(mut self, label: &str, value: impl Into<String>) -> Self {
+        if let Self::Own(own) = &mut self {
+            own.facts.push((label.to_owned(), value.into()));
+        }
+        self
+    }
+
+    /// Adds what to try.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Self::Own(own) = &mut self {
+            own.hints.push(hint.into());
+        }
+        self
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Call(error) => of_call(error),
+            Self::Operation(operation) => of_reason(&operation.reason).unwrap_or(Exit::Failed),
+            Self::Own(own) => own.exit,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Unread => Exit::Ok,
+        }
+    }
+
+    /// In the shape of `error: what [REASON]`, why, and what to try.
+    pub(crate) fn print(&self, context: &Context, paint: Paint) {
+        let page = match self {
+            Self::Call(error) => Page::of_call(error),
+            Self::Operation(operation) => Page::of_operation(operation),
+            Self::Own(own) => Page {
+                message: own.message.clone(),
+                reason: own.reason.to_owned(),
+                lines: own.facts.clone(),
+                hints: own.hints.clone(),
+            },
+            Self::Interrupted | Self::Unread => return,
+        };
+        context.say(&page.text(paint));
+    }
+
+    /// One line of JSON.
+    pub(crate) fn print_json(&self, context: &Context) {
+        let error = match self {
+            Self::Call(error) => json!({
+                "reason": error.reason, "message": error.message, "metadata": error.metadata,
+                "fields": error.fields.iter()
+                    .map(|it| json!({"field": it.field, "description": it.description})).collect::<Vec<_>>(),
+                "conflicts": messages("PortConflict", &error.conflicts),
+                "findings": messages("Finding", &error.findings),
+            }),
+            Self::Operation(operation) => json!({
+                "reason": operation.reason, "message": operation.message,
+                "operation": clos_proto::json::to_value("Operation", operation.as_ref()).unwrap_or_default(),
+            }),
+            Self::Own(own) => json!({"reason": own.reason, "message": own.message}),
+            Self::Interrupted => json!({"reason": "CANCELLED", "message": "interrupted"}),
+            Self::Unread => return,
+        };
+        context.say(&format!("{}\n", json!({"error": error, "exit_code": self.exit().code()})));
+    }
+}
+
+fn messages<M: prost::Message>(name: &str, messages: &[M]) -> Vec<serde_json::Value> {
+    messages.iter().filter_map(|message| clos_proto::json::to_value(name, message).ok()).collect()
+}
+
+fn of_call(error: &clos_client::Error) -> Exit {
+    of_reason(&error.reason).unwrap_or(match error.kind {
+        Kind::InvalidArgument | Kind::OutOfRange => Exit::Usage,
+        Kind::Unauthenticated | Kind::PermissionDenied => Exit::Denied,
+        Kind::NotFound => Exit::NotFound,
+        Kind::Unreachable | Kind::Unavailable => Exit::Unreachable,
+        Kind::FailedPrecondition | Kind::AlreadyExists | Kind::Aborted => Exit::Precondition,
+        Kind::Cancelled => Exit::Interrupted,
+        Kind::DeadlineExceeded => Exit::TimedOut,
+        _ => Exit::Failed,
+    })
+}
+
+fn of_reason(reason: &str) -> Option<Exit> {
+    match reason {
+        "PORT_CONFLICT" | "PORT_RANGE_FULL" => Some(Exit::PortConflict),
+        "ENGINE_UNREACHABLE" | "NO_ENGINE" => Some(Exit::Unreachable),
+        _ => None,
+    }
+}
+
+/// What an error looks like.
+struct Page {
+    message: String,
+    reason: String,
+    lines: Vec<(String, String)>,
+    hints: Vec<String>,
+}
+
+impl Page {
+    fn of_call(error: &clos_client::Error) -> Self {
+        let mut page = Self {
+            message: error.message.clone(),
+            reason: error.reason.clone(),
+            lines: Vec::new(),
+            hints: Vec::new(),
+        };
+        for conflict in &error.conflicts {
+            page.conflict(conflict, error.conflicts.len() > 1);
+        }
+        for field in &error.fields {
+            // The message of a single one says it already.
+            if error.fields.len() == 1 && error.message.contains(&field.description) {
+                break;
+            }
+            page.lines.push((field.field.clone(), field.description.clone()));
+        }
+        for finding in &error.findings {
+            if error.findings.len() == 1 && error.message.contains(&finding.message) {
+                break;
+            }
+            page.lines.push((place(finding), finding.message.clone()));
+        }
+        if let Some(omitted) = error.metadata.get("omitted") {
+            page.lines.push((String::new(), format!("and {omitted} more")));
+        }
+        page.try_by_reason(error);
+        page
+    }
+
+    fn conflict(&mut self, conflict: &pb::PortConflict, with_port: bool) {
+        let label =
+            |word: &str| if with_port { format!("{} {word}", conflict.port) } else { word.to_owned() };
+        if !conflict.wanted_by.is_empty() {
+            self.lines.push((label("wanted by"), conflict.wanted_by.clone()));
+        }
+        if let Some(holder) = &conflict.holder {
+            self.lines.push((label("held by"), held_by(holder)));
+        }
+        if !conflict.suggestion.is_empty() {
+            self.hints.push(conflict.suggestion.clone());
+        }
+    }
+
+    fn of_operation(operation: &pb::Operation) -> Self {
+        let verb = words::verb(operation.r#type());
+        let whole = words::group_name(&operation.group_name, &operation.instance);
+        let ended = words::operation_status(operation.status()).0;
+        let what = if whole.is_empty() { verb.to_owned() } else { format!("{verb} of {whole}") };
+        let mut lines = Vec::new();
+        // What was skipped for another's sake says less than that other one.
+        for service in &operation.service_operations {
+            let is_bad =
+                matches!(service.status(), pb::OperationStatus::Failed | pb::OperationStatus::Cancelled);
+            if is_bad {
+                let why =
+                    if service.message.is_empty() { service.reason.clone() } else { service.message.clone() };
+                lines.push((service.service.clone(), why));
+            }
+        }
+        for leftover in &operation.leftovers {
+            lines.push(("left over".to_owned(), leftover.clone()));
+        }
+        let message = match operation.message.as_str() {
+            "" => format!("{what} {ended}"),
+            why => format!("{what} {ended}: {why}"),
+        };
+        let mut page = Self { message, reason: operation.reason.clone(), lines, hints: Vec::new() };
+        let failed = operation
+            .service_operations
+            .iter()
+            .find(|service| service.status() == pb::OperationStatus::Failed);
+        if let Some(service) = failed {
+            page.hints.push(format!("clos logs {whole}/{}", service.service));
+        }
+        page.hints.push(format!("clos ops {}", operation.id));
+        page.explain();
+        page
+    }
+
+    fn try_by_reason(&mut self, error: &clos_client::Error) {
+        match (error.reason.as_str(), error.kind) {
+            ("PROJECT_MISMATCH", _) => {
+                self.hints.push("clos up --instance NAME     a second one beside it".to_owned());
+                self.hints.push("clos up -p NAME             under another name".to_owned());
+                self.hints.push("clos up --move              take it over from there".to_owned());
+            }
+            ("ENGINE_UNREACHABLE" | "NO_ENGINE", _) => self.hints.push("clos doctor".to_owned()),
+            ("TOKEN_MISSING" | "TOKEN_INVALID", _) => {
+                self.hints.push(
+                    "CLOS_TOKEN=… clos …         the content of `token` in the daemon's state folder"
+                        .to_owned(),
+                );
+            }
+            ("", Kind::Unreachable) => self.hints.push("clos doctor".to_owned()),
+            _ => {}
+        }
+        self.explain();
+    }
+
+    fn explain(&mut self) {
+        if !self.reason.is_empty() {
+            self.hints.push(format!("clos explain {}", self.reason));
+        }
+    }
+
+    fn text(&self, paint: Paint) -> String {
+        let mut text = format!("{} {}", paint.apply(Tone::Bad, "error:"), self.message);
+        if !self.reason.is_empty() {
+            let first = self.message.lines().next().unwrap_or_default();
+            let gap = if self.message.contains('\n') {
+                1
+            } else {
+                64_usize.saturating_sub(7 + first.chars().count()).max(1)
+            };
+            text.push_str(&format!(
+                "{}{}",
+                " ".repeat(gap),
+                paint.apply(Tone::Faint, &format!("[{}]", self.reason))
+            ));
+        }
+        text.push('\n');
+        let mut lines = self.lines.clone();
+        for (at, hint) in self.hints.iter().enumerate() {
+            lines.push((if at == 0 { "try".to_owned() } else { String::new() }, hint.clone()));
+        }
+        let widest = lines.iter().map(|(label, _)| label.chars().count()).filter(|width| *width <= 30).max();
+        let width = widest.unwrap_or(0).max(9);
+        for (label, value) in &lines {
+            let indent = " ".repeat(width + 4);
+            let value = value.replace('\n', &format!("\n{indent}"));
+            // A place in a file is longer than a label should be: its message goes below.
+            let gap = match label.chars().count() {
+                long if long > width => format!("\n{indent}"),
+                short => " ".repeat(width - short + 2),
+            };
+            text.push_str(format!("  {label}{gap}{value}").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// `compose.yaml:3:5 services.web`.
+pub(crate) fn place(finding: &pb::Finding) -> String {
+    let mut place = finding.file.clone();
+    if finding.line > 0 {
+        place = format!("{place}:{}", finding.line);
+        if finding.column > 0 {
+            place = format!("{place}:{}", finding.column);
+        }
+    }
+    if !finding.key.is_empty() {
+        place = format!("{place} {}", finding.key);
+    }
+    place.trim().to_owned()
+}
+
+fn held_by(holder: &pb::PortHolder) -> String {
+    let name = if holder.name.is_empty() { "somebody who does not say" } else { holder.name.as_str() };
+    let kind = match holder.r#type() {
+        pb::PortHolderType::Service => "service ",
+        pb::PortHolderType::Container => "container ",
+        _ => "",
+    };
+    let mut known = Vec::new();
+    if let Some(pid) = holder.pid {
+        known.push(format!("pid {pid}"));
+    }
+    if !holder.user.is_empty() {
+        known.push(format!("user {}", holder.user));
+    }
+    if known.is_empty() { format!("{kind}{name}") } else { format!("{kind}{name} ({})", known.join(", ")) }
+}

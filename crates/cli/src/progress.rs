@@ -1,0 +1,271 @@
+//! Follows an operation to its end and shows what it does meanwhile.
+//!
+//! The first ^C asks the daemon to cancel and goes on following; a second one leaves.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use clos_client::Client;
+use clos_proto::v2 as pb;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::args::Progress;
+use crate::failure::Failure;
+use crate::output::words::{Paint, Tone};
+use crate::output::{self, words};
+use crate::session::Session;
+use crate::time;
+
+/// How often what waits is drawn anew.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Follows an operation; returns it as it ended, well.
+pub(crate) async fn follow(
+    session: &Session<'_>,
+    client: &Client,
+    operation: &pb::Operation,
+) -> Result<pb::Operation, Failure> {
+    let ended = watch(session, client, operation).await?;
+    match ended.status() {
+        pb::OperationStatus::Completed => Ok(ended),
+        pb::OperationStatus::Cancelled if ended.cancel_requested => {
+            session.note(&format!("{} is cancelled; what runs, stays", words::verb(ended.r#type())));
+            Err(Failure::Interrupted)
+        }
+        _ => Err(Failure::Operation(Box::new(ended))),
+    }
+}
+
+async fn watch(
+    session: &Session<'_>,
+    client: &Client,
+    operation: &pb::Operation,
+) -> Result<pb::Operation, Failure> {
+    let mut display = Display::of(session, operation);
+    let held = session.context.interrupts.hold();
+    let mut watch = client.watch_operation(&operation.id).await?;
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            event = watch.next() => match event? {
+                Some(event) => display.show(session, &event)?,
+                None => break,
+            },
+            () = held.come() => {
+                display.say(session, "cancelling; ^C again leaves it to itself");
+                client.cancel_operation(pb::CancelOperationRequest { id: operation.id.clone() }).await?;
+            }
+            _ = tick.tick() => display.tick(),
+        }
+    }
+    let ended = client.get_operation(pb::GetOperationRequest { id: operation.id.clone() }).await?;
+    display.end();
+    Ok(ended)
+}
+
+enum Display {
+    Quiet,
+    Json,
+    Plain { paint: Paint, takes_away: bool },
+    Tree(Box<Tree>),
+}
+
+impl Display {
+    fn of(session: &Session<'_>, operation: &pb::Operation) -> Self {
+        let paint = session.style.on_error;
+        let takes_away = operation.r#type() == pb::OperationType::Down;
+        let plain = || Self::Plain { paint, takes_away };
+        match session.global.progress {
+            Progress::Quiet => Self::Quiet,
+            Progress::Json => Self::Json,
+            Progress::Plain => plain(),
+            Progress::Tty => Self::Tree(Box::new(Tree::new(paint, operation))),
+            Progress::Auto if session.global.quiet => Self::Quiet,
+            Progress::Auto if session.context.streams.err_is_terminal => {
+                Self::Tree(Box::new(Tree::new(paint, operation)))
+            }
+            Progress::Auto => plain(),
+        }
+    }
+
+    fn show(&mut self, session: &Session<'_>, event: &pb::Event) -> Result<(), Failure> {
+        match self {
+            Self::Quiet => {}
+            Self::Json => session.context.say(&format!("{}\n", output::value("Event", event)?)),
+            Self::Plain { paint, takes_away } => {
+                if let Some(step) = Step::of(event, *takes_away) {
+                    let (text, tone) = step.text();
+                    session.context.say(&format!("{} {}\n", step.name, paint.word(tone, &text)));
+                }
+            }
+            Self::Tree(tree) => tree.show(event),
+        }
+        Ok(())
+    }
+
+    fn say(&self, session: &Session<'_>, line: &str) {
+        match self {
+            Self::Tree(tree) => drop(tree.bars.println(line)),
+            _ => session.note(line),
+        }
+    }
+
+    fn tick(&self) {
+        if let Self::Tree(tree) = self {
+            tree.rows.values().filter(|row| !row.bar.is_finished()).for_each(|row| row.bar.tick());
+        }
+    }
+
+    fn end(&self) {
+        if let Self::Tree(tree) = self {
+            tree.rows.values().filter(|row| !row.bar.is_finished()).for_each(|row| row.bar.abandon());
+            tree.head.finish();
+        }
+    }
+}
+
+/// One row a service, network or volume, in the order in which they begin.
+struct Tree {
+    paint: Paint,
+    bars: MultiProgress,
+    head: ProgressBar,
+    title: String,
+    takes_away: bool,
+    rows: HashMap<String, Row>,
+    /// Whose row a step is: progress in bytes names the step only.
+    steps: HashMap<i32, String>,
+}
+
+struct Row {
+    bar: ProgressBar,
+    open: usize,
+}
+
+impl Tree {
+    fn new(paint: Paint, operation: &pb::Operation) -> Self {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let head = bars.add(ProgressBar::new_spinner());
+        head.set_style(style("{msg}"));
+        let whole = words::group_name(&operation.group_name, &operation.instance);
+        let title = format!("{} {whole}", words::verb(operation.r#type()));
+        head.set_message(title.trim().to_owned());
+        let takes_away = operation.r#type() == pb::OperationType::Down;
+        Self { paint, bars, head, title, takes_away, rows: HashMap::new(), steps: HashMap::new() }
+    }
+
+    fn show(&mut self, event: &pb::Event) {
+        if let Some(step) = Step::of(event, self.takes_away) {
+            self.steps.insert(step.number, step.name.clone());
+            self.step(&step);
+            let done = self.rows.values().filter(|row| row.bar.is_finished()).count();
+            self.head.set_message(format!("{} {done}/{}", self.title, self.rows.len()));
+            return;
+        }
+        let Some(data) = &event.data else { return };
+        let (Some(current), Some(step)) = (data.progress_current, data.step) else { return };
+        if let Some(row) = self.steps.get(&step).and_then(|name| self.rows.get(name)) {
+            let of = match data.progress_total {
+                Some(total) if total > 0 => format!(" of {}", bytes(total)),
+                _ => String::new(),
+            };
+            row.bar.set_message(format!(
+                "{} {}{of}",
+                data.message.as_deref().unwrap_or("pulling"),
+                bytes(current)
+            ));
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let row = self.rows.entry(step.name.clone()).or_insert_with(|| {
+            let bar = self.bars.add(ProgressBar::new_spinner());
+            bar.set_style(style(" {spinner} {prefix:24} {msg} {elapsed}"));
+            bar.set_prefix(step.name.clone());
+            Row { bar, open: 0 }
+        });
+        let (text, tone) = step.text();
+        if step.status == "in_progress" {
+            row.open += 1;
+            row.bar.reset();
+            row.bar.set_style(style(" {spinner} {prefix:24} {msg} {elapsed}"));
+            row.bar.set_message(text);
+            return;
+        }
+        row.open = row.open.saturating_sub(1);
+        if row.open > 0 {
+            return;
+        }
+        // No spinner any more: a glyph, that the next step of the same name takes away again.
+        let glyph = self.paint.apply(tone, words::glyph(tone).unwrap_or("-"));
+        row.bar.set_style(style(&format!(" {glyph} {{prefix:24}} {{msg}} {{elapsed}}")));
+        row.bar.finish_with_message(self.paint.apply(tone, &text));
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn bytes(count: i64) -> String {
+    indicatif::HumanBytes(u64::try_from(count).unwrap_or_default()).to_string()
+}
+
+/// A step of the operation that began or ended.
+struct Step {
+    number: i32,
+    name: String,
+    action: String,
+    status: String,
+    reason: String,
+    message: String,
+}
+
+impl Step {
+    fn of(event: &pb::Event, takes_away: bool) -> Option<Self> {
+        let data = event.data.as_ref().filter(|_| event.r#type == "operation.progress")?;
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let (service, subject, action) = (text(&data.service_name), text(&data.subject), text(&data.action));
+        let name = match action.as_str() {
+            "network" | "volume" => format!("{action} {subject}"),
+            _ if service.is_empty() => subject,
+            _ => service,
+        };
+        let (status, reason, message) = (text(&data.status), text(&data.reason), text(&data.message));
+        // The same word for both ways: what is taken down has its networks and volumes removed.
+        let is_thing = matches!(action.as_str(), "network" | "volume");
+        let action = if takes_away && is_thing { "remove".to_owned() } else { action };
+        Some(Self { number: data.step?, name, action, status, reason, message })
+    }
+
+    fn text(&self) -> (String, Tone) {
+        let (doing, done) = match self.action.as_str() {
+            "pull" => ("pulling", "pulled"),
+            "build" => ("building", "built"),
+            "network" | "volume" | "create" => ("creating", "created"),
+            "start" => ("starting", "started"),
+            "wait" => ("waiting", "ready"),
+            "stop" => ("stopping", "stopped"),
+            "remove" => ("removing", "removed"),
+            other => (other, other),
+        };
+        let why = if self.message.is_empty() { &self.reason } else { &self.message };
+        let with_why = |text: String| if why.is_empty() { text } else { format!("{text}: {why}") };
+        match self.status.as_str() {
+            "pending" => (format!("{doing} soon"), Tone::Faint),
+            "in_progress" => (doing.to_owned(), Tone::Plain),
+            "completed" => (done.to_owned(), Tone::Good),
+            "failed" => (with_why(format!("{doing} failed")), Tone::Bad),
+            _ => (with_why(format!("{doing} cancelled")), Tone::Warn),
+        }
+    }
+}
+
+/// How long an operation took, once it has ended.
+pub(crate) fn took(operation: &pb::Operation) -> Option<String> {
+    let started = time::of(operation.started_at.as_ref())?;
+    let ended = time::of(operation.ended_at.as_ref())?;
+    let millis = ended.as_millisecond() - started.as_millisecond();
+    #[expect(clippy::cast_precision_loss, reason = "for people: a tenth of a second")]
+    let seconds = millis as f64 / 1000.0;
+    Some(format!("{seconds:.1} s"))
+}

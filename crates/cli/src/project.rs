@@ -1,0 +1,215 @@
+//! The project of a folder: which files, and which of the environment's variables go with them.
+//!
+//! The daemon parses; here the texts are only read and searched for names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clos_proto::v2 as pb;
+
+use crate::args::Desired;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Names of compose files, the first that is there.
+const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+/// Names of files that are laid over it.
+const OVERRIDES: [&str; 4] = [
+    "compose.override.yaml",
+    "compose.override.yml",
+    "docker-compose.override.yaml",
+    "docker-compose.override.yml",
+];
+/// Bytes of the largest file that is sent.
+const FILE_MAX: u64 = 16 * 1024 * 1024;
+
+/// What is sent to be applied.
+pub(crate) fn source(context: &Context, desired: &Desired) -> Result<pb::ComposeSource, Failure> {
+    let (folder, files) = files(context, &desired.files)?;
+    let mut texts = Vec::new();
+    for file in &files {
+        let content = match file.to_str() {
+            Some("-") => context.read_input()?,
+            _ => read(file)?.ok_or_else(|| no_file(file))?,
+        };
+        // As one would name it in the folder: that is what messages say.
+        let shown = file.strip_prefix(&folder).unwrap_or(file);
+        texts.push(pb::SourceFile { path: shown.to_string_lossy().into_owned(), content });
+    }
+    let dotenv = match &desired.env_file {
+        Some(named) => {
+            let path = context.folder.join(named);
+            Some(read(&path)?.ok_or_else(|| no_file(&path))?)
+        }
+        None => read(&folder.join(".env"))?,
+    };
+    let variables =
+        variables(context, texts.iter().map(|file| file.content.as_str()).chain(dotenv.as_deref()));
+    Ok(pb::ComposeSource {
+        working_dir: folder.to_string_lossy().into_owned(),
+        files: texts,
+        dotenv,
+        variables,
+    })
+}
+
+/// Adds what the daemon asked for, each with its value or marked unset.
+pub(crate) fn answer(context: &Context, source: &mut pb::ComposeSource, names: &[String]) {
+    for name in names {
+        let value = pb::VariableValue { value: context.env.get(name).cloned() };
+        source.variables.insert(name.clone(), value);
+    }
+}
+
+/// The folder that this folder's project belongs to, if there is one.
+pub(crate) fn folder(context: &Context) -> Result<Option<PathBuf>, Failure> {
+    if context.var("COMPOSE_FILE").is_some() {
+        return Ok(Some(files(context, &[])?.0));
+    }
+    Ok(nearest(&context.folder).map(|(folder, _)| canonical(&folder)))
+}
+
+/// The name that the shell gives the project.
+pub(crate) fn name_of_the_shell(context: &Context) -> Result<Option<String>, Failure> {
+    if let Some(name) = context.var("COMPOSE_PROJECT_NAME") {
+        return Ok(Some(name.to_owned()));
+    }
+    let Some((folder, _)) = nearest(&context.folder) else { return Ok(None) };
+    let dotenv = read(&folder.join(".env"))?.unwrap_or_default();
+    Ok(entry(&dotenv, "COMPOSE_PROJECT_NAME"))
+}
+
+/// The project's folder and its files, by their whole paths.
+fn files(context: &Context, named: &[String]) -> Result<(PathBuf, Vec<PathBuf>), Failure> {
+    if !named.is_empty() {
+        if named.iter().filter(|file| file.as_str() == "-").count() > 1 {
+            return Err(Failure::usage("-f -: standard input can be read only once"));
+        }
+        return Ok(beside(context, &context.folder, named));
+    }
+    let found = nearest(&context.folder);
+    let base = found.as_ref().map_or(&context.folder, |(folder, _)| folder).clone();
+    let dotenv = read(&base.join(".env"))?.unwrap_or_default();
+    let variable = |name: &str| context.var(name).map(str::to_owned).or_else(|| entry(&dotenv, name));
+    if let Some(list) = variable("COMPOSE_FILE") {
+        let separator = variable("COMPOSE_PATH_SEPARATOR").unwrap_or_else(|| ":".to_owned());
+        let named: Vec<String> =
+            list.split(separator.as_str()).filter(|file| !file.is_empty()).map(str::to_owned).collect();
+        let relative_to = if context.var("COMPOSE_FILE").is_some() { &context.folder } else { &base };
+        return Ok(beside(context, relative_to, &named));
+    }
+    let Some((folder, file)) = found else {
+        return Err(Failure::not_found(
+            "FILE_NOT_FOUND",
+            format!("there is no compose file in {} or a folder above it", context.folder.display()),
+        )
+        .hint("clos up -f path/to/compose.yaml"));
+    };
+    let folder = canonical(&folder);
+    let mut files = vec![folder.join(file)];
+    files.extend(OVERRIDES.iter().map(|name| folder.join(name)).find(|path| path.is_file()));
+    Ok((folder, files))
+}
+
+/// Named files: the folder is that of the first one that has a folder.
+fn beside(context: &Context, relative_to: &Path, named: &[String]) -> (PathBuf, Vec<PathBuf>) {
+    let paths: Vec<PathBuf> = named
+        .iter()
+        .map(|file| if file == "-" { PathBuf::from("-") } else { canonical(&relative_to.join(file)) })
+        .collect();
+    let first = paths.iter().find(|path| path.as_os_str() != "-").and_then(|path| path.parent());
+    (canonical(first.unwrap_or(&context.folder)), paths)
+}
+
+fn nearest(from: &Path) -> Option<(PathBuf, &'static str)> {
+    from.ancestors().find_map(|folder| {
+        let name = FILES.iter().find(|name| folder.join(name).is_file())?;
+        Some((folder.to_owned(), *name))
+    })
+}
+
+/// Without links, so that one folder has one name; what is not there stays as it was written.
+fn canonical(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn no_file(path: &Path) -> Failure {
+    Failure::not_found("FILE_NOT_FOUND", format!("there is no file {}", path.display()))
+}
+
+/// A file's text; none where there is no file.
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    let unreadable = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Err(unreadable("it is a folder".to_owned())),
+        Ok(metadata) if metadata.len() > FILE_MAX => {
+            return Err(unreadable(format!("it has {} bytes, more than {FILE_MAX}", metadata.len())));
+        }
+        _ => {}
+    }
+    match fs::read(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => Err(unreadable(format!("byte {} is no UTF-8", error.utf8_error().valid_up_to()))),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
+}
+
+/// The variables whose names occur in the texts, those that are used but not set marked so, and compose's own.
+fn variables<'a>(
+    context: &Context,
+    texts: impl Iterator<Item = &'a str>,
+) -> BTreeMap<String, pb::VariableValue> {
+    let mut words = BTreeSet::new();
+    let mut used = BTreeSet::new();
+    for text in texts {
+        for word in text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
+            words.insert(word);
+        }
+        for after in text.split('$').skip(1) {
+            let name = after.strip_prefix('{').unwrap_or(after);
+            let end = name.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            let name = &name[..end.unwrap_or(name.len())];
+            if name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_') {
+                used.insert(name);
+            }
+        }
+    }
+    let mut variables: BTreeMap<String, pb::VariableValue> =
+        used.into_iter().map(|name| (name.to_owned(), pb::VariableValue { value: None })).collect();
+    for (name, value) in &context.env {
+        if words.contains(name.as_str()) || name.starts_with("COMPOSE_") {
+            variables.insert(name.clone(), pb::VariableValue { value: Some(value.clone()) });
+        }
+    }
+    variables
+}
+
+/// One value of a `.env`, as far as we need it before the daemon reads it whole.
+fn entry(dotenv: &str, name: &str) -> Option<String> {
+    let found = dotenv.lines().rev().find_map(|line| {
+        let line = line.trim().strip_prefix("export ").unwrap_or(line.trim());
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == name).then(|| value.trim())
+    })?;
+    let bare = ['"', '\''].iter().find_map(|quote| found.strip_prefix(*quote)?.split(*quote).next());
+    let bare = bare.unwrap_or_else(|| found.split(" #").next().unwrap_or_default().trim());
+    (!bare.is_empty()).then(|| bare.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_a_dotenv_is_found_as_it_is_written() {
+        let dotenv = "A=1\nexport COMPOSE_PROJECT_NAME = 'shop' # ours\nB=\"x y\"\nC=z # why\nA=2\nE=\n";
+        let of = |name| entry(dotenv, name);
+        assert_eq!(of("COMPOSE_PROJECT_NAME").as_deref(), Some("shop"));
+        assert_eq!((of("A").as_deref(), of("B").as_deref()), (Some("2"), Some("x y")));
+        assert_eq!((of("C").as_deref(), of("D"), of("E")), (Some("z"), None, None));
+    }
+}

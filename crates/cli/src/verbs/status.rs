@@ -1,0 +1,154 @@
+//! `clos status`: what is there, and how it is, in one question.
+
+use clos_proto::v2 as pb;
+
+use crate::args::{Place, Status};
+use crate::failure::{Exit, Failure};
+use crate::output::table::{Cell, Table};
+use crate::output::words::{self, Tone};
+use crate::output::{self, Listing};
+use crate::session::Session;
+use crate::target::{self, Target};
+use crate::time;
+
+pub(super) async fn run(session: &Session<'_>, args: &Status) -> Result<Exit, Failure> {
+    let client = session.client().await?;
+    let services = match args.names.as_slice() {
+        [] => target::services(&client, pb::ListServicesRequest::default()).await?,
+        names => {
+            let mut found: Vec<pb::Service> = Vec::new();
+            for name in names {
+                for service in of(session, &client, name).await? {
+                    if !found.iter().any(|known| known.id == service.id) {
+                        found.push(service);
+                    }
+                }
+            }
+            found
+        }
+    };
+    let listing = Listing {
+        field: "services",
+        item: "Service",
+        items: &services,
+        name: words::service_name,
+        table: &|wide| table(session, &services, wide),
+        nothing: "No services registered",
+    };
+    output::list(session.context, session.global, session.style, &listing)?;
+    let is_well = |service: &pb::Service| {
+        service.desired_state() != pb::DesiredState::Running
+            || !service.enabled
+            || service.status() == pb::ServiceStatus::Running
+            || service.status_reason == "COMPLETED"
+    };
+    Ok(if args.exit_code && !services.iter().all(is_well) { Exit::Degraded } else { Exit::Ok })
+}
+
+/// The services of one word. A group that has some is known by them; only else it is asked what the word means.
+async fn of(
+    session: &Session<'_>,
+    client: &clos_client::Client,
+    word: &str,
+) -> Result<Vec<pb::Service>, Failure> {
+    let (group, service) = word.split_once('/').map_or((word, None), |(group, name)| (group, Some(name)));
+    let asked = pb::ListServicesRequest { group: group.to_owned(), ..pb::ListServicesRequest::default() };
+    let mut services = match target::services(client, asked).await {
+        Ok(services) => services,
+        // A word that can be no group's name may still be a service of this folder's.
+        Err(Failure::Call(error)) if error.kind == clos_client::Kind::InvalidArgument => Vec::new(),
+        Err(failure) => return Err(failure),
+    };
+    if let Some(name) = service {
+        services.retain(|it| it.name == name);
+    }
+    if !services.is_empty() {
+        return Ok(services);
+    }
+    let mut found = Vec::new();
+    for target in target::resolve(session, client, &Place::default(), &[word.to_owned()]).await? {
+        if let Target::Service { group, name } = target {
+            let group = target::full_name(&group);
+            let asked = pb::ListServicesRequest { group, ..pb::ListServicesRequest::default() };
+            found.extend(target::services(client, asked).await?.into_iter().filter(|it| it.name == name));
+        }
+    }
+    Ok(found)
+}
+
+fn table(session: &Session<'_>, services: &[pb::Service], wide: bool) -> Table {
+    let mut head = vec!["NAME", "GROUP", "PORT", "STATUS", "STARTED", "HEALTH"];
+    if wide {
+        head.extend(["PORTS", "IMAGE", "CONTAINER", "ID"]);
+    }
+    let mut table = Table::new(head);
+    for service in services {
+        let (word, tone) = words::service_status(service.status());
+        let health = service.health_check.as_ref().and_then(|check| check.status);
+        let health = health.and_then(|health| pb::HealthStatus::try_from(health).ok()).unwrap_or_default();
+        let (health, health_tone) = words::health(health);
+        let mut row: Vec<Cell> = vec![
+            service.name.clone().into(),
+            words::group_name(&service.group, &service.instance).into(),
+            service.port.map(|port| port.to_string()).unwrap_or_default().into(),
+            Cell::toned(with_reason(service, word), tone_of(service, tone)),
+            started(session, service).into(),
+            Cell::toned(health, health_tone),
+        ];
+        if wide {
+            let docker = service.docker_config.clone().unwrap_or_default();
+            let ports: Vec<String> = service.ports.iter().map(published).collect();
+            let container: String = docker.container_id.chars().take(12).collect();
+            row.extend([
+                ports.join(", ").into(),
+                docker.image.into(),
+                container.into(),
+                service.id.clone().into(),
+            ]);
+        }
+        table.row(row);
+    }
+    table
+}
+
+fn with_reason(service: &pb::Service, word: &str) -> String {
+    let code = service.exit_code.filter(|_| service.status_reason == "EXITED");
+    match (service.status_reason.as_str(), code) {
+        ("", _) => word.to_owned(),
+        (reason, Some(code)) => format!("{word} ({reason} {code})"),
+        (reason, None) => format!("{word} ({reason})"),
+    }
+}
+
+/// What has done its work is well, what runs though it should not is not.
+fn tone_of(service: &pb::Service, tone: Tone) -> Tone {
+    match service.status_reason.as_str() {
+        "COMPLETED" => Tone::Good,
+        "DRIFTED" | "ENGINE_UNREACHABLE" | "SKIPPED" => Tone::Warn,
+        _ => tone,
+    }
+}
+
+fn started(session: &Session<'_>, service: &pb::Service) -> String {
+    let Some(at) = time::of(service.started_at.as_ref()) else { return String::new() };
+    if session.context.streams.out_is_terminal {
+        time::ago(at, (session.context.now)())
+    } else {
+        at.to_string()
+    }
+}
+
+fn published(port: &pb::ServicePort) -> String {
+    let protocol = match port.protocol() {
+        pb::Protocol::Udp => "/udp",
+        pb::Protocol::Sctp => "/sctp",
+        _ => "",
+    };
+    let address =
+        if port.host_ip.contains(':') { format!("[{}]", port.host_ip) } else { port.host_ip.clone() };
+    match port.host_port {
+        Some(host) if address.is_empty() => format!("{host}->{}{protocol}", port.container_port),
+        Some(host) => format!("{address}:{host}->{}{protocol}", port.container_port),
+        None => format!("{}{protocol}", port.container_port),
+    }
+}

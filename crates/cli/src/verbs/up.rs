@@ -1,0 +1,142 @@
+//! `clos up` and `clos plan`: the files of a project, handed to the daemon.
+
+use clos_client::Client;
+use clos_proto::v2 as pb;
+
+use crate::args::{Desired, Plan, Pull, Up};
+use crate::failure::{self, Exit, Failure};
+use crate::output::{self, words};
+use crate::session::Session;
+use crate::{progress, project, target};
+
+/// How often the daemon may ask for more variables before something must be wrong.
+const ROUNDS: usize = 5;
+
+pub(super) async fn up(session: &Session<'_>, args: &Up) -> Result<Exit, Failure> {
+    let mut request = request(session, &args.desired)?;
+    request.atomic = args.atomic;
+    request.no_wait = args.no_wait;
+    request.start = args.no_start.then_some(false);
+    request.dry_run = args.dry_run;
+    let client = session.client().await?;
+    let answer = apply(session, &client, request).await?;
+    let plan = answer.plan.unwrap_or_default();
+    if args.dry_run {
+        print_plan(session, &plan)?;
+        return Ok(Exit::Ok);
+    }
+    tell_findings(session, &plan);
+    let whole = answer.group.as_ref().map(target::full_name).unwrap_or_default();
+    let Some(operation) = answer.operation else {
+        let group = answer.group.unwrap_or_default();
+        output::one(session.context, session.global, "Group", &group, &whole, || {
+            format!("Group '{whole}' is registered with {} services\n", group.total_services)
+        })?;
+        return Ok(Exit::Ok);
+    };
+    let ended = progress::follow(session, &client, &operation).await?;
+    if output::is_for_programs(session.global) {
+        output::one(session.context, session.global, "Operation", &ended, &whole, String::new)?;
+    } else {
+        let took = progress::took(&ended).unwrap_or_default();
+        let line = format!("{whole} is up: {} services in {took}", ended.total_services);
+        session.note(&session.style.on_error.word(words::Tone::Good, &line));
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn plan(session: &Session<'_>, args: &Plan) -> Result<Exit, Failure> {
+    let mut request = request(session, &args.desired)?;
+    request.dry_run = true;
+    let client = session.client().await?;
+    let plan = apply(session, &client, request).await?.plan.unwrap_or_default();
+    print_plan(session, &plan)?;
+    Ok(if args.exit_code && !plan.steps.is_empty() { Exit::Degraded } else { Exit::Ok })
+}
+
+fn request(session: &Session<'_>, desired: &Desired) -> Result<pb::ApplyGroupRequest, Failure> {
+    let pull = match desired.pull {
+        None => pb::PullPolicy::Unspecified,
+        Some(Pull::Always) => pb::PullPolicy::Always,
+        Some(Pull::Missing) => pb::PullPolicy::Missing,
+        Some(Pull::Never) => pb::PullPolicy::Never,
+    };
+    Ok(pb::ApplyGroupRequest {
+        name: desired.place.project.clone().unwrap_or_else(|| "-".to_owned()),
+        source: Some(project::source(session.context, desired)?),
+        instance: desired.place.instance.clone().unwrap_or_default(),
+        profiles: desired.profiles.clone(),
+        build: desired.build,
+        pull: pull.into(),
+        adopt: desired.adopt,
+        r#move: desired.take_over,
+        remove_orphans: desired.remove_orphans,
+        services: desired.services.clone(),
+        no_deps: desired.no_deps,
+        force_recreate: desired.force_recreate,
+        ..pb::ApplyGroupRequest::default()
+    })
+}
+
+/// Applies; files that only the daemon opens may need variables that nobody knew of.
+async fn apply(
+    session: &Session<'_>,
+    client: &Client,
+    mut request: pb::ApplyGroupRequest,
+) -> Result<pb::ApplyGroupResponse, Failure> {
+    for _ in 0..ROUNDS {
+        match client.apply_group(request.clone()).await {
+            Err(error) if error.reason == "VARIABLES_NEEDED" && !error.variables.is_empty() => {
+                let source = request.source.get_or_insert_default();
+                project::answer(session.context, source, &error.variables);
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+    Err(Failure::own(format!(
+        "the daemon asked for other variables {ROUNDS} times; are there files that include each other?"
+    )))
+}
+
+fn print_plan(session: &Session<'_>, plan: &pb::Plan) -> Result<(), Failure> {
+    let names = || {
+        let whole = words::group_name(&plan.group_name, &plan.instance);
+        let mut names: Vec<String> = plan
+            .steps
+            .iter()
+            .filter(|step| !step.service.is_empty())
+            .map(|step| {
+                if step.service.contains('/') {
+                    step.service.clone()
+                } else {
+                    format!("{whole}/{}", step.service)
+                }
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names.join("\n")
+    };
+    output::one(session.context, session.global, "Plan", plan, &names(), || plan.text.clone())?;
+    tell_findings(session, plan);
+    Ok(())
+}
+
+/// What the daemon noticed in the files; on the stream of errors, with where it is.
+fn tell_findings(session: &Session<'_>, plan: &pb::Plan) {
+    for finding in &plan.findings {
+        let tone = words::severity(finding.severity());
+        let label = match tone {
+            words::Tone::Warn => "warning",
+            words::Tone::Bad => "error",
+            _ => "note",
+        };
+        let place = failure::place(finding);
+        session.note(&format!(
+            "{} {place}{}{}",
+            session.style.on_error.apply(tone, &format!("{label}:")),
+            if place.is_empty() { "" } else { ": " },
+            finding.message
+        ));
+    }
+}
