@@ -38,7 +38,11 @@ impl Client {
         }
         let position = request.after.unwrap_or_default();
         let mut watch = EventWatch { client: self.clone(), request, position, stream: None };
-        watch.open().await?;
+        // Not yet a stream that is to last: whoever asks wants to know soon.
+        let mut attempts = Attempts::of_a_read();
+        while let Err(error) = watch.open().await {
+            attempts.after(error).await?;
+        }
         Ok(watch)
     }
 
@@ -54,7 +58,10 @@ impl Client {
             stream: None,
             ended: false,
         };
-        watch.open().await?;
+        let mut attempts = Attempts::of_a_read();
+        while let Err(error) = watch.open().await {
+            attempts.after(error).await?;
+        }
         Ok(watch)
     }
 
@@ -77,7 +84,10 @@ impl Client {
     async fn logs(&self, source: Source) -> Result<LogWatch, Error> {
         let mut watch =
             LogWatch { client: self.clone(), source, seen: HashMap::new(), resumed: false, stream: None };
-        watch.open().await?;
+        let mut attempts = Attempts::of_a_read();
+        while let Err(error) = watch.open().await {
+            attempts.after(error).await?;
+        }
         Ok(watch)
     }
 }
