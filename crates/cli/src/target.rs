@@ -191,10 +191,12 @@ pub(crate) async fn services(
 
 /// The nearest of some words, if one is near.
 pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (score, nearest) = known
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))?;
-    (score > 0.75).then_some(nearest)
+    // Two letters changed places, or one in four is wrong: that is a slip, more is another word.
+    let slips = 1 + word.chars().count() / 4;
+    let (distance, nearest) = known
+        .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)?;
+    (distance <= slips).then_some(nearest)
 }
 
 fn listed(names: impl Iterator<Item = String>) -> String {
