@@ -770,7 +770,7 @@ async fn events_are_the_last_ones_or_those_that_come() {
         }),
         ..Default::default()
     };
-    let listed = vec![step(1, "start", "web", "shop-web-1", "completed", ""), changed];
+    let listed = vec![changed, step(1, "start", "web", "shop-web-1", "completed", "")];
     let watched = listed.clone();
     bed.server.on("ListEvents", move |call| {
         let asked: pb::ListEventsRequest = call.read();

@@ -1,0 +1,251 @@
+//! Compose files through the whole use case: bad input leaves nothing, `plan` writes nothing,
+//! checkouts do not replace each other, variables and files are asked for.
+
+use std::collections::BTreeMap;
+
+use clos_control::apply::Request;
+use clos_domain::Reason;
+use clos_domain::operation::State;
+use clos_domain::service::Status;
+
+use crate::bed::{Bed, FOLDER, assert_completed, assert_refused, request, request_in, steps};
+
+/// What is wrong, the reason, and a word that the message must name.
+fn bad_input() -> Vec<(&'static str, String, Reason, &'static str)> {
+    let long = "x".repeat(10_000);
+    let mut bomb = String::from("x-0: &x0 [a, a, a, a, a, a, a, a, a, a]\n");
+    for level in 1..9 {
+        let before = format!("*x{}", level - 1);
+        bomb += &format!("x-{level}: &x{level} [{}]\n", vec![before; 10].join(", "));
+    }
+    bomb += "services: {web: {image: app, labels: *x8}}";
+    vec![
+        (
+            "a cycle",
+            "services: {a: {image: app, depends_on: [b]}, b: {image: app, depends_on: [a]}}".into(),
+            Reason::DependencyCycle,
+            "a",
+        ),
+        (
+            "an unknown dependency",
+            "services: {web: {image: app, depends_on: [db]}}".into(),
+            Reason::UnknownDependency,
+            "db",
+        ),
+        (
+            "a group that is not there",
+            "x-clos: {depends_on: [infra]}\nservices: {web: {image: app}}".into(),
+            Reason::UnknownDependency,
+            "infra",
+        ),
+        (
+            "one port twice",
+            "services: {a: {image: app, ports: ['80:1']}, b: {image: app, ports: ['80:2']}}".into(),
+            Reason::PortConflict,
+            "80",
+        ),
+        ("an image that is nowhere", "services: {web: {image: none}}".into(), Reason::ImageNotFound, "none"),
+        ("malformed YAML", "services: {web: {image: app".into(), Reason::InvalidFile, "compose.yaml"),
+        ("a name with a slash", "services: {a/b: {image: app}}".into(), Reason::InvalidFile, "a/b"),
+        (
+            "a value of 10,000 characters",
+            format!("services: {{web: {{image: app, environment: {{A: '{long}'}}}}}}"),
+            Reason::InvalidFile,
+            "services.web.environment",
+        ),
+        ("an alias bomb", bomb, Reason::InvalidFile, "nodes"),
+        (
+            "two replicas",
+            "services: {web: {image: app, deploy: {replicas: 2}}}".into(),
+            Reason::InvalidFile,
+            "replicas",
+        ),
+        ("no services", "services: {}".into(), Reason::InvalidFile, "services"),
+        (
+            "a build context outside the project",
+            "services: {web: {build: {context: ../../etc}}}".into(),
+            Reason::OutsideRoot,
+            "services.web.build.context",
+        ),
+        (
+            "a build context that is not there",
+            "services: {web: {build: ./none}}".into(),
+            Reason::FileNotFound,
+            "services.web.build.context",
+        ),
+        (
+            "an env_file outside the project",
+            "services: {web: {image: app, env_file: /etc/passwd}}".into(),
+            Reason::OutsideRoot,
+            "/etc/passwd",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn bad_input_is_named_and_leaves_nothing() {
+    let bed = Bed::new().await;
+    let head = bed.control.events().head();
+    for (what, text, reason, word) in bad_input() {
+        let answer = bed.apply(request(&text)).await;
+        let error = answer.map(|applied| applied.plan.render()).expect_err(what);
+        assert_eq!(error.reason(), reason, "{what}: {error}");
+        assert!(error.message().contains(word), "{what}: `{error}` does not name `{word}`");
+        assert!(error.message().len() < 4_096, "{what}: an error of {} bytes", error.message().len());
+        assert_eq!(bed.groups().await, Vec::<String>::new(), "{what}");
+    }
+    let made = bed.engine.log().into_iter().filter(|line| line.starts_with("create")).count();
+    assert_eq!(made, 0);
+    let journaled = bed.events().await.into_iter().filter(|event| event.seq > head);
+    let other: Vec<_> =
+        journaled.filter(|event| event.kind != clos_domain::event::types::PORT_CONFLICT_DETECTED).collect();
+    assert!(other.is_empty(), "{other:#?}");
+}
+
+#[tokio::test]
+async fn a_plan_tells_all_and_writes_nothing() {
+    let bed = Bed::new().await;
+    let head = bed.control.events().head();
+    let mut plan =
+        request("services: {db: {image: app, ports: ['5432:5432']}, web: {image: app, depends_on: [db]}}");
+    plan.dry_run = true;
+    let applied = bed.apply(plan).await.unwrap();
+    assert!(applied.operation.is_none());
+    let text = applied.plan.render();
+    assert!(text.contains("shop-web-1") && text.contains("5432"), "{text}");
+    assert_eq!(applied.group.services.len(), 2);
+    assert_eq!(bed.groups().await, Vec::<String>::new());
+    assert_eq!(bed.control.events().head(), head);
+}
+
+#[tokio::test]
+async fn an_import_writes_rows_and_starts_nothing() {
+    let bed = Bed::new().await;
+    let applied = bed
+        .control
+        .groups()
+        .import(&bed.ctx, request("services: {web: {image: 'none/such:1'}}"))
+        .await
+        .unwrap();
+    assert!(applied.operation.is_none());
+    assert_eq!(bed.status("shop/web").await, (Status::Stopped, None));
+    assert!(!bed.engine.has("shop-web-1"));
+}
+
+#[tokio::test]
+async fn two_checkouts_of_one_project_do_not_replace_each_other() {
+    let bed = Bed::new().await;
+    let text =
+        "services: {web: {image: app, ports: ['8080:80'], volumes: ['data:/data']}}\nvolumes: {data: {}}";
+    assert_completed(&bed.up(text).await);
+    let second = "/home/ann/copy/shop";
+    let error = assert_refused(bed.apply(request_in(second, text)).await, Reason::ProjectMismatch, FOLDER);
+    assert!(error.message().contains("--instance"), "{error}");
+
+    let mut instance = request_in(second, text);
+    instance.instance = Some("two".into());
+    bed.host.take_by_process(8080, "docker-proxy");
+    let operation = bed.apply(instance).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert!(bed.engine.runs("shop-web-1") && bed.engine.runs("shop__two-web-1"));
+    assert_ne!(bed.service("shop~two/web").await.ports[0].host_port, 8080, "only a wish in an instance");
+    assert_eq!(bed.engine.volume_names(), ["shop__two_data", "shop_data"]);
+    assert_eq!(bed.groups().await, ["shop", "shop~two"]);
+
+    let mut moved = request_in(second, text);
+    moved.move_here = true;
+    let applied = bed.apply(moved).await.unwrap();
+    assert_eq!(applied.group.group.definition.working_dir, second);
+    bed.ended(&applied.operation.unwrap()).await;
+}
+
+#[tokio::test]
+async fn variables_that_only_the_daemon_meets_are_asked_for_with_nothing_written() {
+    let bed = Bed::new().await;
+    bed.files
+        .write(&format!("{FOLDER}/more.yaml"), "services: {web: {image: app, environment: {A: '$SECRET'}}}");
+    let text = "include: [more.yaml]\nservices: {db: {image: app}}";
+    let error = assert_refused(bed.apply(request(text)).await, Reason::VariablesNeeded, "SECRET");
+    assert_eq!(error.variables(), ["SECRET"]);
+    assert_eq!(bed.groups().await, Vec::<String>::new());
+    let mut known = request(text);
+    known.source.variables = BTreeMap::from([("SECRET".to_owned(), Some("42".to_owned()))]);
+    let operation = bed.apply(known).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert_eq!(bed.service("shop/web").await.definition.environment["A"], "42");
+}
+
+#[tokio::test]
+async fn a_build_is_done_before_its_container() {
+    let bed = Bed::new().await;
+    bed.files.write(&format!("{FOLDER}/web/Dockerfile"), "FROM scratch");
+    let operation = bed.up("services: {web: {build: ./web}}").await;
+    assert_completed(&operation);
+    assert!(steps(&operation)[0].starts_with("build "), "{:#?}", steps(&operation));
+    bed.engine.fail_builds("step 3: no such file");
+    let mut again = request("services: {web: {build: ./web}}");
+    again.build = true;
+    let operation = bed.apply(again).await.unwrap().operation.unwrap();
+    let operation = bed.ended(&operation).await;
+    assert_eq!((operation.state, operation.reason), (State::Failed, Some(Reason::BuildFailed)));
+    assert!(operation.message.contains("no such file"), "{}", operation.message);
+}
+
+#[tokio::test]
+async fn profiles_choose_and_what_is_disabled_keeps_its_row() {
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app}, debug: {image: app, profiles: [tools]}}";
+    assert_completed(&bed.up(text).await);
+    assert!(!bed.engine.has("shop-debug-1"));
+    let mut tools = request(text);
+    tools.profiles = vec!["tools".into()];
+    let operation = bed.apply(tools).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert!(bed.engine.runs("shop-debug-1"));
+}
+
+#[tokio::test]
+async fn chosen_services_come_with_what_they_need() {
+    let bed = Bed::new().await;
+    let text = "services: {db: {image: app}, web: {image: app, depends_on: [db]}, other: {image: app}}";
+    let only = |no_deps| Request { services: vec!["web".into()], no_deps, ..request(text) };
+    let operation = bed.apply(only(false)).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert!(bed.engine.runs("shop-db-1") && !bed.engine.has("shop-other-1"));
+    let unknown = Request { services: vec!["wab".into()], ..request(text) };
+    assert_refused(bed.apply(unknown).await, Reason::ServiceNotFound, "did you mean `web`");
+}
+
+#[tokio::test]
+async fn what_is_only_known_is_told_as_a_finding() {
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app, privileged: true, x-mine: 1, credential_spec: {file: a.json}, volumes: ['/:/host']}}";
+    let mut plan = request(text);
+    plan.dry_run = true;
+    let applied = bed.apply(plan).await.unwrap();
+    let keys: Vec<&str> = applied.findings.iter().map(|finding| finding.key.as_str()).collect();
+    assert!(keys.iter().any(|key| key.contains("services.web.privileged")), "{keys:?}");
+    assert!(keys.iter().any(|key| key.contains("credential_spec")), "{keys:?}");
+    assert!(keys.iter().any(|key| key.contains("services.web.volumes")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn force_recreate_replaces_what_did_not_change() {
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app}}";
+    assert_completed(&bed.up(text).await);
+    let force = Request { force_recreate: true, ..request(text) };
+    let operation = bed.apply(force).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert_eq!(bed.engine.calls("create", "shop-web-1"), 2);
+}
+
+#[tokio::test]
+async fn no_wait_returns_before_gates_that_nobody_needs() {
+    let bed = Bed::new().await;
+    bed.engine.exec_answers("shop-web-1", 1, "not yet");
+    let text = "services: {web: {image: app, healthcheck: {test: [CMD, check], interval: 10s}}}";
+    let operation = bed.apply(Request { no_wait: true, ..request(text) }).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert_eq!(bed.status("shop/web").await, (Status::Starting, None));
+}

@@ -1,0 +1,13 @@
+//! The use cases on a real store (SQLite) and the fake engine: what semantics.md
+//! says, verb by verb, with the world behaving as badly as engines do.
+#![allow(clippy::disallowed_methods, reason = "tests run their own tasks")]
+
+mod apply;
+mod bed;
+mod cancelling;
+mod observing;
+mod ports;
+mod rows;
+mod starting;
+mod stopping;
+mod watching;

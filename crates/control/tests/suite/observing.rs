@@ -1,0 +1,171 @@
+//! What the engine shows: kills, removals, restarts, lost events, late events, an engine that goes away.
+
+use clos_domain::Reason;
+use clos_domain::event::types;
+use clos_domain::health::Verdict;
+use clos_domain::seams::host::Answer;
+use clos_domain::service::{Observed, Status};
+
+use crate::bed::{Bed, assert_completed, within};
+
+const WEB: &str = "services: {web: {image: app, restart: unless-stopped}}";
+
+#[tokio::test]
+async fn a_container_killed_by_hand_shows_as_an_event() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.kill("shop-web-1", 137);
+    let service = bed.until("shop/web", |service| service.status == Status::Failed).await;
+    assert_eq!(service.status_reason, Some(Reason::Exited));
+    assert_eq!(service.observed, Observed::Exited(137));
+    let events = bed.events().await;
+    let told = events.iter().rfind(|event| event.kind == types::SERVICE_STATUS_CHANGED).unwrap();
+    assert_eq!(told.data.exit_code, Some(137));
+    assert_eq!(told.data.new_status.as_deref(), Some("failed"));
+}
+
+#[tokio::test]
+async fn a_container_removed_by_hand_is_gone() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.remove_by_hand("shop-web-1");
+    let service = bed.until("shop/web", |service| service.status_reason == Some(Reason::Gone)).await;
+    assert_eq!((service.status, service.observed), (Status::Failed, Observed::Absent));
+}
+
+#[tokio::test]
+async fn a_list_repairs_what_events_lost() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.drop_events(true);
+    bed.engine.kill("shop-web-1", 1);
+    assert_eq!(bed.service("shop/web").await.status, Status::Running, "nobody told");
+    let mut lists = bed.control.system().lists();
+    lists.mark_unchanged();
+    bed.engine.drop_events(false);
+    bed.engine.reconnect();
+    within(lists.changed()).await.unwrap();
+    let service = bed.until("shop/web", |service| service.status == Status::Failed).await;
+    assert_eq!(service.observed, Observed::Exited(1));
+}
+
+#[tokio::test]
+async fn an_event_that_comes_late_overwrites_nothing() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    let before = bed.service("shop/web").await;
+    let id = before.container_id.clone().unwrap();
+    bed.engine.tell_late(&id, "shop-web-1", clos_domain::service::Change::Died { code: 9 });
+    // An event of another container comes through after it, so the late one was taken.
+    bed.engine.kill("shop-web-1", 2);
+    let service = bed.until("shop/web", |service| matches!(service.observed, Observed::Exited(_))).await;
+    assert_eq!(service.observed, Observed::Exited(2));
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_is_told_and_the_last_word_stays() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.down();
+    let service =
+        bed.until("shop/web", |service| service.status_reason == Some(Reason::EngineUnreachable)).await;
+    assert_eq!(service.status, Status::Running, "the last word");
+    assert!(service.observed_at.is_some());
+    assert_eq!(bed.control.system().health(&bed.ctx).await.engine, Some(false));
+    assert!(bed.control.system().engine().is_none());
+    bed.engine.up();
+    let service = bed.until("shop/web", |service| service.status_reason.is_none()).await;
+    assert_eq!(service.status, Status::Running);
+    let health = bed.control.system().health(&bed.ctx).await;
+    assert_eq!((health.database, health.engine), (true, Some(true)));
+    let kinds = bed.events().await.iter().filter(|event| event.kind == types::ENGINE_CHANGED).count();
+    assert_eq!(kinds, 3, "up, down, up");
+}
+
+#[tokio::test]
+async fn a_container_that_the_engine_restarts_again_and_again_is_crash_looping() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    for _ in 0..3 {
+        bed.engine.kill("shop-web-1", 1);
+        bed.until("shop/web", |service| !service.observed.is_running()).await;
+        bed.engine.start_by_hand("shop-web-1");
+        bed.until("shop/web", |service| service.observed.is_running()).await;
+    }
+    bed.engine.restarting("shop-web-1");
+    bed.engine.reconnect();
+    let service = bed.until("shop/web", |service| service.status_reason == Some(Reason::CrashLooping)).await;
+    assert_eq!(service.status, Status::Failed);
+}
+
+#[tokio::test]
+async fn the_engines_own_verdict_is_followed() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {web: {image: app, healthcheck: {test: [CMD, check]}}}").await);
+    bed.engine.set_health("shop-web-1", Verdict::Unhealthy);
+    let service = bed.until("shop/web", |service| service.status == Status::Unhealthy).await;
+    assert_eq!(service.observed, Observed::Running(Verdict::Unhealthy));
+    let group = bed.control.groups().get(&bed.ctx, "shop").await.unwrap();
+    assert!(group.health_score < 1.0);
+    bed.engine.set_health("shop-web-1", Verdict::Healthy);
+    bed.until("shop/web", |service| service.status == Status::Running).await;
+    let health = bed.control.services().health(&bed.ctx, "shop/web").await.unwrap();
+    assert_eq!(health.verdict, Verdict::Healthy);
+    assert!(health.history.len() >= 2, "{:?}", health.history);
+}
+
+#[tokio::test]
+async fn our_own_check_is_asked_on_after_the_first_success() {
+    let bed = Bed::new().await;
+    bed.probe.answer_everything(Answer::Well);
+    let text = "services: {web: {image: app, x-clos: {health_check: {url: 'http://:80/', interval: 1s, retries: 1}}}}";
+    assert_completed(&bed.up(text).await);
+    bed.probe.answer_everything(Answer::Ill("status 500".into()));
+    bed.until("shop/web", |service| service.status == Status::Unhealthy).await;
+    let health = bed.control.services().health(&bed.ctx, "shop/web").await.unwrap();
+    assert_eq!(health.last.unwrap().message, "status 500");
+    bed.probe.answer_everything(Answer::Well);
+    bed.until("shop/web", |service| service.status == Status::Running).await;
+}
+
+#[tokio::test]
+async fn what_runs_at_start_is_seen_and_not_touched() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.supervisor.drain(std::time::Duration::from_secs(5)).await;
+    bed.engine.kill("shop-web-1", 5);
+    let before = bed.engine.log().len();
+    let bed = bed.restarted().await;
+    bed.control.start();
+    let service = bed.until("shop/web", |service| service.status == Status::Failed).await;
+    assert_eq!(service.observed, Observed::Exited(5));
+    let after = bed.engine.log();
+    let touched =
+        after[before..].iter().any(|line| line.starts_with("start ") || line.starts_with("create "));
+    assert!(!touched, "{after:#?}");
+}
+
+#[tokio::test]
+async fn logs_and_figures_come_from_the_engine() {
+    use futures::StreamExt as _;
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {web: {image: app}, api: {image: app}}").await);
+    bed.engine.say("shop-web-1", "level=info listening");
+    bed.engine.say("shop-web-1", "level=error pool is full");
+    let request = clos_control::logs::LogRequest {
+        at_least: Some(clos_domain::event::Severity::Warning),
+        ..Default::default()
+    };
+    let lines = bed.control.groups().logs(&bed.ctx, "shop", &[], request).await.unwrap();
+    let lines: Vec<String> = within(lines.map(|line| line.unwrap().line.text).collect::<Vec<_>>()).await;
+    assert_eq!(lines, ["level=error pool is full"]);
+    let words = clos_control::logs::LogRequest { contains: Some("listening".into()), ..Default::default() };
+    let lines = bed.control.services().logs(&bed.ctx, "shop/web", words).await.unwrap();
+    assert_eq!(within(lines.collect::<Vec<_>>()).await.len(), 1);
+    let stats = bed.control.services().stats(&bed.ctx, "shop/web").await.unwrap();
+    assert!(stats.memory > 0);
+    bed.engine.kill("shop-web-1", 0);
+    bed.until("shop/web", |service| !service.observed.is_running()).await;
+    let answer = bed.control.services().stats(&bed.ctx, "shop/web").await;
+    crate::bed::assert_refused(answer, Reason::Exited, "does not run");
+}

@@ -1,0 +1,794 @@
+//! A container engine in memory that behaves as engines do, and as badly as a test says.
+//!
+//! It keeps what a test asks about: which calls came in which order ([`FakeEngine::log`]), how many
+//! at once, what exists and runs. Faults are scripted by call and name: a reply that gets lost, an
+//! error, a call that is held until the test lets it go, events that nobody hears. Nothing waits
+//! for time; what takes time on a real engine takes one turn of the scheduler here.
+//!
+//! It is a driver of the conformance suite ([`crate::engine_suite`]) like the real one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use clos_domain::Timestamp;
+use clos_domain::health::Verdict;
+use clos_domain::port::Binding;
+use clos_domain::seams::Clock;
+use clos_domain::seams::engine::{
+    Error, Event, ExecOutcome, Images, Info, LogLine, LogQuery, Networks, OnProgress, Progress, Stats, Volumes,
+    Workloads,
+};
+use clos_domain::service::Change;
+use clos_domain::workload::{Build, Found, MountKind, Network, Owner, Spec, State, Volume};
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::TickingClock;
+
+/// The engine.
+pub struct FakeEngine {
+    clock: Arc<dyn Clock>,
+    state: Mutex<Engine>,
+}
+
+#[derive(Default)]
+struct Engine {
+    containers: BTreeMap<String, Container>,
+    networks: BTreeMap<String, Option<Owner>>,
+    volumes: BTreeMap<String, Option<Owner>>,
+    images: BTreeSet<String>,
+    remote_images: BTreeSet<String>,
+    subscribers: Vec<mpsc::UnboundedSender<Event>>,
+    next_id: u64,
+    script: Script,
+    log: Vec<String>,
+    starts: HashMap<String, usize>,
+    at_once: usize,
+    most_at_once: usize,
+}
+
+/// What a test has said.
+#[derive(Default)]
+struct Script {
+    exits: HashMap<String, i32>,
+    answers: HashMap<String, (i64, String)>,
+    deaf: BTreeSet<String>,
+    stolen: HashMap<String, u16>,
+    failures: HashMap<(String, String), Error>,
+    lost: Vec<String>,
+    holds: HashMap<(String, String), Arc<Gate>>,
+    build_failure: Option<String>,
+    is_down: bool,
+    drops_events: bool,
+}
+
+struct Container {
+    found: Found,
+    spec_ports: Vec<Binding>,
+    networks: BTreeSet<String>,
+    volumes: BTreeSet<String>,
+    has_check: bool,
+    lines: Vec<LogLine>,
+    /// Those who follow; they hear lines as long as it runs.
+    followers: Vec<mpsc::UnboundedSender<LogLine>>,
+}
+
+impl Container {
+    fn runs(&self) -> bool {
+        matches!(self.found.state, State::Running { .. } | State::Paused)
+    }
+
+    /// Its lines from now on, until it ends.
+    fn follow(&mut self) -> BoxStream<'static, LogLine> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.followers.push(sender);
+        stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }).boxed()
+    }
+}
+
+/// A call that waits.
+struct Gate {
+    reached: watch::Sender<bool>,
+    is_open: watch::Sender<bool>,
+}
+
+/// Holds a call until it is dropped.
+pub struct Hold(Arc<Gate>);
+
+impl Hold {
+    /// Returns when the call has come and waits.
+    pub async fn reached(&self) {
+        let mut reached = self.0.reached.subscribe();
+        // The sender lives as long as we do.
+        let _ = reached.wait_for(|reached| *reached).await;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.is_open.send_replace(true);
+    }
+}
+
+impl Default for FakeEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeEngine {
+    /// An empty engine with a clock of its own.
+    pub fn new() -> Self {
+        Self::by(Arc::new(TickingClock::default()))
+    }
+
+    /// An empty engine on the test's clock: what it tells is then later than what was seen before.
+    pub fn by(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    // ---- what a test prepares
+
+    /// It has the image.
+    pub fn add_image(&self, image: &str) {
+        self.state().images.insert(tagged(image));
+    }
+
+    /// A registry has the image.
+    pub fn add_remote_image(&self, image: &str) {
+        self.state().remote_images.insert(tagged(image));
+    }
+
+    /// A running container of somebody else.
+    pub fn add_foreign(&self, name: &str, image: &str) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let id = state.new_id();
+        let found = Found {
+            id: id.clone(),
+            name: name.to_owned(),
+            identity: None,
+            labels: BTreeMap::new(),
+            image: image.to_owned(),
+            state: State::Running { health: Verdict::None },
+            addresses: BTreeMap::new(),
+            ports: Vec::new(),
+            started_at: Some(now),
+            finished_at: None,
+            restarts: 0,
+        };
+        state.containers.insert(name.to_owned(), container(found));
+        for change in [Change::Created, Change::Started] {
+            state.tell(&id, name, change, now);
+        }
+    }
+
+    /// It ends with this code as soon as it is started.
+    pub fn exits_with(&self, name: &str, code: i32) {
+        self.state().script.exits.insert(name.to_owned(), code);
+    }
+
+    /// What a command in it answers; without a word of the test 0 and nothing.
+    pub fn exec_answers(&self, name: &str, code: i64, output: &str) {
+        self.state().script.answers.insert(name.to_owned(), (code, output.to_owned()));
+    }
+
+    /// It has to be killed.
+    pub fn ignores_term(&self, name: &str) {
+        self.state().script.deaf.insert(name.to_owned());
+    }
+
+    /// Between the bind test and its start somebody takes the port.
+    pub fn port_stolen(&self, name: &str, port: u16) {
+        self.state().script.stolen.insert(name.to_owned(), port);
+    }
+
+    /// The call on this name fails from now on.
+    pub fn fail_always(&self, call: &str, name: &str, error: Error) {
+        self.state().script.failures.insert((call.to_owned(), name.to_owned()), error);
+    }
+
+    /// The next such call has its effect, and nobody hears of it.
+    pub fn lose_next_reply(&self, call: &str) {
+        self.state().script.lost.push(call.to_owned());
+    }
+
+    /// The next call on this name waits, before its effect, until the hold is dropped.
+    pub fn hold(&self, call: &str, name: &str) -> Hold {
+        let gate = Arc::new(Gate { reached: watch::Sender::new(false), is_open: watch::Sender::new(false) });
+        self.state().script.holds.insert((call.to_owned(), name.to_owned()), gate.clone());
+        Hold(gate)
+    }
+
+    /// Every build ends with these words.
+    pub fn fail_builds(&self, why: &str) {
+        self.state().script.build_failure = Some(why.to_owned());
+    }
+
+    // ---- what happens by hand
+
+    /// It ends, as by `docker kill`.
+    pub fn kill(&self, name: &str, code: i32) {
+        let now = self.clock.now();
+        self.state().end(name, code, now);
+    }
+
+    /// It is removed, as by `docker rm -f`.
+    pub fn remove_by_hand(&self, name: &str) {
+        let now = self.clock.now();
+        self.state().take_away(name, now);
+    }
+
+    /// It is started, as by `docker start` or by its restart policy.
+    pub fn start_by_hand(&self, name: &str) {
+        let now = self.clock.now();
+        self.state().begin(name, now);
+    }
+
+    /// The engine waits to start it again.
+    pub fn restarting(&self, name: &str) {
+        let mut state = self.state();
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        container.found.state = State::Restarting;
+        container.found.restarts += 1;
+    }
+
+    /// The engine's own check has another verdict.
+    pub fn set_health(&self, name: &str, verdict: Verdict) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        container.found.state = State::Running { health: verdict };
+        let id = container.found.id.clone();
+        state.tell(&id, name, Change::Health(verdict), now);
+    }
+
+    /// It writes a line.
+    pub fn say(&self, name: &str, line: &str) {
+        self.write(name, line, false);
+    }
+
+    /// It writes a line to its standard error.
+    pub fn complain(&self, name: &str, line: &str) {
+        self.write(name, line, true);
+    }
+
+    fn write(&self, name: &str, line: &str, stderr: bool) {
+        let at = Some(self.clock.now());
+        let mut state = self.state();
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        let line = LogLine { at, stderr, text: line.to_owned(), partial: false };
+        container.followers.retain(|follower| follower.send(line.clone()).is_ok());
+        container.lines.push(line);
+    }
+
+    /// It publishes a port.
+    pub fn publish(&self, name: &str, host_port: u16, container_port: u16) {
+        let mut state = self.state();
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        let host_ip = "0.0.0.0".to_owned();
+        container.found.ports.push(Binding { host_port, container_port, host_ip, protocol: Default::default() });
+    }
+
+    /// It joins a network.
+    pub fn join(&self, name: &str, network: &str) {
+        let mut state = self.state();
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        container.networks.insert(network.to_owned());
+    }
+
+    /// From now on nobody hears what happens; the stream stands.
+    pub fn drop_events(&self, drops: bool) {
+        self.state().script.drops_events = drops;
+    }
+
+    /// The event stream breaks and is made anew.
+    pub fn reconnect(&self) {
+        let state = self.state();
+        state.tell_all(&Event::Disconnected("the test says so".to_owned()));
+        state.tell_all(&Event::Connected);
+    }
+
+    /// An event that was underway for long: from before everything that the clock has shown.
+    pub fn tell_late(&self, id: &str, name: &str, change: Change) {
+        let long_ago = Timestamp::UNIX_EPOCH;
+        self.state().tell(id, name, change, long_ago);
+    }
+
+    /// Nobody answers any more.
+    pub fn down(&self) {
+        let mut state = self.state();
+        state.script.is_down = true;
+        state.tell_all(&Event::Disconnected("connection refused".to_owned()));
+    }
+
+    /// It answers again.
+    pub fn up(&self) {
+        let mut state = self.state();
+        state.script.is_down = false;
+        state.tell_all(&Event::Connected);
+    }
+
+    // ---- what a test asks
+
+    /// Every call so far, `start shop-web-1`.
+    pub fn log(&self) -> Vec<String> {
+        self.state().log.clone()
+    }
+
+    /// How often a call came for a name.
+    pub fn calls(&self, call: &str, name: &str) -> usize {
+        let line = format!("{call} {name}");
+        self.state().log.iter().filter(|it| **it == line).count()
+    }
+
+    /// How often it was really started.
+    pub fn starts_of(&self, name: &str) -> usize {
+        self.state().starts.get(name).copied().unwrap_or_default()
+    }
+
+    /// The most calls that change something at one time.
+    pub fn most_at_once(&self) -> usize {
+        self.state().most_at_once
+    }
+
+    /// Whether there is such a container.
+    pub fn has(&self, name: &str) -> bool {
+        self.state().containers.contains_key(name)
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self, name: &str) -> bool {
+        self.state().containers.get(name).is_some_and(Container::runs)
+    }
+
+    /// Every network.
+    pub fn network_names(&self) -> Vec<String> {
+        self.state().networks.keys().cloned().collect()
+    }
+
+    /// Every volume.
+    pub fn volume_names(&self) -> Vec<String> {
+        self.state().volumes.keys().cloned().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, Engine> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call comes in: it is counted, held, refused.
+    async fn enter(&self, call: &str, name: &str) -> Result<(), Error> {
+        let key = (call.to_owned(), name.to_owned());
+        let gate = {
+            let mut state = self.state();
+            state.log.push(format!("{call} {name}"));
+            if state.script.is_down {
+                return Err(Error::Unreachable("connection refused".to_owned()));
+            }
+            state.script.holds.remove(&key)
+        };
+        if let Some(gate) = gate {
+            gate.reached.send_replace(true);
+            // An error would mean that the hold is gone, which opens the gate too.
+            let _ = gate.is_open.subscribe().wait_for(|open| *open).await;
+        }
+        match self.state().script.failures.get(&key) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for a call that changes something.
+    async fn enter_change(&self, call: &str, name: &str) -> Result<(), Error> {
+        {
+            let mut state = self.state();
+            state.at_once += 1;
+            state.most_at_once = state.most_at_once.max(state.at_once);
+        }
+        let _underway = Underway(self);
+        // Others come in between, as they do when an answer takes its time.
+        tokio::task::yield_now().await;
+        self.enter(call, name).await
+    }
+
+    /// A call goes out: its answer may get lost.
+    fn leave<T>(&self, call: &str, answer: Result<T, Error>) -> Result<T, Error> {
+        let mut state = self.state();
+        match state.script.lost.iter().position(|lost| lost == call) {
+            Some(at) => {
+                state.script.lost.remove(at);
+                Err(Error::UnknownOutcome(call.to_owned()))
+            }
+            None => answer,
+        }
+    }
+}
+
+struct Underway<'a>(&'a FakeEngine);
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.0.state().at_once -= 1;
+    }
+}
+
+impl Engine {
+    fn new_id(&mut self) -> String {
+        self.next_id += 1;
+        format!("{:064x}", self.next_id)
+    }
+
+    fn tell(&self, id: &str, name: &str, change: Change, at: Timestamp) {
+        if !self.script.drops_events {
+            self.tell_all(&Event::Workload { id: id.to_owned(), name: name.to_owned(), change, at });
+        }
+    }
+
+    fn tell_all(&self, event: &Event) {
+        for subscriber in &self.subscribers {
+            // Who has gone hears nothing.
+            let _ = subscriber.send(event.clone());
+        }
+    }
+
+    /// It starts, and ends at once where the test says so.
+    fn begin(&mut self, name: &str, now: Timestamp) {
+        let Some(container) = self.containers.get_mut(name) else { return };
+        let health = if container.has_check { Verdict::Starting } else { Verdict::None };
+        container.found.state = State::Running { health };
+        container.found.started_at = Some(now);
+        container.found.finished_at = None;
+        container.found.ports = container.spec_ports.clone();
+        let joined = container.networks.iter().cloned();
+        container.found.addresses = joined.map(|network| (network, "10.77.0.2".to_owned())).collect();
+        let id = container.found.id.clone();
+        *self.starts.entry(name.to_owned()).or_default() += 1;
+        self.tell(&id, name, Change::Started, now);
+        if let Some(code) = self.script.exits.get(name).copied() {
+            self.end(name, code, now);
+        }
+    }
+
+    fn end(&mut self, name: &str, code: i32, now: Timestamp) {
+        let Some(container) = self.containers.get_mut(name).filter(|container| container.runs()) else { return };
+        container.found.state = State::Exited { code, oom: false };
+        container.found.finished_at = Some(now);
+        container.found.ports.clear();
+        container.found.addresses.clear();
+        container.followers.clear();
+        let id = container.found.id.clone();
+        self.tell(&id, name, Change::Died { code }, now);
+    }
+
+    fn take_away(&mut self, name: &str, now: Timestamp) {
+        self.end(name, 137, now);
+        if let Some(container) = self.containers.remove(name) {
+            self.tell(&container.found.id, name, Change::Removed, now);
+        }
+    }
+
+    /// The name of a container by its name or id.
+    fn name_of(&self, name: &str) -> Result<String, Error> {
+        let found = self.containers.values().find(|it| it.found.name == name || it.found.id == name);
+        found.map(|it| it.found.name.clone()).ok_or_else(|| Error::NotFound(name.to_owned()))
+    }
+}
+
+fn container(found: Found) -> Container {
+    Container {
+        found,
+        spec_ports: Vec::new(),
+        networks: BTreeSet::new(),
+        volumes: BTreeSet::new(),
+        has_check: false,
+        lines: Vec::new(),
+        followers: Vec::new(),
+    }
+}
+
+/// Images without a tag are `latest`.
+fn tagged(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    if name.contains(':') || name.contains('@') { image.to_owned() } else { format!("{image}:latest") }
+}
+
+#[async_trait]
+impl Workloads for FakeEngine {
+    async fn ping(&self) -> Result<Info, Error> {
+        if self.state().script.is_down {
+            return Err(Error::Unreachable("connection refused".to_owned()));
+        }
+        Ok(Info {
+            kind: "fake".to_owned(),
+            version: "1".to_owned(),
+            api_version: "1.0".to_owned(),
+            found_by: "the test".to_owned(),
+            address: "memory".to_owned(),
+            platform: "linux/amd64".to_owned(),
+            buildkit: false,
+            rootless: false,
+        })
+    }
+
+    async fn create(&self, spec: &Spec) -> Result<String, Error> {
+        self.enter_change("create", &spec.name).await?;
+        let now = self.clock.now();
+        let made = {
+            let mut state = self.state();
+            let run = spec.container();
+            if state.containers.contains_key(&spec.name) {
+                return Err(Error::NameTaken(spec.name.clone()));
+            }
+            if !state.images.contains(&tagged(&run.image)) {
+                return Err(Error::NoImage(run.image.clone()));
+            }
+            let id = state.new_id();
+            let found = Found {
+                id: id.clone(),
+                name: spec.name.clone(),
+                identity: Some(spec.identity.clone()),
+                labels: spec.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+                image: run.image.clone(),
+                state: State::Created,
+                addresses: BTreeMap::new(),
+                ports: Vec::new(),
+                started_at: None,
+                finished_at: None,
+                restarts: 0,
+            };
+            let named = run.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+            let made = Container {
+                spec_ports: spec.ports.clone(),
+                networks: run.networks.iter().map(|join| join.network.clone()).collect(),
+                volumes: named.filter_map(|mount| mount.source.clone()).collect(),
+                has_check: spec.health.is_some(),
+                ..container(found)
+            };
+            state.containers.insert(spec.name.clone(), made);
+            state.tell(&id, &spec.name, Change::Created, now);
+            id
+        };
+        self.leave("create", Ok(made))
+    }
+
+    async fn start(&self, name: &str) -> Result<(), Error> {
+        self.enter_change("start", name).await?;
+        let now = self.clock.now();
+        {
+            let mut state = self.state();
+            let name = state.name_of(name)?;
+            let wanted = &state.containers[&name];
+            if wanted.runs() {
+                return Ok(());
+            }
+            let is_taken = |port: &&Binding| {
+                state.containers.values().any(|other| {
+                    other.runs()
+                        && other.found.ports.iter().any(|it| {
+                            it.host_port == port.host_port && it.protocol == port.protocol && it.host_port != 0
+                        })
+                })
+            };
+            if let Some(port) = wanted.spec_ports.iter().find(is_taken) {
+                return Err(Error::PortAllocated { port: port.host_port });
+            }
+            if let Some(port) = state.script.stolen.get(&name).copied() {
+                return Err(Error::PortInUse { port });
+            }
+            state.begin(&name, now);
+        }
+        self.leave("start", Ok(()))
+    }
+
+    async fn stop(&self, name: &str, _grace: Duration) -> Result<(), Error> {
+        self.enter_change("stop", name).await?;
+        let now = self.clock.now();
+        {
+            let mut state = self.state();
+            let name = state.name_of(name)?;
+            let code = if state.script.deaf.contains(&name) { 137 } else { 143 };
+            state.end(&name, code, now);
+        }
+        self.leave("stop", Ok(()))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), Error> {
+        self.enter_change("remove", name).await?;
+        let now = self.clock.now();
+        {
+            let mut state = self.state();
+            if let Ok(name) = state.name_of(name) {
+                state.take_away(&name, now);
+            }
+        }
+        self.leave("remove", Ok(()))
+    }
+
+    async fn inspect(&self, name: &str) -> Result<Option<Found>, Error> {
+        self.enter("inspect", name).await?;
+        let state = self.state();
+        let found = state.name_of(name).ok().map(|name| state.containers[&name].found.clone());
+        Ok(found)
+    }
+
+    async fn list(&self) -> Result<Vec<Found>, Error> {
+        self.enter("list", "").await?;
+        // The list of a real engine knows no moments and no restarts either.
+        let brief = |it: &Container| Found { started_at: None, finished_at: None, restarts: 0, ..it.found.clone() };
+        Ok(self.state().containers.values().map(brief).collect())
+    }
+
+    async fn logs(
+        &self,
+        name: &str,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<LogLine, Error>>, Error> {
+        self.enter("logs", name).await?;
+        let mut state = self.state();
+        let name = state.name_of(name)?;
+        let container = state.containers.get_mut(&name).expect("it was just found");
+        let is_asked_for = {
+            let query = query.clone();
+            move |line: &LogLine| {
+                (if line.stderr { query.stderr } else { query.stdout })
+                    && query.since.is_none_or(|since| line.at.is_none_or(|at| since <= at))
+                    && query.until.is_none_or(|until| line.at.is_none_or(|at| at < until))
+            }
+        };
+        let mut past: Vec<LogLine> = container.lines.iter().filter(|line| is_asked_for(line)).cloned().collect();
+        if let Some(tail) = query.tail {
+            let tail = usize::try_from(tail).unwrap_or(usize::MAX);
+            past.drain(..past.len().saturating_sub(tail));
+        }
+        let past = stream::iter(past.into_iter().map(Ok));
+        if !query.follow || !container.runs() {
+            return Ok(past.boxed());
+        }
+        let coming = container.follow().filter(move |line| std::future::ready(is_asked_for(line)));
+        Ok(past.chain(coming.map(Ok)).boxed())
+    }
+
+    fn events(&self) -> BoxStream<'static, Event> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut state = self.state();
+        if !state.script.is_down {
+            let _ = sender.send(Event::Connected);
+        }
+        state.subscribers.push(sender);
+        stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) }).boxed()
+    }
+
+    async fn stats(&self, name: &str) -> Result<BoxStream<'static, Result<Stats, Error>>, Error> {
+        self.enter("stats", name).await?;
+        let mut state = self.state();
+        let name = state.name_of(name)?;
+        let container = state.containers.get_mut(&name).expect("it was just found");
+        if !container.runs() {
+            return Ok(stream::empty().boxed());
+        }
+        let one = Stats {
+            at: Some(self.clock.now()),
+            cpu_percent: 1.5,
+            memory: 1 << 20,
+            memory_limit: 1 << 30,
+            pids: 1,
+            ..Stats::default()
+        };
+        // One a second on a real engine: here the first, and no other before the end.
+        let end = container.follow().filter_map(|_| std::future::ready(None));
+        Ok(stream::once(async { Ok(one) }).chain(end).boxed())
+    }
+
+    async fn exec(&self, name: &str, _argv: &[String], _timeout: Duration) -> Result<ExecOutcome, Error> {
+        self.enter("exec", name).await?;
+        // A command takes a moment, and others get their turn.
+        tokio::task::yield_now().await;
+        let state = self.state();
+        let name = state.name_of(name)?;
+        if !state.containers[&name].runs() {
+            return Err(Error::Refused(format!("container {name} is not running")));
+        }
+        let (code, output) = state.script.answers.get(&name).cloned().unwrap_or_default();
+        Ok(ExecOutcome { code, output })
+    }
+}
+
+#[async_trait]
+impl Images for FakeEngine {
+    async fn exists(&self, image: &str) -> Result<bool, Error> {
+        self.enter("image-exists", image).await?;
+        Ok(self.state().images.contains(&tagged(image)))
+    }
+
+    async fn resolvable(&self, image: &str) -> Result<(), Error> {
+        self.enter("image-resolve", image).await?;
+        let state = self.state();
+        let name = tagged(image);
+        if state.images.contains(&name) || state.remote_images.contains(&name) {
+            return Ok(());
+        }
+        Err(Error::PullRefused { image: image.to_owned(), why: "manifest unknown".to_owned() })
+    }
+
+    async fn pull(&self, image: &str, _: Option<&str>, progress: OnProgress<'_>) -> Result<(), Error> {
+        self.enter("pull", image).await?;
+        let name = tagged(image);
+        if !self.state().remote_images.contains(&name) {
+            return Err(Error::PullRefused { image: image.to_owned(), why: "manifest unknown".to_owned() });
+        }
+        for current in [512, 1024] {
+            progress(Progress { part: "layer".into(), message: "Downloading".into(), current, total: 1024 });
+        }
+        self.state().images.insert(name);
+        self.leave("pull", Ok(()))
+    }
+
+    async fn build(&self, image: &str, build: &Build, progress: OnProgress<'_>) -> Result<(), Error> {
+        self.enter("build", image).await?;
+        let message = format!("from {}", build.context);
+        progress(Progress { part: String::new(), message, current: 0, total: 0 });
+        let mut state = self.state();
+        if let Some(why) = state.script.build_failure.clone() {
+            return Err(Error::BuildFailed { image: image.to_owned(), why });
+        }
+        let names = build.tags.iter().map(String::as_str).chain([image]);
+        state.images.extend(names.map(tagged));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Networks for FakeEngine {
+    async fn create(&self, network: &Network) -> Result<(), Error> {
+        self.enter("network-create", &network.name).await?;
+        let mut state = self.state();
+        if state.networks.contains_key(&network.name) {
+            return Err(Error::NameTaken(network.name.clone()));
+        }
+        state.networks.insert(network.name.clone(), network.owner.clone());
+        drop(state);
+        self.leave("network-create", Ok(()))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), Error> {
+        self.enter("network-remove", name).await?;
+        let mut state = self.state();
+        if state.containers.values().any(|it| it.runs() && it.networks.contains(name)) {
+            return Err(Error::InUse(name.to_owned()));
+        }
+        state.networks.remove(name);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<(String, Option<Owner>)>, Error> {
+        self.enter("network-list", "").await?;
+        Ok(self.state().networks.clone().into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl Volumes for FakeEngine {
+    async fn create(&self, volume: &Volume) -> Result<(), Error> {
+        self.enter("volume-create", &volume.name).await?;
+        self.state().volumes.entry(volume.name.clone()).or_insert_with(|| volume.owner.clone());
+        self.leave("volume-create", Ok(()))
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), Error> {
+        self.enter("volume-remove", name).await?;
+        let mut state = self.state();
+        if state.containers.values().any(|it| it.volumes.contains(name)) {
+            return Err(Error::InUse(name.to_owned()));
+        }
+        state.volumes.remove(name);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<(String, Option<Owner>)>, Error> {
+        self.enter("volume-list", "").await?;
+        Ok(self.state().volumes.clone().into_iter().collect())
+    }
+}
