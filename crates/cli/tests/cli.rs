@@ -185,7 +185,10 @@ fn services() -> Vec<pb::Service> {
         desired_state: pb::DesiredState::Running.into(),
         enabled: true,
         started_at: at(90),
-        health_check: Some(pb::HealthCheck { status: Some(pb::HealthStatus::Healthy.into()), ..Default::default() }),
+        health_check: Some(pb::HealthCheck {
+            status: Some(pb::HealthStatus::Healthy.into()),
+            ..Default::default()
+        }),
         docker_config: Some(pb::DockerConfig {
             image: "app:1".into(),
             container_id: "0123456789abcdef".into(),
@@ -295,7 +298,10 @@ async fn on_a_terminal_times_are_ages_and_colours_have_glyphs() {
     let mut bed = Bed::new();
     bed.on_terminal = true;
     let colourful = bed.run("status shop").await.out;
-    assert!(colourful.contains("90s ago") && colourful.contains("✔ running") && colourful.contains("✘ failed"), "{colourful}");
+    assert!(
+        colourful.contains("90s ago") && colourful.contains("✔ running") && colourful.contains("✘ failed"),
+        "{colourful}"
+    );
     assert!(colourful.contains('\u{1b}'));
     bed.env.insert("NO_COLOR".into(), "1".into());
     let plain = bed.run("status shop").await.out;
@@ -312,11 +318,20 @@ async fn on_a_terminal_times_are_ages_and_colours_have_glyphs() {
 async fn the_same_answer_in_every_format() {
     let bed = Bed::new();
     insta::assert_snapshot!("status_json", bed.run("status shop/api -o json").await.out);
-    insta::assert_snapshot!("status_yaml", bed.run("status shop/api -o yaml --fields name,status,exit_code").await.out);
+    insta::assert_snapshot!(
+        "status_yaml",
+        bed.run("status shop/api -o yaml --fields name,status,exit_code").await.out
+    );
     assert_eq!(bed.run("status -o name").await.out, "shop/web\nshop/api\ninfra/db\n");
     assert_eq!(bed.run("status -q api").await.out, "shop/api\n");
-    assert_eq!(bed.run("status -o jsonl --fields name,port shop").await.out, "{\"name\":\"web\",\"port\":3000}\n{\"name\":\"api\",\"port\":null}\n");
-    insta::assert_snapshot!("status_fields", bed.run("status shop --fields name,docker_config.image").await.out);
+    assert_eq!(
+        bed.run("status -o jsonl --fields name,port shop").await.out,
+        "{\"name\":\"web\",\"port\":3000}\n{\"name\":\"api\",\"port\":null}\n"
+    );
+    insta::assert_snapshot!(
+        "status_fields",
+        bed.run("status shop --fields name,docker_config.image").await.out
+    );
 }
 
 #[tokio::test]
@@ -329,7 +344,12 @@ async fn nothing_registered_is_said_in_the_old_words() {
 #[tokio::test]
 async fn a_word_that_means_nothing_gets_the_nearest_one() {
     let bed = Bed::new();
-    for (line, near) in [("status shpo", "shop"), ("status wbe", "web"), ("stop shop/wbe", "shop/web"), ("stop shpo/web", "shop")] {
+    for (line, near) in [
+        ("status shpo", "shop"),
+        ("status wbe", "web"),
+        ("stop shop/wbe", "shop/web"),
+        ("stop shpo/web", "shop"),
+    ] {
         let ran = bed.run(line).await;
         assert_eq!(ran.code, 5, "{line}");
         assert!(ran.err.contains(&format!("did you mean  {near}\n")), "{line}: {}", ran.err);
@@ -498,7 +518,9 @@ async fn the_first_interrupt_cancels_and_the_operation_is_followed_to_its_end() 
         events.take();
         Reply::one(&operation(pb::OperationType::Up, pb::OperationStatus::InProgress))
     });
-    bed.server.on("GetOperation", |_| Reply::one(&operation(pb::OperationType::Up, pb::OperationStatus::Cancelled)));
+    bed.server.on("GetOperation", |_| {
+        Reply::one(&operation(pb::OperationType::Up, pb::OperationStatus::Cancelled))
+    });
     *bed.interrupts.borrow_mut() = Some(pressed);
     let ran = bed.run("start shop").await;
     assert_eq!(ran.code, 130);
@@ -554,7 +576,11 @@ async fn up_sends_the_files_with_the_variables_that_they_name() {
     bed.operation_goes("ApplyGroup", pb::OperationType::Up, pb::OperationStatus::Completed);
     bed.server.on("ApplyGroup", |_| Reply::one(&applied(true)));
     std::fs::write(bed.folder.join(".env"), "TAG=1\nNODE_ENV\n").unwrap();
-    std::fs::write(bed.folder.join("compose.override.yaml"), "services: {web: {environment: [NODE_ENV, '$MISSING']}}\n").unwrap();
+    std::fs::write(
+        bed.folder.join("compose.override.yaml"),
+        "services: {web: {environment: [NODE_ENV, '$MISSING']}}\n",
+    )
+    .unwrap();
     for (name, value) in [("TAG", "2"), ("NODE_ENV", "dev"), ("SECRET", "x"), ("COMPOSE_PROFILES", "a")] {
         bed.env.insert(name.into(), value.into());
     }
@@ -563,15 +589,24 @@ async fn up_sends_the_files_with_the_variables_that_they_name() {
     insta::assert_snapshot!("up", ran.err);
     let asked: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup")[0].read();
     let source = asked.source.clone().unwrap();
-    assert_eq!(source.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["compose.yaml", "compose.override.yaml"]);
+    assert_eq!(
+        source.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+        ["compose.yaml", "compose.override.yaml"]
+    );
     assert_eq!(source.dotenv.as_deref(), Some("TAG=1\nNODE_ENV\n"));
     let of = |name: &str| source.variables.get(name).map(|value| value.value.clone());
     assert_eq!(of("TAG"), Some(Some("2".into())));
     assert_eq!(of("NODE_ENV"), Some(Some("dev".into())));
     assert_eq!((of("MISSING"), of("SECRET")), (Some(None), None));
     assert_eq!(of("COMPOSE_PROFILES"), Some(Some("a".into())));
-    assert_eq!((asked.name.as_str(), asked.instance.as_str(), asked.pull()), ("blog", "x", pb::PullPolicy::Never));
-    assert_eq!((asked.services, asked.profiles, asked.start), (vec!["web".to_owned()], vec!["b".to_owned()], None));
+    assert_eq!(
+        (asked.name.as_str(), asked.instance.as_str(), asked.pull()),
+        ("blog", "x", pb::PullPolicy::Never)
+    );
+    assert_eq!(
+        (asked.services, asked.profiles, asked.start),
+        (vec!["web".to_owned()], vec!["b".to_owned()], None)
+    );
     assert!(asked.atomic && asked.no_wait && !asked.dry_run);
 }
 
@@ -582,7 +617,9 @@ async fn files_are_found_as_compose_finds_them() {
     let asked = |bed: &Bed| -> (String, Vec<String>) {
         let asked: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
         let source = asked.source.unwrap();
-        let shown = |text: &str| text.replace(&bed.home.path().canonicalize().unwrap().to_string_lossy().into_owned(), "HOME");
+        let shown = |text: &str| {
+            text.replace(&bed.home.path().canonicalize().unwrap().to_string_lossy().into_owned(), "HOME")
+        };
         (shown(&source.working_dir), source.files.iter().map(|file| shown(&file.path)).collect())
     };
     let write = |path: &Path, text: &str| {
@@ -595,7 +632,10 @@ async fn files_are_found_as_compose_finds_them() {
     bed.input = "services: {}\n".into();
     bed.run("up --no-start -f ops/a.yaml -f b.yaml -f -").await;
     let paths = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    assert_eq!(asked(&bed), ("HOME/checkout/shop/ops".into(), paths(&["a.yaml", "HOME/checkout/shop/b.yaml", "-"])));
+    assert_eq!(
+        asked(&bed),
+        ("HOME/checkout/shop/ops".into(), paths(&["a.yaml", "HOME/checkout/shop/b.yaml", "-"]))
+    );
     bed.env.insert("COMPOSE_FILE".into(), "b.yaml:ops/a.yaml".into());
     bed.run("up --no-start").await;
     assert_eq!(asked(&bed), ("HOME/checkout/shop".into(), paths(&["b.yaml", "ops/a.yaml"])));
@@ -622,12 +662,15 @@ async fn a_daemon_that_needs_variables_gets_them() {
     let mut bed = Bed::new();
     bed.env.insert("DEEP".into(), "1".into());
     let needs = || {
-        let details = ErrorDetails::with_error_info("VARIABLES_NEEDED", "clos.dev", [] as [(String, String); 0]);
+        let details =
+            ErrorDetails::with_error_info("VARIABLES_NEEDED", "clos.dev", [] as [(String, String); 0]);
         let status = Status::with_error_details(Code::FailedPrecondition, "variables", details);
         let mut whole: tonic_types::pb::Status = prost::Message::decode(status.details()).unwrap();
         whole.details.push(prost_types::Any {
             type_url: "type.googleapis.com/clos.v2.VariablesNeeded".into(),
-            value: prost::Message::encode_to_vec(&pb::VariablesNeeded { names: vec!["DEEP".into(), "GONE".into()] }),
+            value: prost::Message::encode_to_vec(&pb::VariablesNeeded {
+                names: vec!["DEEP".into(), "GONE".into()],
+            }),
         });
         let bytes = prost::Message::encode_to_vec(&whole);
         Reply::Status(Status::with_details(Code::FailedPrecondition, "variables", bytes.into()))
@@ -640,7 +683,11 @@ async fn a_daemon_that_needs_variables_gets_them() {
     assert_eq!((variables["DEEP"].value.as_deref(), variables["GONE"].value.as_deref()), (Some("1"), None));
     bed.server.on("ApplyGroup", move |_| needs());
     let ran = bed.run("up").await;
-    assert!(ran.code == 1 && bed.server.calls("ApplyGroup").len() == 7, "five rounds and no more: {}", ran.err);
+    assert!(
+        ran.code == 1 && bed.server.calls("ApplyGroup").len() == 7,
+        "five rounds and no more: {}",
+        ran.err
+    );
 }
 
 #[tokio::test]
@@ -653,7 +700,8 @@ async fn a_plan_is_printed_and_its_exit_code_says_whether_there_is_something_to_
     assert_eq!(bed.run("plan --exit-code").await.code, 8);
     assert_eq!(bed.run("plan -o name").await.out, "infra/db\nshop/web\n");
     assert_eq!(bed.run("up --dry-run").await.out, "plan: up shop\n");
-    let asked: Vec<pb::ApplyGroupRequest> = bed.server.calls("ApplyGroup").iter().map(scripted::Call::read).collect();
+    let asked: Vec<pb::ApplyGroupRequest> =
+        bed.server.calls("ApplyGroup").iter().map(scripted::Call::read).collect();
     assert!(asked.iter().all(|asked| asked.dry_run && asked.name == "-"));
 }
 
@@ -663,8 +711,13 @@ async fn a_plan_is_printed_and_its_exit_code_says_whether_there_is_something_to_
 async fn a_port_conflict_says_who_wants_and_who_holds() {
     let bed = Bed::new();
     bed.server.on("ApplyGroup", |_| {
-        let details = ErrorDetails::with_error_info("PORT_CONFLICT", "clos.dev", [("omitted".to_owned(), "2".to_owned())]);
-        let status = Status::with_error_details(Code::FailedPrecondition, "port 3000 is already taken", details);
+        let details = ErrorDetails::with_error_info(
+            "PORT_CONFLICT",
+            "clos.dev",
+            [("omitted".to_owned(), "2".to_owned())],
+        );
+        let status =
+            Status::with_error_details(Code::FailedPrecondition, "port 3000 is already taken", details);
         let mut whole: tonic_types::pb::Status = prost::Message::decode(status.details()).unwrap();
         let conflicts = vec![pb::PortConflict {
             port: 3000,
@@ -683,7 +736,11 @@ async fn a_port_conflict_says_who_wants_and_who_holds() {
             value: prost::Message::encode_to_vec(&pb::PortConflicts { conflicts }),
         });
         let bytes = prost::Message::encode_to_vec(&whole);
-        Reply::Status(Status::with_details(Code::FailedPrecondition, "port 3000 is already taken", bytes.into()))
+        Reply::Status(Status::with_details(
+            Code::FailedPrecondition,
+            "port 3000 is already taken",
+            bytes.into(),
+        ))
     });
     let ran = bed.run("up").await;
     assert_eq!(ran.code, 3);
@@ -709,9 +766,15 @@ async fn every_kind_of_refusal_has_its_exit_code() {
         bed.server.on("ApplyGroup", move |_| Reply::error(code, reason, "no", &[]));
         let ran = bed.run("up").await;
         assert_eq!(ran.code, exit, "{reason}");
-        assert!(ran.err.contains(&format!("[{reason}]")) && ran.err.contains(&format!("clos explain {reason}")), "{}", ran.err);
+        assert!(
+            ran.err.contains(&format!("[{reason}]")) && ran.err.contains(&format!("clos explain {reason}")),
+            "{}",
+            ran.err
+        );
     }
-    bed.server.on("ApplyGroup", |_| Reply::error(Code::FailedPrecondition, "PROJECT_MISMATCH", "`shop` belongs to /other", &[]));
+    bed.server.on("ApplyGroup", |_| {
+        Reply::error(Code::FailedPrecondition, "PROJECT_MISMATCH", "`shop` belongs to /other", &[])
+    });
     insta::assert_snapshot!("project_mismatch", bed.run("up").await.err);
 }
 
@@ -725,7 +788,13 @@ async fn who_reads_no_further_is_no_error() {
 // ---- logs, events, wait, ops
 
 fn line(service: &str, text: &str) -> pb::LogEntry {
-    pb::LogEntry { timestamp: at(5), message: text.into(), service: service.into(), group_name: "shop".into(), ..Default::default() }
+    pb::LogEntry {
+        timestamp: at(5),
+        message: text.into(),
+        service: service.into(),
+        group_name: "shop".into(),
+        ..Default::default()
+    }
 }
 
 #[tokio::test]
@@ -782,12 +851,19 @@ async fn events_are_the_last_ones_or_those_that_come() {
     assert_eq!(bed.run("events --after 10 -o jsonl").await.out.lines().count(), 1);
     bed.run("events shop/web --type service.* --severity error --since 1h --operation op_a").await;
     let asked: pb::ListEventsRequest = bed.server.calls("ListEvents").pop().unwrap().read();
-    assert_eq!((asked.service_id.as_str(), asked.event_type, asked.operation_id.as_str()), ("shop/web", vec!["service.*".to_owned()], "op_a"));
+    assert_eq!(
+        (asked.service_id.as_str(), asked.event_type, asked.operation_id.as_str()),
+        ("shop/web", vec!["service.*".to_owned()], "op_a")
+    );
     assert_eq!(asked.since.unwrap().seconds, NOW - 3600);
     let mut rounds = 0;
     bed.server.on("WatchEvents", move |_| {
         rounds += 1;
-        if rounds % 2 == 1 { Reply::many(&watched) } else { Reply::error(Code::InvalidArgument, "INVALID_POSITION", "beyond", &[]) }
+        if rounds % 2 == 1 {
+            Reply::many(&watched)
+        } else {
+            Reply::error(Code::InvalidArgument, "INVALID_POSITION", "beyond", &[])
+        }
     });
     let ran = bed.run("events -f --after 0 shop").await;
     assert_eq!(ran.code, 2, "the script ends it: {}", ran.err);
@@ -825,9 +901,15 @@ async fn operations_are_listed_shown_and_cancelled() {
         operation(pb::OperationType::Up, pb::OperationStatus::Completed),
         operation(pb::OperationType::Stop, pb::OperationStatus::Failed),
     ];
-    bed.server.on("ListOperations", move |_| Reply::one(&pb::ListOperationsResponse { operations: all.clone(), ..Default::default() }));
-    bed.server.on("GetOperation", |_| Reply::one(&operation(pb::OperationType::Up, pb::OperationStatus::Completed)));
-    bed.server.on("CancelOperation", |_| Reply::one(&operation(pb::OperationType::Up, pb::OperationStatus::Cancelled)));
+    bed.server.on("ListOperations", move |_| {
+        Reply::one(&pb::ListOperationsResponse { operations: all.clone(), ..Default::default() })
+    });
+    bed.server.on("GetOperation", |_| {
+        Reply::one(&operation(pb::OperationType::Up, pb::OperationStatus::Completed))
+    });
+    bed.server.on("CancelOperation", |_| {
+        Reply::one(&operation(pb::OperationType::Up, pb::OperationStatus::Cancelled))
+    });
     bed.server.on("WatchOperation", |_| Reply::many::<pb::Event>(&[]));
     insta::assert_snapshot!("ops", bed.run("ops --open -o wide").await.out);
     insta::assert_snapshot!("ops_one", bed.run("ops op_a").await.out);
@@ -879,7 +961,10 @@ async fn version_shows_both_sides_and_starts_nothing() {
     let alone = Bed::without_daemon();
     let ran = alone.run("version").await;
     assert_eq!(ran.code, 6);
-    assert!(ran.out.starts_with("clos ") && ran.err.contains("no daemon answers at unix://HOME/run/closd.sock"), "{ran:?}");
+    assert!(
+        ran.out.starts_with("clos ") && ran.err.contains("no daemon answers at unix://HOME/run/closd.sock"),
+        "{ran:?}"
+    );
 }
 
 #[tokio::test]
@@ -948,7 +1033,10 @@ async fn a_daemon_that_is_not_there_is_started_and_one_that_cannot_says_why() {
     assert!(ran.code == 6 && ran.err.contains("neither beside clos nor on the PATH"), "{}", ran.err);
     bed.closd = Some(bed.home.path().join("absent"));
     assert!(bed.run("status").await.err.contains("cannot be started"));
-    bed.env.insert("CLOSD".into(), program(&bed, "echo 'the store is broken' >&2; exit 1").display().to_string());
+    bed.env.insert(
+        "CLOSD".into(),
+        program(&bed, "echo 'the store is broken' >&2; exit 1").display().to_string(),
+    );
     let ran = bed.run("status").await;
     assert_eq!(ran.code, 6);
     insta::assert_snapshot!("closd_ends_at_once", ran.err);

@@ -45,22 +45,28 @@ async fn a_watch_goes_on_after_a_break_without_doubles_and_gaps() {
     let bed = Bed::new();
     let bookmark = pb::Event { r#type: "watch.bookmark".into(), seq: 9, ..pb::Event::default() };
     // The second stream repeats what the first one told, as one that resumes carelessly would.
-    bed.server.on("WatchEvents", broken_after(vec![event(6), bookmark, event(10)], vec![event(10), event(11)]));
+    bed.server
+        .on("WatchEvents", broken_after(vec![event(6), bookmark, event(10)], vec![event(10), event(11)]));
     let request = pb::WatchEventsRequest { after: Some(5), ..pb::WatchEventsRequest::default() };
     let mut watch = bed.client().await.watch_events(request).await.unwrap();
     let mut told = [watch.next().await.unwrap().seq, watch.next().await.unwrap().seq, 0];
     bed.server.cut();
     told[2] = watch.next().await.unwrap().seq;
     assert_eq!((told, watch.position()), ([6, 10, 11], 11));
-    let positions: Vec<Option<i64>> =
-        bed.server.calls("WatchEvents").iter().map(|call| call.read::<pb::WatchEventsRequest>().after).collect();
+    let positions: Vec<Option<i64>> = bed
+        .server
+        .calls("WatchEvents")
+        .iter()
+        .map(|call| call.read::<pb::WatchEventsRequest>().after)
+        .collect();
     assert_eq!(positions[..2], [Some(5), Some(10)]);
 }
 
 #[tokio::test]
 async fn a_watch_from_now_on_knows_its_position_before_the_first_event() {
     let bed = Bed::new();
-    bed.server.on("ListEvents", |_| Reply::one(&pb::ListEventsResponse { head_seq: 41, ..Default::default() }));
+    bed.server
+        .on("ListEvents", |_| Reply::one(&pb::ListEventsResponse { head_seq: 41, ..Default::default() }));
     bed.server.on("WatchEvents", broken_after(vec![event(41)], vec![event(42)]));
     let mut watch = bed.client().await.watch_events(pb::WatchEventsRequest::default()).await.unwrap();
     bed.server.cut();
@@ -133,10 +139,17 @@ fn line(container: &str, nanos: i32, message: &str) -> pb::LogEntry {
 async fn followed_logs_go_on_after_a_break_where_each_container_was() {
     let bed = Bed::new();
     let first = [line("a", 5, "a5"), line("b", 9, "b9")];
-    let then = [line("a", 5, "a5"), line("a", 6, "a6"), line("b", 9, "b9"), line("b", 10, "b10"), line("b", 10, "b10 again")];
+    let then = [
+        line("a", 5, "a5"),
+        line("a", 6, "a6"),
+        line("b", 9, "b9"),
+        line("b", 10, "b10"),
+        line("b", 10, "b10 again"),
+    ];
     let mut rounds = vec![Reply::many(&then), Reply::cut(&first)];
     bed.server.on("GetGroupLogs", move |_| rounds.pop().unwrap());
-    let request = pb::GetGroupLogsRequest { name: "shop".into(), follow: true, lines: Some(5), ..Default::default() };
+    let request =
+        pb::GetGroupLogsRequest { name: "shop".into(), follow: true, lines: Some(5), ..Default::default() };
     let mut watch = bed.client().await.group_logs(request).await.unwrap();
     let mut told = Vec::new();
     while let Some(entry) = watch.next().await.unwrap() {
@@ -145,7 +158,11 @@ async fn followed_logs_go_on_after_a_break_where_each_container_was() {
             bed.server.cut();
         }
     }
-    assert_eq!(told, ["a5", "b9", "a6", "b10"], "two lines of one instant cannot be told apart from a repetition");
+    assert_eq!(
+        told,
+        ["a5", "b9", "a6", "b10"],
+        "two lines of one instant cannot be told apart from a repetition"
+    );
     let asked: pb::GetGroupLogsRequest = bed.server.calls("GetGroupLogs")[1].read();
     assert_eq!((asked.since.unwrap().nanos, asked.lines), (5, Some(10_000)));
 }
@@ -188,7 +205,9 @@ async fn an_error_brings_everything_that_the_daemon_said() {
         let typed = Status::with_error_details(Code::FailedPrecondition, "taken", details);
         let mut status = tonic_types::pb::Status::decode(typed.details()).unwrap();
         let mut add = |name: &str, value: Vec<u8>| {
-            status.details.push(prost_types::Any { type_url: format!("type.googleapis.com/clos.v2.{name}"), value });
+            status
+                .details
+                .push(prost_types::Any { type_url: format!("type.googleapis.com/clos.v2.{name}"), value });
         };
         let conflict = pb::PortConflict { port: 5432, ..Default::default() };
         add("PortConflicts", pb::PortConflicts { conflicts: vec![conflict] }.encode_to_vec());
@@ -199,10 +218,16 @@ async fn an_error_brings_everything_that_the_daemon_said() {
         Reply::Status(Status::with_details(Code::FailedPrecondition, "taken", status.encode_to_vec().into()))
     });
     let error = bed.client().await.apply_group(pb::ApplyGroupRequest::default()).await.unwrap_err();
-    assert_eq!((error.kind, error.reason.as_str(), error.to_string().as_str()), (Kind::FailedPrecondition, "PORT_CONFLICT", "taken"));
+    assert_eq!(
+        (error.kind, error.reason.as_str(), error.to_string().as_str()),
+        (Kind::FailedPrecondition, "PORT_CONFLICT", "taken")
+    );
     assert_eq!((error.metadata["request_id"].as_str(), error.fields[0].field.as_str()), ("r1", "name"));
     assert_eq!((error.conflicts[0].port, error.findings[0].line), (5432, 3));
-    assert_eq!((error.variables.as_slice(), error.retry_after), (["TAG".to_owned()].as_slice(), Some(Duration::from_secs(2))));
+    assert_eq!(
+        (error.variables.as_slice(), error.retry_after),
+        (["TAG".to_owned()].as_slice(), Some(Duration::from_secs(2)))
+    );
 }
 
 #[tokio::test]
@@ -224,7 +249,11 @@ async fn what_is_no_daemon_of_ours_is_said_so() {
         (Code::Unavailable, Kind::Unreachable),
     ] {
         bed.server.on("StartGroup", move |_| Reply::Status(Status::new(code, "bare")));
-        assert_eq!(client.start_group(pb::StartGroupRequest::default()).await.unwrap_err().kind, kind, "{code:?}");
+        assert_eq!(
+            client.start_group(pb::StartGroupRequest::default()).await.unwrap_err().kind,
+            kind,
+            "{code:?}"
+        );
     }
 }
 

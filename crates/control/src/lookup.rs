@@ -73,7 +73,9 @@ async fn nearest_service(tx: &mut dyn Tx, raw: &str) -> Result<String> {
 
 /// `; did you mean …?`, when something is near enough.
 pub(crate) fn nearest(raw: &str, names: &[String]) -> String {
-    let near = names.iter().map(|name| (strsim::jaro_winkler(raw, name), name));
-    let best = near.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+    // Two letters changed places, or one in four is wrong: that is a slip, more is another word.
+    let slips = 1 + raw.chars().count() / 4;
+    let near = names.iter().map(|name| (strsim::osa_distance(raw, name), name));
+    let best = near.filter(|(distance, _)| *distance <= slips).min_by_key(|(distance, _)| *distance);
     best.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default()
 }

@@ -11,8 +11,8 @@ use clos_domain::{Ctx, Reason, Result};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
-use crate::ledger::Item;
-use crate::{Shared, lookup};
+use crate::ledger::{Item, Ledger};
+use crate::{Shared, World, lookup};
 
 /// The use cases of operations.
 pub struct Operations<'a> {
@@ -118,37 +118,54 @@ pub(crate) async fn interrupt_open(shared: &Shared) -> Result<()> {
         let filter = OperationFilter { open: true, ..OperationFilter::default() };
         view.operations().list(&filter, Request::ALL).await?.items
     };
-    for mut operation in open {
-        let now = shared.world.clock.now();
-        let mut tx = shared.world.store.begin().await?;
-        for step in operation.steps.iter_mut().filter(|step| !step.state.is_terminal()) {
-            step.state = if step.state == State::Pending { State::Cancelled } else { State::Failed };
-            step.reason = Some(Reason::Interrupted);
-            "the daemon ended".clone_into(&mut step.message);
-            step.ended_at = Some(now);
-            tx.operations().update_step(&operation.id, step).await?;
-            let Some(service) = &step.service else { continue };
-            let before = tx.services().get(service).await?;
-            if let Some(before) = before.filter(|before| before.step.is_some()) {
-                let mut row = before.clone();
-                row.step = None;
-                crate::observer::save(tx.as_mut(), &before, &mut row, now).await?;
-            }
-        }
-        operation.state = State::Failed;
-        operation.reason = Some(Reason::Interrupted);
-        "the daemon ended while the operation was open; run it again".clone_into(&mut operation.message);
-        operation.ended_at = Some(now);
-        tx.operations().update(&operation).await?;
-        let mut event = Draft::new(types::GROUP_OPERATION_COMPLETED, now);
-        event.severity = Severity::Error;
-        event.group = Some(operation.group.clone());
-        event.operation = Some(operation.id.clone());
-        event.data.verb = Some(operation.verb.as_str().to_owned());
-        event.data.state = Some(State::Failed.as_str().to_owned());
-        event.data.reason = Some(Reason::Interrupted.as_str().to_owned());
-        tx.journal().append(event);
-        shared.ledger.commit(tx).await?;
+    for operation in open {
+        let message = "the daemon ended while the operation was open; run it again";
+        let step_message = "the daemon ended";
+        end_open(&shared.world, &shared.ledger, operation, Reason::Interrupted, step_message, message)
+            .await?;
     }
+    Ok(())
+}
+
+/// Ends an operation that nobody drives any more, with every step of it that is open.
+pub(crate) async fn end_open(
+    world: &World,
+    ledger: &Ledger,
+    mut operation: Operation,
+    reason: Reason,
+    step_message: &str,
+    message: &str,
+) -> Result<()> {
+    let now = world.clock.now();
+    let mut tx = world.store.begin().await?;
+    for step in operation.steps.iter_mut().filter(|step| !step.state.is_terminal()) {
+        step.state = if step.state == State::Pending { State::Cancelled } else { State::Failed };
+        step.reason = Some(reason);
+        step_message.clone_into(&mut step.message);
+        step.ended_at = Some(now);
+        tx.operations().update_step(&operation.id, step).await?;
+        let Some(service) = &step.service else { continue };
+        let before = tx.services().get(service).await?;
+        if let Some(before) = before.filter(|before| before.step.is_some()) {
+            let mut row = before.clone();
+            row.step = None;
+            crate::observer::save(tx.as_mut(), &before, &mut row, now).await?;
+        }
+    }
+    operation.state = State::Failed;
+    operation.reason = Some(reason);
+    message.clone_into(&mut operation.message);
+    operation.ended_at = Some(now);
+    tx.operations().update(&operation).await?;
+    let mut event = Draft::new(types::GROUP_OPERATION_COMPLETED, now);
+    event.severity = Severity::Error;
+    event.group = Some(operation.group.clone());
+    event.operation = Some(operation.id.clone());
+    event.data.verb = Some(operation.verb.as_str().to_owned());
+    event.data.state = Some(State::Failed.as_str().to_owned());
+    event.data.reason = Some(reason.as_str().to_owned());
+    event.data.message = Some(message.to_owned());
+    tx.journal().append(event);
+    ledger.commit(tx).await?;
     Ok(())
 }

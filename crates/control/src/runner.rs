@@ -12,20 +12,27 @@ mod work;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use clos_domain::Result;
 use clos_domain::group::Direction;
 use clos_domain::id::{OperationId, ServiceId};
 use clos_domain::operation::Operation;
 use clos_domain::plan::Plan;
+use clos_domain::{Error, Result};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::gates::Gates;
 use crate::ledger::Ledger;
 use crate::observer::Observer;
+use crate::operations::end_open;
 use crate::supervisor::{Supervisor, Task};
 use crate::{Settings, World};
+
+/// Pause before the end of an operation is written again; it doubles.
+const GIVE_UP_PAUSE: Duration = Duration::from_millis(200);
+/// The longest such pause.
+const GIVE_UP_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Runs operations.
 #[derive(Clone)]
@@ -125,13 +132,9 @@ impl Runner {
         let inner = self.inner.clone();
         supervisor.spawn(Task::Operation, async move {
             let id = run.id.clone();
-            if let Err(error) = inner.clone().drive(operation, plan, run).await {
+            if let Err(error) = inner.clone().drive(operation, plan, run.clone(), &discard).await {
                 tracing::error!(operation = %id, %error, "an operation could not be recorded");
-            }
-            for service in discard {
-                if let Err(error) = inner.discard(&service).await {
-                    tracing::error!(%service, %error, "the row of a removed service could not be deleted");
-                }
+                inner.give_up(&id, &error, &run.drain).await;
             }
             inner.ledger.forget_progress(&id);
             inner.runs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -154,6 +157,32 @@ impl Runner {
 }
 
 impl Inner {
+    /// Ends an operation that the store did not let us record further. An operation that is open and
+    /// that nobody drives would hold up everybody who waits for it, so this is tried until it is
+    /// written; what a drain leaves open, the next start ends.
+    async fn give_up(&self, id: &OperationId, error: &Error, drain: &CancellationToken) {
+        let mut pause = GIVE_UP_PAUSE;
+        let message = format!("it could not be recorded: {error}");
+        loop {
+            let ended = async {
+                let operation = self.world.store.view().await?.operations().get(id).await?;
+                let open = operation.filter(|operation| !operation.state.is_terminal());
+                match open {
+                    None => Ok(()),
+                    Some(open) => {
+                        end_open(&self.world, &self.ledger, open, error.reason(), &message, &message).await
+                    }
+                }
+            };
+            let Err(again) = ended.await as Result<()> else { return };
+            tracing::error!(operation = %id, error = %again, "an operation could not be ended");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(GIVE_UP_PAUSE_MAX),
+                () = drain.cancelled() => return,
+            }
+        }
+    }
+
     /// Deletes the row of a service that left its files, once its container is gone.
     async fn discard(&self, service: &ServiceId) -> Result<()> {
         let mut tx = self.world.store.begin().await?;

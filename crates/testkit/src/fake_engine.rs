@@ -17,8 +17,8 @@ use clos_domain::health::Verdict;
 use clos_domain::port::Binding;
 use clos_domain::seams::Clock;
 use clos_domain::seams::engine::{
-    Error, Event, ExecOutcome, Images, Info, LogLine, LogQuery, Networks, OnProgress, Progress, Stats, Volumes,
-    Workloads,
+    Error, Event, ExecOutcome, Images, Info, LogLine, LogQuery, Networks, OnProgress, Progress, Stats,
+    Volumes, Workloads,
 };
 use clos_domain::service::Change;
 use clos_domain::workload::{Build, Found, MountKind, Network, Owner, Spec, State, Volume};
@@ -270,7 +270,12 @@ impl FakeEngine {
         let mut state = self.state();
         let container = state.containers.get_mut(name).expect("a container that the test made");
         let host_ip = "0.0.0.0".to_owned();
-        container.found.ports.push(Binding { host_port, container_port, host_ip, protocol: Default::default() });
+        container.found.ports.push(Binding {
+            host_port,
+            container_port,
+            host_ip,
+            protocol: Default::default(),
+        });
     }
 
     /// It joins a network.
@@ -453,7 +458,9 @@ impl Engine {
     }
 
     fn end(&mut self, name: &str, code: i32, now: Timestamp) {
-        let Some(container) = self.containers.get_mut(name).filter(|container| container.runs()) else { return };
+        let Some(container) = self.containers.get_mut(name).filter(|container| container.runs()) else {
+            return;
+        };
         container.found.state = State::Exited { code, oom: false };
         container.found.finished_at = Some(now);
         container.found.ports.clear();
@@ -568,7 +575,9 @@ impl Workloads for FakeEngine {
                 state.containers.values().any(|other| {
                     other.runs()
                         && other.found.ports.iter().any(|it| {
-                            it.host_port == port.host_port && it.protocol == port.protocol && it.host_port != 0
+                            it.host_port == port.host_port
+                                && it.protocol == port.protocol
+                                && it.host_port != 0
                         })
                 })
             };
@@ -617,7 +626,8 @@ impl Workloads for FakeEngine {
     async fn list(&self) -> Result<Vec<Found>, Error> {
         self.enter("list", "").await?;
         // The list of a real engine knows no moments and no restarts either.
-        let brief = |it: &Container| Found { started_at: None, finished_at: None, restarts: 0, ..it.found.clone() };
+        let brief =
+            |it: &Container| Found { started_at: None, finished_at: None, restarts: 0, ..it.found.clone() };
         Ok(self.state().containers.values().map(brief).collect())
     }
 
@@ -638,7 +648,8 @@ impl Workloads for FakeEngine {
                     && query.until.is_none_or(|until| line.at.is_none_or(|at| at < until))
             }
         };
-        let mut past: Vec<LogLine> = container.lines.iter().filter(|line| is_asked_for(line)).cloned().collect();
+        let mut past: Vec<LogLine> =
+            container.lines.iter().filter(|line| is_asked_for(line)).cloned().collect();
         if let Some(tail) = query.tail {
             let tail = usize::try_from(tail).unwrap_or(usize::MAX);
             past.drain(..past.len().saturating_sub(tail));
@@ -677,9 +688,9 @@ impl Workloads for FakeEngine {
             pids: 1,
             ..Stats::default()
         };
-        // One a second on a real engine: here the first, and no other before the end.
+        // One a second on a real engine: here two at once, and no other before the end.
         let end = container.follow().filter_map(|_| std::future::ready(None));
-        Ok(stream::once(async { Ok(one) }).chain(end).boxed())
+        Ok(stream::iter([Ok(one.clone()), Ok(one)]).chain(end).boxed())
     }
 
     async fn exec(&self, name: &str, _argv: &[String], _timeout: Duration) -> Result<ExecOutcome, Error> {

@@ -1,5 +1,9 @@
 //! A daemon that answers what a test says, over the real wire: HTTP/2 on a Unix socket.
-#![allow(dead_code, clippy::disallowed_methods, reason = "each test file uses its part; a test owns its tasks")]
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "each test file uses its part; a test owns its tasks"
+)]
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -157,9 +161,9 @@ impl Server {
         };
         let frames = match reply {
             Reply::Status(status) => {
-                return status.into_http::<http_body_util::Empty<Bytes>>().map(|body| {
-                    body.map_err(|never| match never {}).boxed_unsync()
-                });
+                return status
+                    .into_http::<http_body_util::Empty<Bytes>>()
+                    .map(|body| body.map_err(|never| match never {}).boxed_unsync());
             }
             Reply::Messages(messages) => {
                 let frames: Vec<_> = messages.iter().map(|it| Ok(frame(it))).chain([good_end()]).collect();
@@ -179,7 +183,10 @@ impl Server {
             }
             Reply::Stream(mut messages) => {
                 let messages = futures::stream::poll_fn(move |waker| messages.poll_recv(waker));
-                messages.map(|it| Ok(frame(&it))).chain(futures::stream::once(async move { good_end() })).boxed()
+                messages
+                    .map(|it| Ok(frame(&it)))
+                    .chain(futures::stream::once(async move { good_end() }))
+                    .boxed()
             }
         };
         http::Response::builder()

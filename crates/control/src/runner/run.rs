@@ -44,6 +44,7 @@ impl Inner {
         operation: Operation,
         plan: Plan,
         run: Arc<Run>,
+        discard: &[ServiceId],
     ) -> Result<()> {
         let mut progress = Progress { operation, completed: Vec::new() };
         progress.operation.state = State::InProgress;
@@ -86,6 +87,9 @@ impl Inner {
         }
         if state == State::Cancelled && reason == Some(Reason::CancelRequested) {
             self.withdraw(&progress, &run).await?;
+        }
+        for service in discard {
+            self.discard(service).await?;
         }
         progress.operation.state = state;
         progress.operation.reason = reason;

@@ -6,7 +6,7 @@ use clos_domain::operation::{Action, State, Step};
 use clos_domain::plan::{self, Work};
 use clos_domain::seams::engine::{self, Error as E, Progress};
 use clos_domain::service::OpenStep;
-use clos_domain::workload::Spec;
+use clos_domain::workload::{Network, Spec};
 use clos_domain::{Error, Reason, Result};
 
 use super::claims::{Asked, Outcome};
@@ -163,7 +163,7 @@ impl Inner {
                 let built = self.world.engine.images.build(image, build, &tell).await;
                 built.map(|()| String::new()).map_err(engine_error)
             }
-            Work::MakeNetwork(network) => self.call(|| self.world.engine.networks.create(network)).await,
+            Work::MakeNetwork(network) => self.make_network(network).await,
             Work::MakeVolume(volume) => self.call(|| self.world.engine.volumes.create(volume)).await,
             Work::RemoveNetwork(name) => match self.call(|| self.world.engine.networks.remove(name)).await {
                 // Somebody else's container is on it; it is not ours to push off.
@@ -180,6 +180,19 @@ impl Inner {
             Work::Stop { name, grace } => self.call(|| self.world.engine.workloads.stop(name, *grace)).await,
             Work::Remove { name } => self.call(|| self.world.engine.workloads.remove(name)).await,
         }
+    }
+
+    /// Makes a network, and takes "the name is taken" for "already done" when it is our own: a lost
+    /// reply, or another operation that needs it too and was quicker.
+    async fn make_network(&self, network: &Network) -> StepEnd {
+        let error = match self.call_raw(|| self.world.engine.networks.create(network)).await {
+            Ok(()) => return Ok(String::new()),
+            Err(error @ E::NameTaken(_)) => error,
+            Err(error) => return Err(engine_error(error)),
+        };
+        let known = self.world.engine.networks.list().await.map_err(engine_error)?;
+        let is_ours = known.into_iter().any(|(name, owner)| name == network.name && owner == network.owner);
+        if is_ours { Ok("was there already".into()) } else { Err(engine_error(error)) }
     }
 
     async fn pull(&self, run: &Run, row: &Step, image: &str, platform: Option<&str>) -> StepEnd {

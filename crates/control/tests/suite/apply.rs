@@ -53,7 +53,7 @@ fn bad_input() -> Vec<(&'static str, String, Reason, &'static str)> {
             Reason::InvalidFile,
             "services.web.environment",
         ),
-        ("an alias bomb", bomb, Reason::InvalidFile, "nodes"),
+        ("an alias bomb", bomb, Reason::InvalidFile, "aliases"),
         (
             "two replicas",
             "services: {web: {image: app, deploy: {replicas: 2}}}".into(),

@@ -40,6 +40,10 @@ impl Bed {
         let mut lists = bed.control.system().lists();
         bed.control.start();
         within(lists.wait_for(|lists| *lists > 0)).await.unwrap();
+        // That the engine is there is an event, which may come a moment after the first list.
+        let mut watch = bed.control.events().watch(&bed.ctx, Some(0), Filter::default()).await.unwrap();
+        within(futures::StreamExt::next(&mut watch)).await;
+        drop(watch);
         bed
     }
 

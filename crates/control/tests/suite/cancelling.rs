@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clos_domain::Reason;
 use clos_domain::operation::State;
-use clos_domain::service::{Desired, Status};
+use clos_domain::service::{Desired, Observed, Status};
 
 use crate::bed::{Bed, assert_completed, request, steps, within};
 
@@ -34,10 +34,11 @@ async fn cancel_ends_a_wait_at_once() {
     assert_eq!((ended.state, ended.reason), (State::Cancelled, Some(Reason::CancelRequested)));
     assert!(ended.cancel_requested);
     assert!(bed.engine.runs("shop-db-1"), "what runs stays");
+    let web = bed.service("shop/web").await;
     assert_eq!(
-        bed.service("shop/web").await.desired,
-        Desired::Absent,
-        "what was never made is not meant to run"
+        (web.observed, web.desired),
+        (Observed::Created, Desired::Stopped),
+        "made early, never started"
     );
     let again = bed.control.operations().cancel(&bed.ctx, operation.id.as_str()).await.unwrap();
     assert_eq!(again.state, State::Cancelled);
@@ -109,8 +110,8 @@ async fn what_a_dead_process_left_open_ends_as_interrupted_at_the_next_start() {
     assert_eq!((ended.state, ended.reason), (State::Failed, Some(Reason::Interrupted)));
     assert!(ended.steps.iter().all(|step| step.state.is_terminal()), "{:#?}", steps(&ended));
     assert_eq!(bed.service("shop/web").await.step, None);
-    drop(held);
     let applied =
         bed.apply(request("services: {web: {image: app}, late: {image: app, depends_on: [web]}}")).await;
     assert_completed(&bed.ended(&applied.unwrap().operation.unwrap()).await);
+    drop(held);
 }
