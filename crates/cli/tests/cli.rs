@@ -1,4 +1,5 @@
 //! The command line as people and programs see it, against a daemon that says what a test wants.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 #[path = "../../client/tests/scripted/mod.rs"]
 mod scripted;

@@ -8,6 +8,7 @@
 //! into a test.
 
 pub mod clock;
+pub mod engine_suite;
 pub mod fake_engine;
 pub mod fake_files;
 pub mod fake_host;
