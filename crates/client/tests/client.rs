@@ -1,4 +1,5 @@
 //! The client against a daemon that breaks where a test says so.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod scripted;
 

@@ -1,4 +1,5 @@
 //! What every engine does: the seams `Workloads`, `Images`, `Networks` and `Volumes`.
+#![allow(clippy::unwrap_used, reason = "a case that fails panics")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,343 @@
+//! What the whole-system tests stand on: a daemon of their own, the programs as they are built, and
+//! the engine that `make test` started.
+//!
+//! A [`Daemon`] has a state folder of its own, serves on its socket and a free port, and takes with
+//! it what it made on the engine. Names of projects come from [`project_name`], so that tests may
+//! run beside each other on one engine.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a harness reads where it is, waits for what it started, and fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clos_client::{Client, Endpoint, Options};
+use clos_proto::v2 as pb;
+use tempfile::TempDir;
+
+/// Nothing here takes longer, unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The image of the test program.
+pub const IMAGE: &str = "clos-test/app:latest";
+
+/// The engine of the tests.
+pub fn engine() -> String {
+    std::env::var("CLOS_TEST_DOCKER_HOST").expect(
+        "CLOS_TEST_DOCKER_HOST names no engine: run the tests by `make test`, or start one by scripts/dockerd.sh",
+    )
+}
+
+/// A tool that `make test` has prepared.
+pub fn tool(variable: &str) -> PathBuf {
+    std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} is not set: run the tests by `make test`"))
+        .into()
+}
+
+/// A program of the workspace, beside which this test was built.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join(name);
+    assert!(path.is_file(), "{} is not there: cargo build --workspace --bins", path.display());
+    path
+}
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A name that no other test uses.
+pub fn project_name(word: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{word}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A port of the host that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; -1 for a signal.
+    pub code: i32,
+    /// What it said.
+    pub out: String,
+    /// What it said beside.
+    pub err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Ran {
+    /// What it said, when it went well.
+    #[track_caller]
+    pub fn well(self) -> String {
+        assert_eq!(self.code, 0, "{}\n{}", self.out, self.err);
+        self.out
+    }
+
+    /// Its answer as JSON.
+    #[track_caller]
+    pub fn json(self) -> serde_json::Value {
+        let text = self.well();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+}
+
+/// The docker client on the engine of the tests.
+pub fn docker(args: &[&str]) -> Ran {
+    let mut docker = Command::new("docker");
+    docker.arg("-H").arg(engine()).args(args).stdin(Stdio::null());
+    docker.output().expect("a docker client").into()
+}
+
+/// A running container of somebody else; gone at the end.
+pub struct Foreign(String);
+
+impl Foreign {
+    /// Starts one.
+    pub fn start(args: &[&str]) -> Self {
+        let name = project_name("foreign");
+        let mut words = vec!["run", "-d", "--name", &name];
+        words.extend(args);
+        words.push(IMAGE);
+        docker(&words).well();
+        Self(name)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        docker(&["inspect", "-f", "{{.State.Running}}", &self.0]).well().trim() == "true"
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        docker(&["rm", "-f", "-v", &self.0]);
+    }
+}
+
+/// A folder with files, as a checkout of a project.
+pub struct Checkout {
+    folder: TempDir,
+    inside: PathBuf,
+}
+
+impl Checkout {
+    /// A folder of this name with a `compose.yaml`.
+    pub fn new(name: &str, compose: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let inside = folder.path().join(name);
+        std::fs::create_dir(&inside).unwrap();
+        let checkout = Self { inside: std::fs::canonicalize(inside).unwrap(), folder };
+        checkout.write("compose.yaml", compose);
+        checkout
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.inside.join(name), text).unwrap();
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        debug_assert!(self.inside.starts_with(self.folder.path().canonicalize().unwrap_or_default()));
+        &self.inside
+    }
+}
+
+/// `closd` on a state folder of its own. Ends, with all that it made, when it is dropped.
+pub struct Daemon {
+    child: Option<Child>,
+    home: TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+    installation: String,
+}
+
+impl Daemon {
+    /// Starts one on the engine of the tests, and waits until it is ready.
+    pub async fn start() -> Self {
+        let mut daemon = Self {
+            child: None,
+            home: tempfile::Builder::new().prefix("clos").tempdir().unwrap(),
+            log: Arc::default(),
+            installation: String::new(),
+        };
+        daemon.run();
+        let info = daemon.client().await.get_system_info(pb::GetSystemInfoRequest {}).await.unwrap();
+        daemon.installation = info.daemon.unwrap().installation;
+        daemon
+    }
+
+    /// Starts the process, again after it was ended.
+    pub fn run(&mut self) {
+        let mut command = Command::new(program("closd"));
+        command.env_clear().envs(self.env()).args(["serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = self.log.clone();
+        let is_ready = lines.by_ref().map_while(Result::ok).any(|line| {
+            let is_ready = line.contains("closd is ready");
+            log.lock().unwrap().push(line);
+            is_ready
+        });
+        self.child = Some(child);
+        assert!(is_ready, "closd was never ready: {:#?}", self.log.lock().unwrap());
+        // Whoever writes a log wants it read.
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| log.lock().unwrap().push(line))
+        });
+    }
+
+    fn env(&self) -> BTreeMap<String, String> {
+        let home = self.home.path().to_string_lossy().into_owned();
+        let path = std::env::var("PATH").unwrap_or_default();
+        BTreeMap::from([
+            ("CLOS_HOME".to_owned(), home.clone()),
+            ("HOME".to_owned(), home),
+            ("DOCKER_HOST".to_owned(), engine()),
+            ("PATH".to_owned(), path),
+        ])
+    }
+
+    /// Its state folder.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.home().join("run/closd.sock")
+    }
+
+    /// What it tells of itself.
+    pub fn endpoint(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.home().join("run/endpoint.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// A connection over its socket.
+    pub async fn client(&self) -> Client {
+        let options = Options { home: self.home().to_owned(), ..Options::default() };
+        Client::connect(&Endpoint::resolve(&options).unwrap(), PATIENCE).await.unwrap()
+    }
+
+    /// `clos` in a folder.
+    pub fn clos_in(&self, folder: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program("clos"));
+        command.env_clear().envs(self.env()).current_dir(folder).arg("--no-autostart").args(args);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// `clos`, waited for.
+    pub fn clos(&self, folder: &Path, args: &[&str]) -> Ran {
+        self.clos_in(folder, args).output().unwrap().into()
+    }
+
+    /// Ends the process by a signal and waits for it.
+    pub fn end(&mut self, signal: &str) {
+        if let Some(mut child) = self.child.take() {
+            let _ = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status();
+            let _ = child.wait();
+        }
+    }
+
+    /// Names of the containers that it made: all, or those that run.
+    pub fn containers(&self, all: bool) -> Vec<String> {
+        let filter = format!("label=clos.v2.installation={}", self.installation);
+        let mut words = vec!["ps", "--format", "{{.Names}}", "--filter", &filter];
+        if all {
+            words.push("-a");
+        }
+        let mut names: Vec<String> = docker(&words).well().lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// Waits until a service is so, as its events tell.
+    pub async fn until(&self, service: &str, wanted: impl Fn(&pb::Service) -> bool) -> pb::Service {
+        let client = self.client().await;
+        let mut watch = client.watch_events(pb::WatchEventsRequest::default()).await.unwrap();
+        let mut last = None;
+        let seen = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let request = pb::GetServiceRequest { id: service.to_owned(), ..Default::default() };
+                let found = client.get_service(request).await.unwrap();
+                if wanted(&found) {
+                    return found;
+                }
+                last = Some(found);
+                watch.next().await.unwrap();
+            }
+        });
+        let seen = seen.await;
+        seen.unwrap_or_else(|_| panic!("{service} never got there: {last:#?}"))
+    }
+
+    /// The operation as it ended.
+    pub async fn ended(&self, operation: &pb::Operation) -> pb::Operation {
+        let client = self.client().await;
+        let mut watch = client.watch_operation(&operation.id).await.unwrap();
+        let reading = async { while watch.next().await.unwrap().is_some() {} };
+        tokio::time::timeout(PATIENCE, reading).await.expect("the operation ends");
+        client.get_operation(pb::GetOperationRequest { id: operation.id.clone() }).await.unwrap()
+    }
+
+    fn sweep(&self) {
+        let filter = format!("label=clos.v2.installation={}", self.installation);
+        for (list, remove) in [
+            (&["ps", "-a", "-q"][..], &["rm", "-f", "-v"][..]),
+            (&["network", "ls", "-q"], &["network", "rm"]),
+            (&["volume", "ls", "-q"], &["volume", "rm", "-f"]),
+        ] {
+            let words: Vec<&str> = list.iter().copied().chain(["--filter", &filter]).collect();
+            let found = docker(&words).out;
+            let ids: Vec<&str> = found.lines().collect();
+            if !ids.is_empty() {
+                let words: Vec<&str> = remove.iter().copied().chain(ids).collect();
+                docker(&words);
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.end("TERM");
+        if !self.installation.is_empty() {
+            self.sweep();
+        }
+        if std::thread::panicking() {
+            let log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            #[expect(clippy::print_stderr, reason = "what the daemon said is what explains a failed test")]
+            for line in log.iter().rev().take(60).rev() {
+                eprintln!("closd: {line}");
+            }
+        }
+    }
+}

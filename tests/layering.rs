@@ -1,0 +1,186 @@
+//! Who may use whom: the direction is checked, not hoped for.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail and reads where it is")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+/// Our crates, and which of ours each may use.
+const OURS: [(&str, &[&str]); 16] = [
+    ("clos-domain", &[]),
+    ("clos-proto", &[]),
+    ("clos-telemetry", &[]),
+    ("clos-migrations", &[]),
+    ("clos-testapp", &[]),
+    ("clos-compose", &["clos-domain"]),
+    ("clos-control", &["clos-compose", "clos-domain", "clos-telemetry"]),
+    ("clos-engine", &["clos-domain"]),
+    ("clos-host", &["clos-domain"]),
+    ("clos-store", &["clos-domain", "clos-migrations"]),
+    ("clos-testkit", &["clos-domain"]),
+    ("clos-rpc", &["clos-control", "clos-domain", "clos-proto", "clos-telemetry"]),
+    (
+        "clos-daemon",
+        &[
+            "clos-control",
+            "clos-domain",
+            "clos-engine",
+            "clos-host",
+            "clos-rpc",
+            "clos-store",
+            "clos-telemetry",
+        ],
+    ),
+    ("clos-client", &["clos-proto"]),
+    ("clos-cli", &["clos-client", "clos-proto"]),
+    ("clos-tests", &["clos-client", "clos-proto"]),
+];
+
+/// Libraries that have a home: nobody else may use them. Every other one is for all.
+const HOMES: [(&str, &[&str]); 40] = [
+    ("anyhow", &["clos-daemon"]),
+    ("anstyle", &["clos-cli"]),
+    ("bollard", &["clos-engine"]),
+    ("clap", &["clos-cli", "clos-daemon"]),
+    ("clap_complete", &["clos-cli"]),
+    ("comfy-table", &["clos-cli"]),
+    ("docker_credential", &["clos-engine"]),
+    ("http-body", &["clos-rpc"]),
+    ("http-body-util", &["clos-daemon", "clos-host", "clos-rpc"]),
+    // The probe of `host`, the sockets of `daemon`, `engine` and `client`.
+    ("hyper", &["clos-daemon", "clos-host"]),
+    ("hyper-util", &["clos-client", "clos-daemon", "clos-engine", "clos-host"]),
+    ("ignore", &["clos-engine"]),
+    ("indicatif", &["clos-cli"]),
+    ("opentelemetry", &["clos-telemetry"]),
+    ("opentelemetry-otlp", &["clos-telemetry"]),
+    ("opentelemetry_sdk", &["clos-telemetry"]),
+    ("petgraph", &["clos-domain"]),
+    ("prometheus", &["clos-telemetry"]),
+    ("prost", &["clos-cli", "clos-client", "clos-proto", "clos-rpc"]),
+    ("prost-reflect", &["clos-proto"]),
+    ("prost-types", &["clos-cli", "clos-client", "clos-proto", "clos-rpc"]),
+    ("protox", &["clos-proto"]),
+    ("rand", &["clos-host"]),
+    ("rustix", &["clos-host"]),
+    ("sea-orm", &["clos-store"]),
+    ("sea-orm-migration", &["clos-migrations"]),
+    ("serde-saphyr", &["clos-cli", "clos-compose", "clos-daemon"]),
+    ("signal-hook", &["clos-testapp"]),
+    ("tar", &["clos-engine"]),
+    ("tonic", &["clos-client", "clos-daemon", "clos-proto", "clos-rpc"]),
+    ("tonic-health", &["clos-rpc"]),
+    ("tonic-prost", &["clos-proto"]),
+    ("tonic-prost-build", &["clos-proto"]),
+    ("tonic-reflection", &["clos-rpc"]),
+    ("tonic-types", &["clos-client", "clos-daemon", "clos-rpc"]),
+    ("tower", &["clos-client", "clos-daemon", "clos-engine", "clos-rpc"]),
+    ("tracing-appender", &["clos-telemetry"]),
+    ("tracing-opentelemetry", &["clos-telemetry"]),
+    ("tracing-subscriber", &["clos-telemetry"]),
+    ("uuid", &["clos-host"]),
+];
+
+/// The crates without I/O, and all that they may use of others.
+const PURE: [(&str, &[&str]); 2] = [
+    ("clos-domain", &["async-trait", "futures-core", "indexmap", "jiff", "petgraph", "serde", "thiserror"]),
+    ("clos-compose", &["indexmap", "serde-saphyr", "serde_json", "thiserror"]),
+];
+
+/// What stands at the top.
+const TOP: [&str; 17] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "buf.lock",
+    "buf.yaml",
+    "clippy.toml",
+    "crates",
+    "deny.toml",
+    "docs",
+    "gateway",
+    "migrations",
+    "proto",
+    "rust-toolchain.toml",
+    "rustfmt.toml",
+    "scripts",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// By crate: what it uses when it is built, its tests left out.
+fn used() -> BTreeMap<String, BTreeSet<String>> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut used = BTreeMap::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let dependencies = package["dependencies"].as_array().unwrap();
+        let names = dependencies
+            .iter()
+            .filter(|it| it["kind"] != "dev")
+            .map(|it| it["name"].as_str().unwrap().to_owned());
+        used.insert(package["name"].as_str().unwrap().to_owned(), names.collect());
+    }
+    used
+}
+
+#[test]
+fn every_crate_uses_only_those_that_it_may() {
+    let allowed: BTreeMap<&str, &[&str]> = OURS.into_iter().collect();
+    for (name, uses) in used() {
+        let may = allowed.get(name.as_str());
+        let may = may.unwrap_or_else(|| panic!("{name} has no row in OURS: say whom it may use"));
+        for other in uses.iter().filter(|other| other.starts_with("clos-")) {
+            assert!(may.contains(&other.as_str()), "{name} uses {other}; it may use {may:?}");
+        }
+    }
+}
+
+#[test]
+fn a_library_is_used_where_it_is_at_home() {
+    let homes: BTreeMap<&str, &[&str]> = HOMES.into_iter().collect();
+    let used = used();
+    for (name, uses) in &used {
+        for library in uses {
+            if let Some(homes) = homes.get(library.as_str()) {
+                assert!(homes.contains(&name.as_str()), "{name} uses {library}, whose home is {homes:?}");
+            }
+        }
+    }
+    for (library, homes) in HOMES {
+        for home in homes {
+            assert!(
+                used[*home].contains(library),
+                "{home} does not use {library} any more: take the row away"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_pure_stays_pure() {
+    let used = used();
+    for (name, may) in PURE {
+        for library in used[name].iter().filter(|library| !library.starts_with("clos-")) {
+            assert!(may.contains(&library.as_str()), "{name} is pure and uses {library}; it may use {may:?}");
+        }
+    }
+    let testapp: Vec<&String> = used["clos-testapp"].iter().collect();
+    assert_eq!(testapp, ["signal-hook"], "what is tested with shares no code with what is tested");
+}
+
+#[test]
+fn the_top_level_is_what_it_is_meant_to_be() {
+    for entry in std::fs::read_dir(root()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let is_known = TOP.contains(&name.as_str()) || name == "tests" || name == "target";
+        assert!(is_known || name.starts_with('.'), "{name} has no place at the top level");
+    }
+}

@@ -1,0 +1,13 @@
+//! The whole system: a real `closd` over a real engine, spoken to by gRPC, HTTP and the command line.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail, and waits in its own threads for what it started"
+)]
+
+mod bad_input;
+mod breaking;
+mod demo;
+mod doors;
+mod neighbours;
+mod watching;
