@@ -15,7 +15,7 @@ services:
     )
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_interrupt_cancels_the_operation_and_what_runs_stays() {
     let daemon = Daemon::start().await;
     let name = project_name("cancel");
@@ -48,7 +48,7 @@ async fn an_interrupt_cancels_the_operation_and_what_runs_stays() {
     drop(atomic);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_daemon_that_is_killed_touches_nothing_and_says_so_afterwards() {
     let mut daemon = Daemon::start().await;
     let name = project_name("killed");
@@ -73,7 +73,7 @@ async fn a_daemon_that_is_killed_touches_nothing_and_says_so_afterwards() {
     assert_eq!(daemon.containers(false), [format!("{name}-db-1"), format!("{name}-web-1")]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn atomic_takes_back_what_it_did() {
     let daemon = Daemon::start().await;
     let name = project_name("atomic");

@@ -6,7 +6,7 @@ use clos_client::{Client, Endpoint, Kind, Options};
 use clos_proto::v2 as pb;
 use clos_tests::{Daemon, PATIENCE, docker, program};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn tcp_wants_the_token() {
     let daemon = Daemon::start().await;
     let host = daemon.endpoint()["tcp"].as_str().unwrap().to_owned();
@@ -34,7 +34,7 @@ async fn tcp_wants_the_token() {
     assert!(refused.err.contains("CLOS_TOKEN"), "{}", refused.err);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_daemon_is_started_when_it_is_not_there() {
     let home = tempfile::Builder::new().prefix("clos").tempdir().unwrap();
     let mut clos = Command::new(program("clos"));
@@ -56,7 +56,7 @@ async fn the_daemon_is_started_when_it_is_not_there() {
     assert!(pid.is_some(), "it runs on after us");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn every_verb_has_its_exit_code() {
     let daemon = Daemon::start().await;
     let folder = std::env::temp_dir();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use clos_proto::v2 as pb;
 use clos_tests::{Checkout, Daemon, Foreign, IMAGE, docker, engine, free_port, project_name};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn two_checkouts_of_one_project_do_not_replace_each_other() {
     let daemon = Daemon::start().await;
     let name = project_name("twin");
@@ -32,7 +32,7 @@ async fn two_checkouts_of_one_project_do_not_replace_each_other() {
     assert_eq!(daemon.containers(false), [format!("{name}-web-1")]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_port_that_somebody_has_is_told_with_who_has_it() {
     let daemon = Daemon::start().await;
     let port = free_port();
@@ -75,7 +75,7 @@ async fn a_port_that_somebody_has_is_told_with_who_has_it() {
     daemon.clos(second.path(), &["up"]).well();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_shared_dependency_is_started_once_each_time() {
     const ROUNDS: usize = 50;
     let daemon = Daemon::start().await;

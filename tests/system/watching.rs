@@ -29,7 +29,7 @@ async fn next(watch: &mut clos_client::watch::EventWatch) -> pb::Event {
     tokio::time::timeout(PATIENCE, watch.next()).await.expect("an event comes").unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_container_is_created_started_watched_and_killed() {
     let daemon = Daemon::start().await;
     let client = daemon.client().await;
@@ -89,7 +89,7 @@ async fn one_container_is_created_started_watched_and_killed() {
     assert_eq!(told, expected);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn grpcurl_finds_everything_by_reflection() {
     let daemon = Daemon::start().await;
     let name = registered(&daemon).await;
@@ -131,7 +131,7 @@ async fn grpcurl_finds_everything_by_reflection() {
     assert_eq!(resumed.next().unwrap().unwrap()["seq"], (after + 1).to_string());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_watch_goes_on_through_a_restart_of_the_daemon() {
     let mut daemon = Daemon::start().await;
     let client = daemon.client().await;

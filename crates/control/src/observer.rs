@@ -374,12 +374,21 @@ fn apply(row: &mut Service, id: &str, change: Change, at: Timestamp) -> bool {
             row.started_at = Some(at);
         }
         Change::Died { .. } => row.stopped_at = Some(at),
-        Change::Removed => row.container_id = None,
+        Change::Removed => forget_container(row),
         Change::Health(_) => {}
     }
     row.observed = next;
     row.observed_at = Some(at);
     true
+}
+
+/// A container that was taken away by us is forgotten; of one that should run its id stays, which
+/// is how it is known to be gone.
+fn forget_container(row: &mut Service) {
+    let is_ours_to_take = row.step.is_some() || row.desired != Desired::Running;
+    if is_ours_to_take {
+        row.container_id = None;
+    }
 }
 
 /// Sets a row to what the engine shows.
@@ -388,7 +397,7 @@ fn show(row: &mut Service, found: Option<&Found>, at: Timestamp) {
     row.observed_at = Some(at);
     let Some(found) = found else {
         row.observed = Observed::Absent;
-        row.container_id = None;
+        forget_container(row);
         return;
     };
     row.container_id = Some(found.id.clone());

@@ -162,6 +162,10 @@ pub(crate) async fn submit(
             let mut row = before.clone();
             row.ports.clone_from(&service.ports);
             row.desired = desired(planned.verb, &row, discard.contains(&row.id));
+            // What was gone is no news any more: it is made anew, or not wanted.
+            if row.observed == Observed::Absent {
+                row.container_id = None;
+            }
             if direction == Direction::Up && row.status_reason == Some(Reason::Skipped) {
                 row.status_reason = None;
                 row.status_detail.clear();

@@ -367,6 +367,8 @@ pub struct Facts<'a> {
     pub restarts_in_a_minute: u32,
     /// The dependency that kept it from starting.
     pub skipped_because: Option<&'a str>,
+    /// There was a container, and nobody of ours took it away.
+    pub was_made: bool,
 }
 
 /// Starts by the engine within a minute from which on it is a crash loop.
@@ -402,7 +404,9 @@ pub fn status(facts: &Facts<'_>) -> (Status, Option<Reason>) {
             (Status::Failed, Some(Reason::CrashLooping))
         }
         Observed::Exited(_) => (Status::Failed, Some(Reason::Exited)),
-        Observed::Absent => (Status::Failed, Some(Reason::Gone)),
+        Observed::Absent if facts.was_made => (Status::Failed, Some(Reason::Gone)),
+        // An operation that was just begun has yet to make it.
+        Observed::Absent => (Status::Stopped, None),
         Observed::Created => (Status::Stopped, None),
         Observed::Unknown => (Status::Stopped, Some(Reason::EngineUnreachable)),
     }
@@ -477,6 +481,7 @@ impl Service {
             restart: self.definition.restart,
             restarts_in_a_minute: u32::try_from(recent).unwrap_or(u32::MAX),
             skipped_because: skipped,
+            was_made: self.container_id.is_some(),
         })
     }
 
@@ -509,6 +514,7 @@ mod tests {
             restart: Restart::Always,
             restarts_in_a_minute: 0,
             skipped_because: None,
+            was_made: true,
         }
     }
 
@@ -545,6 +551,7 @@ mod tests {
             (said(one_shot(2)), "failed EXITED"),
             (said(facts(Running, Observed::Exited(0))), "failed EXITED"),
             (said(facts(Running, Observed::Absent)), "failed GONE"),
+            (said(Facts { was_made: false, ..facts(Running, Observed::Absent) }), "stopped"),
             (said(skipped), "stopped SKIPPED"),
             (said(facts(Running, Observed::Unknown)), "stopped ENGINE_UNREACHABLE"),
         ];

@@ -157,6 +157,19 @@ services:
 }
 
 #[tokio::test]
+async fn nothing_is_said_to_be_gone_before_it_was_made() {
+    let bed = Bed::new().await;
+    let text = "services: {db: {image: app}, web: {image: app, depends_on: [db]}}";
+    assert_completed(&bed.up(text).await);
+    let down = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
+    assert_completed(&bed.ended(&down).await);
+    assert_completed(&bed.up(text).await);
+    for event in bed.events().await {
+        assert_ne!(event.data.new_status.as_deref(), Some("failed"), "{event:#?}");
+    }
+}
+
+#[tokio::test]
 async fn two_groups_that_share_a_dependency_start_it_once() {
     for round in 0..50 {
         let bed = Bed::new().await;
