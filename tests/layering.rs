@@ -14,9 +14,9 @@ const OURS: [(&str, &[&str]); 16] = [
     ("clos-testapp", &[]),
     ("clos-compose", &["clos-domain"]),
     ("clos-control", &["clos-compose", "clos-domain", "clos-telemetry"]),
-    ("clos-engine", &["clos-domain"]),
+    ("clos-engine", &["clos-domain", "clos-telemetry"]),
     ("clos-host", &["clos-domain"]),
-    ("clos-store", &["clos-domain", "clos-migrations"]),
+    ("clos-store", &["clos-domain", "clos-migrations", "clos-telemetry"]),
     ("clos-testkit", &["clos-domain"]),
     ("clos-rpc", &["clos-control", "clos-domain", "clos-proto", "clos-telemetry"]),
     (

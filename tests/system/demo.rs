@@ -36,17 +36,13 @@ async fn the_shop_comes_up_is_watched_stops_and_goes() {
     assert_eq!((status["services"].as_array().unwrap().len(), healthy(&status)), (7, 6), "{status:#}");
     let frontend = format!("http://127.0.0.1:{}/healthz", ports["SHOP_PORT"]);
     assert!(Command::new("curl").args(["-fsS", &frontend]).output().unwrap().status.success(), "{frontend}");
-    // What runs once would run again, as with Compose; nothing is made anew.
+    // What runs once would run again, as with Compose; nothing is made anew or stopped. Where the
+    // engine's own check is not as far as ours was, it is waited for.
     let again = clos(&["plan", "-p", &name, "-o", "json"]).json();
-    let steps = again["steps"].as_array().unwrap();
-    assert!(
-        steps
-            .iter()
-            .all(|step| step["service"] == "migrate"
-                || step["service"].as_str().unwrap().ends_with("/migrate")),
-        "{steps:#?}"
-    );
-    assert!(steps.iter().all(|step| step["action"] != "create"), "{steps:#?}");
+    for step in again["steps"].as_array().unwrap() {
+        let is_migrate = step["subject"].as_str().unwrap().ends_with("-migrate-1");
+        assert!(step["action"] == "wait" || (is_migrate && step["action"] == "start"), "{step:#}");
+    }
 
     // Compose sees what is its own kind.
     let compose = |args: &[&str]| -> clos_tests::Ran {

@@ -55,11 +55,22 @@ pub(crate) async fn within<T>(
     effect: Effect,
     call: impl Future<Output = Result<T, Api>>,
 ) -> Result<T, Fault> {
-    match tokio::time::timeout(deadline, call).await {
+    let began = tokio::time::Instant::now();
+    let answer = match tokio::time::timeout(deadline, call).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault(what, effect, &error)),
         Err(_) => Err(Fault::Seam(no_answer(what, effect, &format!("nothing within {deadline:?}")))),
-    }
+    };
+    let outcome = match &answer {
+        Ok(_) => "ok",
+        Err(Fault::Seam(Error::Unreachable(_))) => "unreachable",
+        Err(Fault::Seam(Error::UnknownOutcome(_))) => "unknown",
+        Err(_) => "refused",
+    };
+    // The first word is the call, what follows names whom it is about.
+    let word = what.split(' ').next().unwrap_or_default();
+    clos_telemetry::metrics().engine_call(word, outcome, began.elapsed());
+    answer
 }
 
 /// Reads one of bollard's errors.
