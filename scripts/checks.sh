@@ -31,6 +31,7 @@ check_form() {
   check "cargo fmt" cargo fmt --all --check
   check "cargo clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   check "buf lint" "$CLOS_TEST_BUF" lint
+  check "buf format" "$CLOS_TEST_BUF" format -d --exit-code --path proto/clos
   # An image of the contract as it was released last; it moves only at a release.
   if [[ -e proto/released.binpb ]]; then
     check "buf breaking" "$CLOS_TEST_BUF" breaking --against proto/released.binpb

@@ -209,7 +209,7 @@ impl Daemon {
         assert!(is_ready, "closd was never ready: {:#?}", self.log.lock().unwrap());
         // Whoever writes a log wants it read.
         std::thread::spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| log.lock().unwrap().push(line))
+            lines.map_while(Result::ok).for_each(|line| log.lock().unwrap().push(line));
         });
     }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use clos_domain::Result;
-use clos_domain::event::Severity;
+use clos_domain::event::{Filter, Severity, types};
 use clos_domain::seams::engine::{Error as E, LogLine, LogQuery};
 use clos_domain::service::Service;
+use clos_domain::{Result, Timestamp};
 use futures::StreamExt as _;
-use futures::stream::{BoxStream, SelectAll};
+use futures::stream::{self, BoxStream, SelectAll};
 
 use crate::Shared;
+use crate::ledger::Item;
 use crate::observer::engine_error;
 
 /// Which lines are wanted.
@@ -34,7 +35,8 @@ pub struct Line {
     pub level: Option<Severity>,
 }
 
-/// The output of several services as it comes. A service without a container has none.
+/// The output of several services as it comes. A service without a container has none yet; who
+/// follows hears of it when it has, and goes on with the next container when one has ended.
 pub(crate) async fn follow_all(
     shared: &Arc<Shared>,
     services: Vec<Service>,
@@ -42,13 +44,16 @@ pub(crate) async fn follow_all(
 ) -> Result<BoxStream<'static, Result<Line>>> {
     let mut streams: SelectAll<BoxStream<'static, Result<Line>>> = SelectAll::new();
     for service in services {
-        let name = service.workload_name();
-        let lines = match shared.world.engine.workloads.logs(&name, request.query.clone()).await {
-            Ok(lines) => lines,
-            Err(E::NotFound(_)) => continue,
-            Err(error) => return Err(engine_error(error)),
-        };
         let service = Arc::new(service);
+        let lines = if request.query.follow {
+            Follower::open(shared, &service, request.query.clone()).await?.lines()
+        } else {
+            match shared.world.engine.workloads.logs(&service.workload_name(), request.query.clone()).await {
+                Ok(lines) => lines,
+                Err(E::NotFound(_)) => continue,
+                Err(error) => return Err(engine_error(error)),
+            }
+        };
         let wanted = request.clone();
         let tagged = lines.filter_map(move |line| {
             let told = line.map_err(engine_error).map(|line| {
@@ -63,6 +68,98 @@ pub(crate) async fn follow_all(
     }
     let drain = shared.supervisor.drain_token();
     Ok(streams.take_until(async move { drain.cancelled().await }).boxed())
+}
+
+/// The lines of one service, from container to container.
+struct Follower {
+    shared: Arc<Shared>,
+    name: String,
+    query: LogQuery,
+    /// The log of the container that runs.
+    open: Option<BoxStream<'static, std::result::Result<LogLine, E>>>,
+    /// The instant of the last line that was told.
+    last: Option<Timestamp>,
+    /// That instant when the log was opened again: what is not later was told before.
+    told: Option<Timestamp>,
+    /// The service's events, from before the log was opened.
+    changes: BoxStream<'static, Result<Item>>,
+}
+
+impl Follower {
+    async fn open(shared: &Arc<Shared>, service: &Service, query: LogQuery) -> Result<Self> {
+        let filter = Filter { service: Some(service.id.clone()), ..Filter::default() };
+        let watch = shared.ledger.watch(None, filter, shared.supervisor.drain_token()).await?;
+        let changes = stream::unfold(watch, |mut watch| async {
+            let next = watch.next().await.transpose()?;
+            Some((next, watch))
+        });
+        let name = service.workload_name();
+        let open = match shared.world.engine.workloads.logs(&name, query.clone()).await {
+            Ok(lines) => Some(lines),
+            Err(E::NotFound(_)) => None,
+            Err(error) => return Err(engine_error(error)),
+        };
+        Ok(Self {
+            shared: shared.clone(),
+            name,
+            query,
+            open,
+            last: None,
+            told: None,
+            changes: changes.boxed(),
+        })
+    }
+
+    fn lines(self) -> BoxStream<'static, std::result::Result<LogLine, E>> {
+        stream::unfold(self, |mut this| async { Some((this.next().await?, this)) }).boxed()
+    }
+
+    async fn next(&mut self) -> Option<std::result::Result<LogLine, E>> {
+        loop {
+            let Some(lines) = &mut self.open else {
+                self.reopen().await?;
+                continue;
+            };
+            match lines.next().await {
+                // The same container, read anew, tells again what it told before.
+                Some(Ok(line)) if line.at.is_some() && line.at <= self.told => {}
+                Some(Ok(line)) => {
+                    self.last = line.at.or(self.last);
+                    return Some(Ok(line));
+                }
+                // The engine is away: its return is told like every other change.
+                Some(Err(_)) | None => self.open = None,
+            }
+        }
+    }
+
+    /// Waits until there is a container that runs; nothing when there will be none any more.
+    async fn reopen(&mut self) -> Option<()> {
+        loop {
+            let change = self.changes.next().await?;
+            match change {
+                Ok(Item::Event(event)) if event.kind == types::SERVICE_DELETED => return None,
+                Ok(Item::Bookmark(_)) | Err(_) => continue,
+                Ok(_) => {}
+            }
+            let engine = &self.shared.world.engine.workloads;
+            let runs = engine
+                .inspect(&self.name)
+                .await
+                .ok()
+                .flatten()
+                .is_some_and(|found| matches!(found.state, clos_domain::workload::State::Running { .. }));
+            if !runs {
+                continue;
+            }
+            let query = LogQuery { tail: None, since: self.last.or(self.query.since), ..self.query.clone() };
+            if let Ok(lines) = engine.logs(&self.name, query).await {
+                self.open = Some(lines);
+                self.told = self.last;
+                return Some(());
+            }
+        }
+    }
 }
 
 /// The severity word that a line carries near its beginning, as most loggers write it.

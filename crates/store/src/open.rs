@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use clos_domain::seams::store::{self, Error};
@@ -212,11 +212,13 @@ impl Store {
 #[async_trait]
 impl store::Store for Store {
     async fn begin(&self) -> Result<Box<dyn store::Tx>, Error> {
+        let began = Instant::now();
         let transaction = within(self.deadline, begin(&self.writer)).await?;
-        Ok(Box::new(Unit::new(transaction, true, self.deadline)))
+        Ok(Box::new(Unit::new(transaction, true, self.deadline, began)))
     }
 
     async fn view(&self) -> Result<Box<dyn store::Tx>, Error> {
+        let began = Instant::now();
         // On SQLite the readers' connections refuse to write, and a snapshot is what they have.
         let options = match self.readers.get_database_backend() {
             DbBackend::Postgres => TransactionOptions {
@@ -227,7 +229,7 @@ impl store::Store for Store {
             _ => TransactionOptions::default(),
         };
         let transaction = within(self.deadline, self.readers.begin_with_options(options)).await?;
-        Ok(Box::new(Unit::new(transaction, false, self.deadline)))
+        Ok(Box::new(Unit::new(transaction, false, self.deadline, began)))
     }
 
     async fn ping(&self) -> Result<(), Error> {

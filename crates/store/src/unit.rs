@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use clos_domain::event::{Draft, Event};
@@ -23,11 +23,33 @@ pub(crate) struct Unit {
     pub(crate) writes: bool,
     deadline: Duration,
     spoiled: AtomicBool,
+    timed: Timed,
+}
+
+/// Tells the metrics how long a unit took and how it ended, when it is dropped.
+struct Timed {
+    kind: &'static str,
+    outcome: &'static str,
+    began: Instant,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        clos_telemetry::metrics().store_transaction(self.kind, self.outcome, self.began.elapsed());
+    }
 }
 
 impl Unit {
-    pub(crate) fn new(connection: DatabaseTransaction, writes: bool, deadline: Duration) -> Self {
-        Self { connection, drafts: Vec::new(), writes, deadline, spoiled: AtomicBool::new(false) }
+    /// `began` is before the connection was waited for: that is a part of what a caller waits.
+    pub(crate) fn new(
+        connection: DatabaseTransaction,
+        writes: bool,
+        deadline: Duration,
+        began: Instant,
+    ) -> Self {
+        let (kind, outcome) = if writes { ("write", "rolled_back") } else { ("read", "ok") };
+        let timed = Timed { kind, outcome, began };
+        Self { connection, drafts: Vec::new(), writes, deadline, spoiled: AtomicBool::new(false), timed }
     }
 
     /// Awaits one statement within the deadline. A statement that fails spoils the unit:
@@ -109,7 +131,8 @@ impl store::Tx for Unit {
         self.check()?;
         let drafts = std::mem::take(&mut self.drafts);
         let events = journal::write(&self, drafts).await?;
-        within(self.deadline, self.connection.commit()).await?;
-        Ok(events)
+        let committed = within(self.deadline, self.connection.commit()).await;
+        self.timed.outcome = if committed.is_ok() { "ok" } else { "failed" };
+        committed.map(|()| events)
     }
 }

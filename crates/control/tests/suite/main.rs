@@ -1,6 +1,6 @@
 //! The use cases on a real store (SQLite) and the fake engine: what semantics.md
 //! says, verb by verb, with the world behaving as badly as engines do.
-#![allow(clippy::disallowed_methods, reason = "tests run their own tasks")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run their own tasks and may fail")]
 
 mod apply;
 mod bed;

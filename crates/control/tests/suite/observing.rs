@@ -146,6 +146,36 @@ async fn what_runs_at_start_is_seen_and_not_touched() {
 }
 
 #[tokio::test]
+async fn who_follows_a_log_hears_the_next_container_too() {
+    use futures::StreamExt as _;
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app, restart: unless-stopped}, late: {image: app}}";
+    let mut rows = crate::bed::request(text);
+    rows.services = vec!["web".to_owned()];
+    let first = bed.apply(rows).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&first).await);
+    bed.engine.say("shop-web-1", "one");
+    let mut request = clos_control::logs::LogRequest::default();
+    request.query.follow = true;
+    let mut lines = bed.control.groups().logs(&bed.ctx, "shop", &[], request).await.unwrap();
+    let mut next = async || within(lines.next()).await.unwrap().unwrap().line.text;
+    assert_eq!(next().await, "one");
+    bed.engine.kill("shop-web-1", 1);
+    bed.until("shop/web", |service| !service.observed.is_running()).await;
+    bed.engine.start_by_hand("shop-web-1");
+    bed.until("shop/web", |service| service.observed.is_running()).await;
+    bed.engine.say("shop-web-1", "two");
+    assert_eq!(next().await, "two", "and not `one` again");
+    assert_completed(&bed.up(text).await);
+    bed.engine.say("shop-late-1", "three");
+    assert_eq!(next().await, "three");
+    let down = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
+    assert_completed(&bed.ended(&down).await);
+    bed.control.groups().delete(&bed.ctx, "shop", None, false).await.unwrap();
+    assert!(within(lines.next()).await.is_none(), "nobody is left to speak");
+}
+
+#[tokio::test]
 async fn logs_and_figures_come_from_the_engine() {
     use futures::StreamExt as _;
     let bed = Bed::new().await;
