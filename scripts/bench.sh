@@ -24,6 +24,8 @@ cargo build --quiet --release --workspace --bins
 CLOSD=$ROOT/target/release/closd
 
 work=$(mktemp -d /tmp/clos-bench.XXXXXX)
+# PostgreSQL runs as another user, who has to get through.
+chmod 0711 "$work"
 closd_pid=
 finish() {
   [[ -z $closd_pid ]] || kill -TERM "$closd_pid" 2>/dev/null || true

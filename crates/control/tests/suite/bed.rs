@@ -86,7 +86,8 @@ impl Bed {
     }
 
     pub(crate) async fn apply(&self, request: Request) -> Result<Applied> {
-        within(self.control.groups().apply(&self.ctx, request)).await
+        // Boxed: whoever awaits it in a test need not have room for all of it.
+        within(Box::pin(self.control.groups().apply(&self.ctx, request))).await
     }
 
     /// The operation when it has ended.
