@@ -1,5 +1,6 @@
 //! `up` and `plan`: from compose files to rows, a plan, and an operation.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -122,12 +123,14 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
         name: GroupName::parse("name", &project.name)?,
         instance: request.instance.as_deref().map(|raw| Instance::parse("instance", raw)).transpose()?,
     };
-    let converted = convert::convert(&project, &name)?;
-    let mut findings = converted.findings.clone();
+    let mut converted = convert::convert(&project, &name)?;
+    drop(project);
+    let mut findings = std::mem::take(&mut converted.findings);
     findings.extend(judge(shared, &roots, &converted).await?);
+    let notes = std::mem::take(&mut converted.notes);
 
     let _turn = shared.submitting.lock().await;
-    let rows = rows(shared, &request, &name, converted.clone()).await?;
+    let rows = rows(shared, &request, &name, converted).await?;
     let scopes = scopes(shared, &request, &rows).await?;
     let policy = Policy {
         build: request.build,
@@ -139,7 +142,7 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
         failure: if request.atomic { FailurePolicy::Undo } else { FailurePolicy::Leave },
         ..Policy::default()
     };
-    let wish = Wish { verb: Verb::Up, scopes, along_from: 1, service: None, policy, notes: converted.notes };
+    let wish = Wish { verb: Verb::Up, scopes, along_from: 1, service: None, policy, notes };
     let planned = match verbs::plan_wish(shared, wish).await {
         Ok(planned) => planned,
         Err(error) => {
@@ -149,12 +152,12 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
             return Err(error);
         }
     };
-    let plan = planned.plan.clone();
     if request.dry_run {
-        let services = rows.all();
+        let services = planned.scopes.into_iter().next().map(|scope| scope.all).unwrap_or_default();
         let group = groups::view_of(shared, rows.group, services, None);
-        return Ok(Applied { group, plan, findings, operation: None });
+        return Ok(Applied { group, plan: planned.plan, findings, operation: None });
     }
+    let plan = planned.plan.clone();
     if request.start {
         verbs::check_images(shared, &plan).await?;
     }
@@ -239,10 +242,12 @@ async fn judge(shared: &Shared, roots: &[String], converted: &Converted) -> Resu
         if let Some(build) = &definition.container().build {
             check_context(shared, roots, definition.name.as_str(), &build.context).await?;
         }
-        let mut container = definition.container().clone();
-        for mount in container.mounts.iter_mut().filter(|mount| mount.kind == MountKind::Bind) {
-            if let Some(source) = &mut mount.source {
-                *source = shared.world.files.canonical(source).await;
+        let mut container = Cow::Borrowed(definition.container());
+        for at in 0..container.mounts.len() {
+            let mount = &container.mounts[at];
+            if let (MountKind::Bind, Some(source)) = (mount.kind, &mount.source) {
+                let canonical = shared.world.files.canonical(source).await;
+                container.to_mut().mounts[at].source = Some(canonical);
             }
         }
         let request = admit::Request { container: &container, volumes: &converted.group.volumes, roots };

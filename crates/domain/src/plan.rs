@@ -467,11 +467,11 @@ impl<'a> Planner<'a> {
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
             let node = &self.order.nodes[i];
-            let (service, spec) = (node.wanted.service, node.wanted.spec.clone());
+            let (service, spec) = (node.wanted.service, &node.wanted.spec);
             let name = spec.name.clone();
             let mut before: Vec<u32> = Vec::new();
             if matches!(fates[i], Fate::Replace | Fate::Restart) && self.runs(&name) {
-                let work = Work::Stop { name: name.clone(), grace: self.grace(&spec) };
+                let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
                 before.push(self.step(Some(service), work, images.clone(), vec![], reasons[i].clone()));
             }
             if fates[i] == Fate::Replace {
@@ -486,7 +486,7 @@ impl<'a> Planner<'a> {
                 needs.extend(joins);
                 let mounts = spec.container().mounts.iter().filter_map(|mount| mount.source.as_ref());
                 needs.extend(mounts.filter_map(|source| volumes.get(source)));
-                needs.extend(self.container_references(&spec, &created));
+                needs.extend(self.container_references(spec, &created));
                 let why = if fates[i] == Fate::Replace { "replaced".to_owned() } else { reasons[i].clone() };
                 before = vec![self.step(
                     Some(service),

@@ -3,10 +3,18 @@
 //! A [`Definition`](crate::service::Definition) says `data`, `default`, `db`; a
 //! [`Spec`] says `shop_data`, `shop_default`, `shop-db-1`. Nothing is decided here.
 
+use indexmap::IndexMap;
+use serde::Serialize;
+
 use crate::group::Group;
+use crate::health::Check;
+use crate::id::ServiceId;
+use crate::name::ServiceRef;
 use crate::port::Binding;
-use crate::service::{Service, workload_name};
-use crate::workload::{Identity, Join, Mount, MountKind, Network, Owner, Run, Spec, Volume};
+use crate::service::{Condition, Service, workload_name};
+use crate::workload::{
+    Identity, Join, Limits, Logging, Mount, MountKind, Network, Owner, Restart, Run, Spec, Stop, Volume,
+};
 
 /// The network that a container joins when its file names none.
 pub const DEFAULT_NETWORK: &str = "default";
@@ -124,16 +132,43 @@ fn resolve_volumes_from(group: &Group, siblings: &[Service], from: &str) -> Stri
 impl Spec {
     /// What the hash is made of: everything but the identity, which says how the
     /// workload came about and not what it is.
-    #[must_use]
-    pub fn fingerprint(&self) -> Self {
-        let mut bare = self.clone();
-        bare.identity.operation = None;
-        bare.identity.generation = 0;
-        bare.identity.spec_hash.clear();
-        bare.identity.installation.clear();
-        bare.identity.config_files.clear();
-        bare
+    pub fn fingerprint(&self) -> Fingerprint<'_> {
+        Fingerprint {
+            name: &self.name,
+            service_id: &self.identity.service_id,
+            service: &self.identity.service,
+            working_dir: &self.identity.working_dir,
+            depends_on: &self.identity.depends_on,
+            labels: &self.labels,
+            environment: &self.environment,
+            ports: &self.ports,
+            health: self.health.as_ref(),
+            restart: self.restart,
+            stop: &self.stop,
+            limits: &self.limits,
+            logging: self.logging.as_ref(),
+            run: &self.run,
+        }
     }
+}
+
+/// What of a spec says what the workload is. Its JSON is what is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Fingerprint<'a> {
+    name: &'a str,
+    service_id: &'a ServiceId,
+    service: &'a ServiceRef,
+    working_dir: &'a str,
+    depends_on: &'a [(String, Condition, bool)],
+    labels: &'a IndexMap<String, String>,
+    environment: &'a IndexMap<String, String>,
+    ports: &'a [Binding],
+    health: Option<&'a Check>,
+    restart: Restart,
+    stop: &'a Stop,
+    limits: &'a Limits,
+    logging: Option<&'a Logging>,
+    run: &'a Run,
 }
 
 #[cfg(test)]
