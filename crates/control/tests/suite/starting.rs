@@ -126,7 +126,7 @@ services:
     let log = bed.engine.log();
     assert!(
         position(&log, "stop shop-api-1") < position(&log, "stop shop-db-1")
-            && position(&log, "remove shop-api-1") < position(&log, "remove shop-db-1"),
+            && position(&log, "stop shop-db-1") < position(&log, "remove shop-db-1"),
         "{log:#?}"
     );
     assert!(!bed.engine.has("shop-db-1") && !bed.engine.has("shop-api-1"));
