@@ -1,7 +1,5 @@
 //! The handlers of services and groups, on a real control over a store in memory and a small engine.
 
-mod engine;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +12,7 @@ use clos_proto::v2::groups_api_server::GroupsApi as _;
 use clos_proto::v2::services_api_server::ServicesApi as _;
 use clos_store::Store;
 use clos_testkit::clock::TickingClock;
+use clos_testkit::fake_engine::FakeEngine;
 use clos_testkit::fake_files::FakeFiles;
 use clos_testkit::fake_host::{FakeHost, FakeProbe};
 use clos_testkit::ids::SeqIds;
@@ -21,7 +20,6 @@ use futures::StreamExt as _;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
 
-use self::engine::SmallEngine;
 use crate::groups::Groups;
 use crate::services::Services;
 
@@ -40,18 +38,22 @@ struct Bed {
     control: Control,
     services: Services,
     groups: Groups,
+    engine: Arc<FakeEngine>,
     ctx: Ctx,
 }
 
 impl Bed {
     async fn new() -> Self {
+        let clock = Arc::new(TickingClock::default());
+        let engine = Arc::new(FakeEngine::by(clock.clone()));
+        engine.add_image("app");
         let world = World {
             store: Arc::new(Store::temporary().await.unwrap()),
-            engine: Engine::of(Arc::new(SmallEngine::default())),
+            engine: Engine::of(engine.clone()),
             host: Arc::new(FakeHost::new()),
             probe: Arc::new(FakeProbe::new()),
             files: Arc::new(FakeFiles::new()),
-            clock: Arc::new(TickingClock::default()),
+            clock,
             ids: Arc::new(SeqIds::default()),
         };
         let settings = Settings::for_cores("inst-of-the-tests", 2);
@@ -62,6 +64,7 @@ impl Bed {
         Self {
             services: Services::new(control.clone()),
             groups: Groups::new(control.clone()),
+            engine,
             ctx: Ctx::system("test"),
             control,
         }
@@ -534,7 +537,12 @@ async fn logs_end_where_there_is_nothing_to_follow() {
 async fn lines_say_whose_they_are_and_an_error_is_the_last() {
     let bed = Bed::new().await;
     bed.up().await;
-    let logs = pb::GetServiceLogsRequest { id: "shop/web".into(), follow: true, ..Default::default() };
+    for container in ["shop-web-1", "shop-db-1"] {
+        bed.engine.say(container, "INFO up");
+        bed.engine.complain(container, "ERROR no coffee");
+    }
+    bed.engine.tear_log("shop-web-1", true);
+    let logs = pb::GetServiceLogsRequest { id: "shop/web".into(), ..Default::default() };
     let lines = said(bed.services.get_service_logs(asked(logs)).await).unwrap();
     let lines: Vec<Result<pb::LogEntry, Status>> = within(lines.collect()).await;
     let first = lines[0].as_ref().unwrap();
@@ -546,6 +554,7 @@ async fn lines_say_whose_they_are_and_an_error_is_the_last() {
     assert_eq!(lines.len(), 3);
     let last = lines.into_iter().next_back().unwrap();
     assert!(last.unwrap_err().get_details_error_info().is_some());
+    bed.engine.tear_log("shop-web-1", false);
 
     let logs = pb::GetGroupLogsRequest {
         name: "shop".into(),

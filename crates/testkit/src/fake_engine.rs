@@ -61,6 +61,7 @@ struct Script {
     lost: Vec<String>,
     holds: HashMap<(String, String), Arc<Gate>>,
     build_failure: Option<String>,
+    torn: BTreeSet<String>,
     is_down: bool,
     drops_events: bool,
 }
@@ -201,6 +202,16 @@ impl FakeEngine {
         let gate = Arc::new(Gate { reached: watch::Sender::new(false), is_open: watch::Sender::new(false) });
         self.state().script.holds.insert((call.to_owned(), name.to_owned()), gate.clone());
         Hold(gate)
+    }
+
+    /// Its log breaks off behind the last line.
+    pub fn tear_log(&self, name: &str, is_torn: bool) {
+        let torn = &mut self.state().script.torn;
+        if is_torn {
+            torn.insert(name.to_owned());
+        } else {
+            torn.remove(name);
+        }
     }
 
     /// Every build ends with these words.
@@ -639,6 +650,7 @@ impl Workloads for FakeEngine {
         self.enter("logs", name).await?;
         let mut state = self.state();
         let name = state.name_of(name)?;
+        let is_torn = state.script.torn.contains(&name);
         let container = state.containers.get_mut(&name).expect("it was just found");
         let is_asked_for = {
             let query = query.clone();
@@ -655,6 +667,9 @@ impl Workloads for FakeEngine {
             past.drain(..past.len().saturating_sub(tail));
         }
         let past = stream::iter(past.into_iter().map(Ok));
+        if is_torn {
+            return Ok(past.chain(stream::iter([Err(Error::Failed("the log is torn".to_owned()))])).boxed());
+        }
         if !query.follow || !container.runs() {
             return Ok(past.boxed());
         }
@@ -682,9 +697,9 @@ impl Workloads for FakeEngine {
         }
         let one = Stats {
             at: Some(self.clock.now()),
-            cpu_percent: 1.5,
-            memory: 1 << 20,
-            memory_limit: 1 << 30,
+            cpu_percent: 50.0,
+            memory: 2_000_000,
+            memory_limit: 8_000_000,
             pids: 1,
             ..Stats::default()
         };
