@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clos_proto::v2 as pb;
 
 /// Start, watch, order and explain the containers of your projects.
 #[derive(Debug, Parser)]
@@ -83,7 +84,9 @@ pub(crate) enum When {
     /// On a terminal, unless NO_COLOR is set
     #[default]
     Auto,
+    /// Also on a pipe
     Always,
+    /// Not even on a terminal
     Never,
 }
 
@@ -195,9 +198,24 @@ pub(crate) struct Desired {
 /// When images are pulled.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Pull {
+    /// Before every create
     Always,
+    /// When the engine has none
     Missing,
+    /// Never: a missing image is an error
     Never,
+}
+
+impl Pull {
+    /// The API's word; without a flag it is as the files say.
+    pub(crate) fn policy(flag: Option<Self>) -> pb::PullPolicy {
+        match flag {
+            None => pb::PullPolicy::Unspecified,
+            Some(Self::Always) => pb::PullPolicy::Always,
+            Some(Self::Missing) => pb::PullPolicy::Missing,
+            Some(Self::Never) => pb::PullPolicy::Never,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

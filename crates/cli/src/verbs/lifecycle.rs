@@ -102,18 +102,12 @@ pub(super) async fn recreate(session: &Session<'_>, args: &Recreate) -> Result<E
             .hint("clos up --force-recreate     for a whole project")
             .hint(format!("clos recreate {group}/SERVICE")));
     }
-    let pull = match args.pull {
-        None => pb::PullPolicy::Unspecified,
-        Some(Pull::Always) => pb::PullPolicy::Always,
-        Some(Pull::Missing) => pb::PullPolicy::Missing,
-        Some(Pull::Never) => pb::PullPolicy::Never,
-    };
     for service in services {
         let request = pb::RecreateServiceRequest {
             id: service.clone(),
             timeout: args.timeout,
             build: args.build,
-            pull: pull.into(),
+            pull: Pull::policy(args.pull).into(),
             ..pb::RecreateServiceRequest::default()
         };
         let operation = client.recreate_service(request).await?;

@@ -55,19 +55,13 @@ pub(super) async fn plan(session: &Session<'_>, args: &Plan) -> Result<Exit, Fai
 }
 
 fn request(session: &Session<'_>, desired: &Desired) -> Result<pb::ApplyGroupRequest, Failure> {
-    let pull = match desired.pull {
-        None => pb::PullPolicy::Unspecified,
-        Some(Pull::Always) => pb::PullPolicy::Always,
-        Some(Pull::Missing) => pb::PullPolicy::Missing,
-        Some(Pull::Never) => pb::PullPolicy::Never,
-    };
     Ok(pb::ApplyGroupRequest {
         name: desired.place.project.clone().unwrap_or_else(|| "-".to_owned()),
         source: Some(project::source(session.context, desired)?),
         instance: desired.place.instance.clone().unwrap_or_default(),
         profiles: desired.profiles.clone(),
         build: desired.build,
-        pull: pull.into(),
+        pull: Pull::policy(desired.pull).into(),
         adopt: desired.adopt,
         r#move: desired.take_over,
         remove_orphans: desired.remove_orphans,
