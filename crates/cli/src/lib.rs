@@ -3,8 +3,8 @@
 //! It reads arguments, files and the environment, asks the daemon through `clos-client`, and
 //! prints. It decides nothing about containers: what a verb means is the daemon's to say.
 //!
-//! A command runs so: [`run`] parses ([`args`]), a verb of `verbs/` asks (with [`session`] for the
-//! connection, [`target`] for what the words mean, [`project`] for the files), `progress` follows
+//! A command runs so: [`run`] parses (`args`), a verb of `verbs/` asks (with `session` for the
+//! connection, `target` for what the words mean, `project` for the files), `progress` follows
 //! an operation, `output` prints, `failure` says what went wrong and chooses the exit code. What
 //! comes from outside (environment, folder, streams, ^C) is in [`Context`] and nowhere else, so
 //! that a test owns all of it.

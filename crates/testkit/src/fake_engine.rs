@@ -5,7 +5,7 @@
 //! error, a call that is held until the test lets it go, events that nobody hears. Nothing waits
 //! for time; what takes time on a real engine takes one turn of the scheduler here.
 //!
-//! It is a driver of the conformance suite ([`crate::engine_suite`]) like the real one.
+//! It is a driver of the conformance suite ([`mod@crate::engine_suite`]) like the real one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
