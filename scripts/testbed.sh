@@ -4,7 +4,7 @@
 # To be sourced, after lib.sh, by test.sh, coverage.sh and bench.sh.
 #
 # Whoever runs the tests one by one starts it once and keeps it:
-#   . scripts/lib.sh; . scripts/testbed.sh; testbed_start /tmp/clos-dev; testbed_env
+#   . scripts/lib.sh; . scripts/testbed.sh; testbed_start /tmp/clos-testbed; testbed_env
 
 testbed_start() {
   TESTBED=$1

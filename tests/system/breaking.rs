@@ -44,8 +44,6 @@ async fn an_interrupt_cancels_the_operation_and_what_runs_stays() {
     assert_eq!(daemon.containers(false), [format!("{name}-db-1")]);
     let ops = daemon.clos(checkout.path(), &["ops"]).well();
     assert!(ops.contains("cancelled (CANCEL_REQUESTED)"), "{ops}");
-    let atomic = daemon.clos_in(checkout.path(), &["up", "--atomic", "--force-recreate"]);
-    drop(atomic);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

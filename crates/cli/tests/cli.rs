@@ -462,6 +462,7 @@ async fn what_makes_no_sense_is_refused_with_the_way_out() {
     let bed = Bed::new();
     for (line, way_out) in [
         ("start web --atomic", "clos start --atomic GROUP"),
+        ("start web --no-wait", "clos start --no-wait GROUP"),
         ("recreate shop", "clos recreate shop/SERVICE"),
         ("down web --volumes", "clos down --volumes GROUP"),
         ("logs --since yesterday", "10m"),
@@ -874,6 +875,27 @@ async fn events_are_the_last_ones_or_those_that_come() {
 }
 
 #[tokio::test]
+async fn events_since_a_time_are_read_to_their_end() {
+    let bed = Bed::new();
+    bed.server.on("ListEvents", |call| {
+        let asked: pb::ListEventsRequest = call.read();
+        let first = asked.after.unwrap_or(0) + 1;
+        let events = (first..first + 2)
+            .map(|seq| pb::Event { r#type: "service.updated".into(), seq, ..Default::default() })
+            .collect();
+        Reply::one(&pb::ListEventsResponse {
+            events,
+            has_more: first < 5,
+            next_after: first + 1,
+            ..Default::default()
+        })
+    });
+    assert_eq!(bed.run("events --since 1h -o name").await.out.lines().count(), 6);
+    let last = bed.run("events --after 0 -n 2 -o jsonl --fields seq").await;
+    assert_eq!(last.out, "{\"seq\":5}\n{\"seq\":6}\n", "the last ones, not the first");
+}
+
+#[tokio::test]
 async fn wait_returns_when_it_is_so() {
     let bed = Bed::new();
     bed.server.on("ListEvents", |_| Reply::one(&pb::ListEventsResponse::default()));
@@ -1044,6 +1066,23 @@ async fn a_daemon_that_is_not_there_is_started_and_one_that_cannot_says_why() {
     bed.env.insert("CLOS_HOST".into(), "unix:///nowhere.sock".into());
     let ran = bed.run("status").await;
     assert!(ran.code == 6 && !ran.err.contains("starting"), "a named host is not ours to start: {}", ran.err);
+}
+
+#[tokio::test]
+async fn a_daemon_that_never_answers_is_not_waited_for_without_end() {
+    let mut bed = Bed::without_daemon();
+    let pid = bed.home.path().join("pid");
+    bed.closd = Some(program(&bed, &format!("echo $$ >{}; exec sleep 600", pid.display())));
+    tokio::time::pause();
+    let ran = bed.run("status").await;
+    tokio::time::resume();
+    while std::fs::read_to_string(&pid).unwrap_or_default().trim().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    assert!(std::process::Command::new("kill").arg(pid.trim()).status().unwrap().success());
+    assert_eq!(ran.code, 6);
+    assert!(ran.err.contains("closd does not answer after 10 s"), "{}", ran.err);
 }
 
 #[tokio::test]

@@ -38,11 +38,7 @@ impl Client {
         }
         let position = request.after.unwrap_or_default();
         let mut watch = EventWatch { client: self.clone(), request, position, stream: None };
-        // Not yet a stream that is to last: whoever asks wants to know soon.
-        let mut attempts = Attempts::of_a_read();
-        while let Err(error) = watch.open().await {
-            attempts.after(error).await?;
-        }
+        at_first(async || watch.open().await).await?;
         Ok(watch)
     }
 
@@ -58,10 +54,7 @@ impl Client {
             stream: None,
             ended: false,
         };
-        let mut attempts = Attempts::of_a_read();
-        while let Err(error) = watch.open().await {
-            attempts.after(error).await?;
-        }
+        at_first(async || watch.open().await).await?;
         Ok(watch)
     }
 
@@ -84,12 +77,18 @@ impl Client {
     async fn logs(&self, source: Source) -> Result<LogWatch, Error> {
         let mut watch =
             LogWatch { client: self.clone(), source, seen: HashMap::new(), resumed: false, stream: None };
-        let mut attempts = Attempts::of_a_read();
-        while let Err(error) = watch.open().await {
-            attempts.after(error).await?;
-        }
+        at_first(async || watch.open().await).await?;
         Ok(watch)
     }
+}
+
+/// Opens a stream as a read is called: whoever asks wants to know soon that it cannot be.
+async fn at_first(mut open: impl AsyncFnMut() -> Result<(), Error>) -> Result<(), Error> {
+    let mut attempts = Attempts::of_a_read();
+    while let Err(error) = open().await {
+        attempts.after(error).await?;
+    }
+    Ok(())
 }
 
 /// Events from a position on.

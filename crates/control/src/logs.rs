@@ -1,8 +1,10 @@
 //! Output of services, one or many, as lines that say whose they are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use clos_domain::event::{Filter, Severity, types};
+use clos_domain::event::{Filter, Pattern, Severity, types};
+use clos_domain::id::ServiceId;
 use clos_domain::seams::engine::{Error as E, LogLine, LogQuery};
 use clos_domain::service::Service;
 use clos_domain::{Result, Timestamp};
@@ -12,6 +14,9 @@ use futures::stream::{self, BoxStream, SelectAll};
 use crate::Shared;
 use crate::ledger::Item;
 use crate::observer::engine_error;
+
+/// A log that broke off is opened again after so long, if nothing is told before.
+const BROKE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Which lines are wanted.
 #[derive(Debug, Clone, Default)]
@@ -81,13 +86,17 @@ struct Follower {
     last: Option<Timestamp>,
     /// That instant when the log was opened again: what is not later was told before.
     told: Option<Timestamp>,
-    /// The service's events, from before the log was opened.
+    /// The log broke off while its container may run on; no change of the service will tell.
+    broke: bool,
+    service: ServiceId,
+    /// Events of services and of the engine, from before the log was opened.
     changes: BoxStream<'static, Result<Item>>,
 }
 
 impl Follower {
     async fn open(shared: &Arc<Shared>, service: &Service, query: LogQuery) -> Result<Self> {
-        let filter = Filter { service: Some(service.id.clone()), ..Filter::default() };
+        let words = ["service.*", types::ENGINE_CHANGED].map(|word| Pattern::parse("types", word));
+        let filter = Filter { types: words.into_iter().collect::<Result<_>>()?, ..Filter::default() };
         let watch = shared.ledger.watch(None, filter, shared.supervisor.drain_token()).await?;
         let changes = stream::unfold(watch, |mut watch| async {
             let next = watch.next().await.transpose()?;
@@ -106,6 +115,8 @@ impl Follower {
             open,
             last: None,
             told: None,
+            broke: false,
+            service: service.id.clone(),
             changes: changes.boxed(),
         })
     }
@@ -127,8 +138,8 @@ impl Follower {
                     self.last = line.at.or(self.last);
                     return Some(Ok(line));
                 }
-                // The engine is away: its return is told like every other change.
-                Some(Err(_)) | None => self.open = None,
+                Some(Err(_)) => (self.open, self.broke) = (None, true),
+                None => (self.open, self.broke) = (None, false),
             }
         }
     }
@@ -136,11 +147,22 @@ impl Follower {
     /// Waits until there is a container that runs; nothing when there will be none any more.
     async fn reopen(&mut self) -> Option<()> {
         loop {
-            let change = self.changes.next().await?;
+            let change = tokio::select! {
+                change = self.changes.next() => Some(change?),
+                () = tokio::time::sleep(BROKE_PAUSE), if self.broke => None,
+            };
             match change {
-                Ok(Item::Event(event)) if event.kind == types::SERVICE_DELETED => return None,
-                Ok(Item::Bookmark(_)) | Err(_) => continue,
-                Ok(_) => {}
+                Some(Ok(Item::Event(event))) => {
+                    let is_ours = event.service.as_ref() == Some(&self.service);
+                    if is_ours && event.kind == types::SERVICE_DELETED {
+                        return None;
+                    }
+                    if !is_ours && event.kind != types::ENGINE_CHANGED {
+                        continue;
+                    }
+                }
+                Some(Ok(Item::Bookmark(_)) | Err(_)) => continue,
+                Some(Ok(_)) | None => {}
             }
             let engine = &self.shared.world.engine.workloads;
             let runs = engine

@@ -74,36 +74,51 @@ async fn past(
     filter: &pb::ListEventsRequest,
     args: &Events,
 ) -> Result<Vec<pb::Event>, Failure> {
-    /// The most that a page has.
-    const PAGE: i32 = 1_000;
-    let tail = args.tail.unwrap_or(TAIL);
+    let last = |mut events: Vec<pb::Event>, count: i32| {
+        let count = usize::try_from(count).unwrap_or_default();
+        let first = events.len().saturating_sub(count);
+        events.split_off(first)
+    };
     if args.after.is_some() || args.since.is_some() {
-        let limit = Some(args.tail.unwrap_or(PAGE));
-        let request = pb::ListEventsRequest { after: Some(args.after.unwrap_or(0)), limit, ..filter.clone() };
-        return Ok(client.list_events(request).await?.events);
+        let events = all_after(client, filter, args.after.unwrap_or(0)).await?;
+        return Ok(match args.tail {
+            Some(count) => last(events, count),
+            None => events,
+        });
     }
+    let tail = args.tail.unwrap_or(TAIL);
     // Backwards by growing steps: what is asked for is mostly near the end.
     let newest = client.list_events(pb::ListEventsRequest { limit: Some(1), ..filter.clone() }).await?;
     let (head, oldest) = (newest.head_seq, newest.oldest_seq.max(1) - 1);
     let mut reach = i64::from(tail.max(1));
     loop {
         let after = (head - reach).max(oldest);
-        let mut found: Vec<pb::Event> = Vec::new();
-        let mut request = pb::ListEventsRequest { after: Some(after), limit: Some(PAGE), ..filter.clone() };
-        loop {
-            let page = client.list_events(request.clone()).await?;
-            found.extend(page.events);
-            if !page.has_more {
-                break;
-            }
-            request.after = Some(page.next_after);
-        }
-        let enough = usize::try_from(tail).unwrap_or_default();
-        if found.len() >= enough || after == oldest {
-            let too_many = found.len().saturating_sub(enough);
-            return Ok(found.split_off(too_many));
+        let found = all_after(client, filter, after).await?;
+        let is_enough = i64::try_from(found.len()).unwrap_or(i64::MAX) >= i64::from(tail);
+        if is_enough || after == oldest {
+            return Ok(last(found, tail));
         }
         reach = reach.saturating_mul(8);
+    }
+}
+
+/// Everything behind a position that the filter lets through, page by page.
+async fn all_after(
+    client: &clos_client::Client,
+    filter: &pb::ListEventsRequest,
+    after: i64,
+) -> Result<Vec<pb::Event>, Failure> {
+    /// The most that a page has.
+    const PAGE: i32 = 1_000;
+    let mut found = Vec::new();
+    let mut request = pb::ListEventsRequest { after: Some(after), limit: Some(PAGE), ..filter.clone() };
+    loop {
+        let page = client.list_events(request.clone()).await?;
+        found.extend(page.events);
+        if !page.has_more {
+            return Ok(found);
+        }
+        request.after = Some(page.next_after);
     }
 }
 

@@ -13,8 +13,11 @@ use crate::target::{self, Target};
 pub(super) async fn start(session: &Session<'_>, args: &Start) -> Result<Exit, Failure> {
     let client = session.client().await?;
     let (groups, services) = split(session, &client, &args.targets).await?;
-    if !services.is_empty() && args.atomic {
-        return Err(Failure::usage("--atomic is for whole groups").hint("clos start --atomic GROUP"));
+    for (is_given, flag) in [(args.atomic, "--atomic"), (args.no_wait, "--no-wait")] {
+        if is_given && let Some(service) = services.first() {
+            let message = format!("{flag} is for whole groups, and `{service}` is a service");
+            return Err(Failure::usage(message).hint(format!("clos start {flag} GROUP")));
+        }
     }
     let with_dependencies = args.no_deps.then_some(false);
     for group in groups {

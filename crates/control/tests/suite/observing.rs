@@ -176,6 +176,24 @@ async fn who_follows_a_log_hears_the_next_container_too() {
 }
 
 #[tokio::test]
+async fn a_followed_log_that_breaks_off_is_taken_up_again() {
+    use futures::StreamExt as _;
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.say("shop-web-1", "one");
+    bed.engine.tear_log("shop-web-1", true);
+    let mut request = clos_control::logs::LogRequest::default();
+    request.query.follow = true;
+    let mut lines = bed.control.groups().logs(&bed.ctx, "shop", &[], request).await.unwrap();
+    let mut next = async || within(lines.next()).await.unwrap().unwrap().line.text;
+    assert_eq!(next().await, "one");
+    // The container runs on all the time: nothing about it will be told.
+    bed.engine.tear_log("shop-web-1", false);
+    bed.engine.say("shop-web-1", "two");
+    assert_eq!(next().await, "two");
+}
+
+#[tokio::test]
 async fn logs_and_figures_come_from_the_engine() {
     use futures::StreamExt as _;
     let bed = Bed::new().await;

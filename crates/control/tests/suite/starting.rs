@@ -234,6 +234,21 @@ async fn a_stranger_that_is_quicker_than_the_create_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_network_of_a_stranger_that_is_quicker_is_not_taken_for_ours() {
+    use clos_domain::seams::Networks;
+    let bed = Bed::new().await;
+    let held = bed.engine.hold("network-create", "shop_default");
+    let operation = bed.begin_up("services: {web: {image: app}}").await;
+    within(held.reached()).await;
+    let stranger = clos_domain::workload::Network { name: "shop_default".into(), ..Default::default() };
+    Networks::create(&*bed.engine, &stranger).await.unwrap();
+    drop(held);
+    let operation = bed.ended(&operation).await;
+    assert_eq!((operation.state, operation.reason), (State::Failed, Some(Reason::NameTaken)));
+    assert!(!bed.engine.has("shop-web-1"));
+}
+
+#[tokio::test]
 async fn an_image_that_is_nowhere_is_told_before_anything_is_written() {
     let bed = Bed::new().await;
     let head = bed.control.events().head();
