@@ -17,6 +17,8 @@ use clos_testkit::fake_files::FakeFiles;
 use clos_testkit::fake_host::{FakeHost, FakeProbe};
 use clos_testkit::ids::SeqIds;
 
+use crate::store::Flaky;
+
 /// Nothing in these tests takes longer, unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const FOLDER: &str = "/home/ann/shop";
@@ -28,6 +30,7 @@ pub(crate) struct Bed {
     pub(crate) host: Arc<FakeHost>,
     pub(crate) probe: Arc<FakeProbe>,
     pub(crate) files: Arc<FakeFiles>,
+    pub(crate) store: Arc<Flaky>,
     pub(crate) world: World,
     pub(crate) supervisor: Supervisor,
     pub(crate) ctx: Ctx,
@@ -52,11 +55,11 @@ impl Bed {
         let clock = Arc::new(TickingClock::default());
         let engine = Arc::new(FakeEngine::by(clock.clone()));
         engine.add_image("app");
-        let store = Arc::new(Store::temporary().await.unwrap());
+        let store = Arc::new(Flaky::over(Arc::new(Store::temporary().await.unwrap())));
         let (host, probe, files) =
             (Arc::new(FakeHost::new()), Arc::new(FakeProbe::new()), Arc::new(FakeFiles::new()));
         let world = World {
-            store,
+            store: store.clone(),
             engine: Engine::of(engine.clone()),
             host: host.clone(),
             probe: probe.clone(),
@@ -65,7 +68,7 @@ impl Bed {
             ids: Arc::new(SeqIds::default()),
         };
         let (control, supervisor) = open(&world).await;
-        Self { control, engine, host, probe, files, world, supervisor, ctx: Ctx::system("test") }
+        Self { control, engine, host, probe, files, store, world, supervisor, ctx: Ctx::system("test") }
     }
 
     /// A second process on the same store and engine; the first one is gone.

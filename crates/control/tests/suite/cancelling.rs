@@ -115,3 +115,23 @@ async fn what_a_dead_process_left_open_ends_as_interrupted_at_the_next_start() {
     assert_completed(&bed.ended(&applied.unwrap().operation.unwrap()).await);
     drop(held);
 }
+
+#[tokio::test]
+async fn an_operation_that_cannot_be_recorded_ends_when_the_store_is_back() {
+    let bed = Bed::new().await;
+    let held = bed.engine.hold("start", "shop-web-1");
+    let operation =
+        bed.begin_up("services: {web: {image: app}, late: {image: app, depends_on: [web]}}").await;
+    within(held.reached()).await;
+    bed.store.refuse(true);
+    drop(held);
+    // The end of the step, what the engine told of it, and the end of the operation, more than once.
+    within(bed.store.refused(5)).await;
+    bed.store.refuse(false);
+    let ended = bed.ended(&operation).await;
+    assert_eq!((ended.state, ended.reason), (State::Failed, Some(Reason::StoreUnavailable)));
+    assert!(ended.message.contains("could not be recorded"), "{}", ended.message);
+    assert!(ended.steps.iter().all(|step| step.state.is_terminal()), "{:#?}", steps(&ended));
+    assert_eq!(bed.service("shop/web").await.step, None);
+    assert!(!bed.engine.runs("shop-late-1"));
+}

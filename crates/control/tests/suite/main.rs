@@ -10,4 +10,5 @@ mod ports;
 mod rows;
 mod starting;
 mod stopping;
+mod store;
 mod watching;
