@@ -1,0 +1,465 @@
+//! The descriptors, compiled to what a request needs: for every message a table
+//! of fields by number and by name, with the texts that are printed.
+
+use std::collections::HashMap;
+
+use prost_reflect::{Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor};
+
+use crate::options::{Enums, Int64, Names, Spelling};
+use crate::rules::Rules;
+
+/// Which message of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId(usize);
+
+/// Which enum of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct EnumId(usize);
+
+/// Every message and enum of a pool.
+#[derive(Debug)]
+pub struct Schema {
+    messages: Vec<Message>,
+    enums: Vec<Enum>,
+    by_name: HashMap<String, MessageId>,
+    pool: DescriptorPool,
+    rules: Rules,
+}
+
+/// Whether a message has a JSON of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Plain,
+    Timestamp,
+    Duration,
+    FieldMask,
+    Struct,
+    Value,
+    ListValue,
+    Any,
+    /// A wrapper of one scalar.
+    Wrapper(Scalar),
+    /// google.api.HttpBody; its JSON is that of a plain message.
+    HttpBody,
+}
+
+impl Shape {
+    /// Whether a path may lead into it.
+    pub(crate) const fn is_leaf(self) -> bool {
+        !matches!(self, Self::Plain | Self::HttpBody)
+    }
+}
+
+/// One message.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) name: String,
+    pub(crate) shape: Shape,
+    /// By number.
+    pub(crate) fields: Vec<Field>,
+    /// Both spellings.
+    names: HashMap<String, u16>,
+    /// Index + 1 of the field with a small number.
+    dense: Vec<u16>,
+}
+
+/// One field.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) number: u32,
+    pub(crate) name: String,
+    /// `"name":` as it is printed.
+    pub(crate) key: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) card: Card,
+    /// Which real oneof it belongs to.
+    pub(crate) oneof: Option<u16>,
+    pub(crate) nullable: bool,
+    pub(crate) csv: bool,
+    /// 64-bit integers are printed as numbers.
+    pub(crate) number64: bool,
+    pub(crate) lenient_duration: bool,
+    pub(crate) required: bool,
+}
+
+/// How many values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Card {
+    /// One, which is always there.
+    Implicit,
+    /// One, or none.
+    Optional,
+    Many,
+    /// A map with such keys; the field's kind is that of the values.
+    Map(Scalar),
+}
+
+/// What kind of value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Scalar(Scalar),
+    Enum(EnumId),
+    Message(MessageId),
+}
+
+/// Which scalar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scalar {
+    Double,
+    Float,
+    Int32,
+    Int64,
+    Uint32,
+    Uint64,
+    Sint32,
+    Sint64,
+    Fixed32,
+    Fixed64,
+    Sfixed32,
+    Sfixed64,
+    Bool,
+    String,
+    Bytes,
+}
+
+/// One enum.
+#[derive(Debug)]
+pub(crate) struct Enum {
+    pub(crate) name: String,
+    /// Accepted spellings.
+    words: HashMap<String, i32>,
+    /// Number and how it is printed, in quotes; sorted by number.
+    printed: Vec<(i32, Vec<u8>)>,
+    /// google.protobuf.NullValue.
+    pub(crate) is_null: bool,
+}
+
+impl Enum {
+    /// The number of a word in any accepted spelling, or of a defined number.
+    pub(crate) fn parse(&self, word: &str) -> Option<i32> {
+        if let Some(number) = self.words.get(word) {
+            return Some(*number);
+        }
+        let number = word.parse().ok().filter(|_| word.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()))?;
+        self.is_defined(number).then_some(number)
+    }
+
+    pub(crate) fn is_defined(&self, number: i32) -> bool {
+        self.printed(number).is_some()
+    }
+
+    /// The quoted word.
+    pub(crate) fn printed(&self, number: i32) -> Option<&[u8]> {
+        let at = self.printed.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(&self.printed[at].1)
+    }
+
+    /// The words as they are printed, in the order of their numbers.
+    pub(crate) fn words(&self) -> impl Iterator<Item = String> {
+        self.printed.iter().map(|(_, word)| String::from_utf8_lossy(word).trim_matches('"').to_owned())
+    }
+
+    /// What somebody reads who used another word: `running, stopped`.
+    pub(crate) fn expected(&self) -> String {
+        let words: Vec<String> = self.words().take(12).collect();
+        let more = if self.printed.len() > words.len() { ", …" } else { "" };
+        format!("one of {}{more}", words.join(", "))
+    }
+}
+
+impl Message {
+    pub(crate) fn by_number(&self, number: u32) -> Option<usize> {
+        if let Some(known) = usize::try_from(number).ok().and_then(|at| self.dense.get(at)) {
+            return known.checked_sub(1).map(usize::from);
+        }
+        self.fields.binary_search_by_key(&number, |field| field.number).ok()
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied().map(usize::from)
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
+        self.by_name(name).map(|at| &self.fields[at])
+    }
+}
+
+impl Field {
+    pub(crate) const fn is_single(&self) -> bool {
+        matches!(self.card, Card::Implicit | Card::Optional)
+    }
+
+    /// The message of a field that has one.
+    pub(crate) const fn message(&self) -> Option<MessageId> {
+        match self.kind {
+            Kind::Message(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        self.is_single() && self.kind == Kind::Scalar(Scalar::String)
+    }
+}
+
+impl Schema {
+    /// Compiles a pool.
+    pub(crate) fn new(pool: &DescriptorPool, spelling: Spelling) -> Self {
+        let rules = Rules::of(pool);
+        let mut schema = Self {
+            messages: Vec::new(),
+            enums: Vec::new(),
+            by_name: HashMap::new(),
+            pool: pool.clone(),
+            rules: rules.clone(),
+        };
+        let mut enum_ids = HashMap::new();
+        for of in pool.all_enums() {
+            enum_ids.insert(of.full_name().to_owned(), EnumId(schema.enums.len()));
+            schema.enums.push(enumeration(&of, &rules, spelling));
+        }
+        let all: Vec<MessageDescriptor> = pool.all_messages().collect();
+        for (at, of) in all.iter().enumerate() {
+            schema.by_name.insert(of.full_name().to_owned(), MessageId(at));
+        }
+        for of in &all {
+            let message = message(of, &rules, spelling, &schema.by_name, &enum_ids);
+            schema.messages.push(message);
+        }
+        schema
+    }
+
+    pub(crate) fn message(&self, id: MessageId) -> &Message {
+        &self.messages[id.0]
+    }
+
+    pub(crate) fn enumeration(&self, id: EnumId) -> &Enum {
+        &self.enums[id.0]
+    }
+
+    /// A message by its full name.
+    pub fn find(&self, name: &str) -> Option<MessageId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The message that a type URL names.
+    pub(crate) fn by_url(&self, url: &str) -> Option<MessageId> {
+        self.find(url.rsplit_once('/').map_or(url, |(_, name)| name))
+    }
+
+    /// The pool it was made from.
+    pub(crate) const fn pool(&self) -> &DescriptorPool {
+        &self.pool
+    }
+
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Follows a dotted path through single messages; either spelling.
+    pub(crate) fn path(&self, from: MessageId, path: &str) -> Result<Vec<&Field>, String> {
+        let mut at = from;
+        let mut fields: Vec<&Field> = Vec::new();
+        for part in path.split('.') {
+            if let Some(before) = fields.last() {
+                let into = before.message().filter(|_| before.is_single());
+                at = into
+                    .filter(|id| !self.message(*id).shape.is_leaf())
+                    .ok_or_else(|| format!("`{}` has no fields", before.name))?;
+            }
+            let message = self.message(at);
+            let field = message.field(part);
+            fields.push(field.ok_or_else(|| format!("`{}` has no field `{part}`", message.name))?);
+        }
+        Ok(fields)
+    }
+}
+
+fn message(
+    of: &MessageDescriptor,
+    rules: &Rules,
+    spelling: Spelling,
+    messages: &HashMap<String, MessageId>,
+    enums: &HashMap<String, EnumId>,
+) -> Message {
+    let mut fields: Vec<(FieldDescriptor, Field)> = of
+        .fields()
+        .filter(|it| !it.is_group())
+        .map(|it| {
+            let made = field(&it, rules, spelling, messages, enums);
+            (it, made)
+        })
+        .collect();
+    fields.sort_by_key(|(_, field)| field.number);
+    let mut names = HashMap::new();
+    let mut dense = Vec::new();
+    for (at, (descriptor, field)) in fields.iter().enumerate() {
+        let at = u16::try_from(at).expect("a message has at most 65,535 fields: its bytes in a descriptor are more");
+        names.entry(descriptor.json_name().to_owned()).or_insert(at);
+        names.insert(field.name.clone(), at);
+        if let Ok(number) = usize::try_from(field.number)
+            && number < 256
+        {
+            dense.resize(dense.len().max(number + 1), 0);
+            dense[number] = at + 1;
+        }
+    }
+    let fields = fields.into_iter().map(|(_, field)| field).collect();
+    Message { name: of.full_name().to_owned(), shape: shape(of.full_name()), fields, names, dense }
+}
+
+fn shape(name: &str) -> Shape {
+    let Some(short) = name.strip_prefix("google.protobuf.") else {
+        return if name == "google.api.HttpBody" { Shape::HttpBody } else { Shape::Plain };
+    };
+    match short {
+        "Timestamp" => Shape::Timestamp,
+        "Duration" => Shape::Duration,
+        "FieldMask" => Shape::FieldMask,
+        "Struct" => Shape::Struct,
+        "Value" => Shape::Value,
+        "ListValue" => Shape::ListValue,
+        "Any" => Shape::Any,
+        "DoubleValue" => Shape::Wrapper(Scalar::Double),
+        "FloatValue" => Shape::Wrapper(Scalar::Float),
+        "Int64Value" => Shape::Wrapper(Scalar::Int64),
+        "UInt64Value" => Shape::Wrapper(Scalar::Uint64),
+        "Int32Value" => Shape::Wrapper(Scalar::Int32),
+        "UInt32Value" => Shape::Wrapper(Scalar::Uint32),
+        "BoolValue" => Shape::Wrapper(Scalar::Bool),
+        "StringValue" => Shape::Wrapper(Scalar::String),
+        "BytesValue" => Shape::Wrapper(Scalar::Bytes),
+        _ => Shape::Plain,
+    }
+}
+
+fn field(
+    of: &FieldDescriptor,
+    rules: &Rules,
+    spelling: Spelling,
+    messages: &HashMap<String, MessageId>,
+    enums: &HashMap<String, EnumId>,
+) -> Field {
+    let own = rules.field(of);
+    let kind_of = |of: &FieldDescriptor| match of.kind() {
+        prost_reflect::Kind::Message(message) => Kind::Message(messages[message.full_name()]),
+        prost_reflect::Kind::Enum(of) => Kind::Enum(enums[of.full_name()]),
+        scalar => Kind::Scalar(scalar_of(&scalar)),
+    };
+    let (kind, card) = match of.kind() {
+        prost_reflect::Kind::Message(entry) if of.is_map() => {
+            let key = scalar_of(&entry.map_entry_key_field().kind());
+            (kind_of(&entry.map_entry_value_field()), Card::Map(key))
+        }
+        _ if of.cardinality() == Cardinality::Repeated => (kind_of(of), Card::Many),
+        _ if of.supports_presence() => (kind_of(of), Card::Optional),
+        _ => (kind_of(of), Card::Implicit),
+    };
+    let printed = match spelling.names {
+        Names::Proto => of.name(),
+        Names::Json => of.json_name(),
+    };
+    let mut key = Vec::new();
+    crate::codec::json::put_string(&mut key, printed);
+    key.push(b':');
+    // Every `optional` of proto3 stands in a oneof of its own, which is none.
+    let oneof = of.containing_oneof().filter(|oneof| !oneof.is_synthetic());
+    let file = rules.file(&of.parent_message().parent_file());
+    Field {
+        number: of.number(),
+        name: of.name().to_owned(),
+        key,
+        kind,
+        card,
+        oneof: oneof.and_then(|oneof| u16::try_from(oneof.path().last().copied().unwrap_or_default()).ok()),
+        nullable: own.nullable,
+        csv: own.csv,
+        number64: own.number64 || file.number64 || spelling.int64 == Int64::Number,
+        lenient_duration: own.lenient_duration,
+        required: rules.behaviors(of).iter().any(|word| word == "REQUIRED"),
+    }
+}
+
+fn scalar_of(kind: &prost_reflect::Kind) -> Scalar {
+    use prost_reflect::Kind as K;
+    match kind {
+        K::Double => Scalar::Double,
+        K::Float => Scalar::Float,
+        K::Int32 => Scalar::Int32,
+        K::Int64 => Scalar::Int64,
+        K::Uint32 => Scalar::Uint32,
+        K::Uint64 => Scalar::Uint64,
+        K::Sint32 => Scalar::Sint32,
+        K::Sint64 => Scalar::Sint64,
+        K::Fixed32 => Scalar::Fixed32,
+        K::Fixed64 => Scalar::Fixed64,
+        K::Sfixed32 => Scalar::Sfixed32,
+        K::Sfixed64 => Scalar::Sfixed64,
+        K::Bool => Scalar::Bool,
+        K::String => Scalar::String,
+        K::Bytes | K::Message(_) | K::Enum(_) => Scalar::Bytes,
+    }
+}
+
+fn enumeration(of: &EnumDescriptor, rules: &Rules, spelling: Spelling) -> Enum {
+    let is_short = match spelling.enums {
+        Enums::Short => true,
+        Enums::Full => rules.is_short(of) || rules.file(&of.parent_file()).short_enums,
+    };
+    let prefix = format!("{}_", upper_snake(of.name()));
+    let is_null = of.full_name() == "google.protobuf.NullValue";
+    let mut words = HashMap::new();
+    let mut printed: Vec<(i32, Vec<u8>)> = Vec::new();
+    for value in of.values() {
+        let full = value.name();
+        let stripped =
+            full.strip_prefix(&prefix).filter(|rest| rest.starts_with(|it: char| it.is_ascii_alphabetic()));
+        let short = stripped.unwrap_or(full);
+        // A full name wins over another's short one.
+        words.insert(full.to_owned(), value.number());
+        for word in [full.to_ascii_lowercase(), short.to_owned(), short.to_ascii_lowercase()] {
+            words.entry(word).or_insert(value.number());
+        }
+        // Of two names for a number the first is printed.
+        if printed.iter().all(|(number, _)| *number != value.number()) {
+            let word = if is_short { short.to_ascii_lowercase() } else { full.to_owned() };
+            let mut quoted = Vec::new();
+            crate::codec::json::put_string(&mut quoted, &word);
+            printed.push((value.number(), quoted));
+        }
+    }
+    for value in of.values() {
+        words.insert(value.name().to_owned(), value.number());
+    }
+    printed.sort_by_key(|(number, _)| *number);
+    Enum { name: of.full_name().to_owned(), words, printed, is_null }
+}
+
+/// `HTTPStatusCode` and `HttpStatus` as protoc's linters spell the prefix of their values.
+fn upper_snake(camel: &str) -> String {
+    let letters: Vec<char> = camel.chars().collect();
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for (at, letter) in letters.iter().enumerate() {
+        let begins_word = at > 0
+            && letter.is_ascii_uppercase()
+            && (!letters[at - 1].is_ascii_uppercase()
+                || letters.get(at + 1).is_some_and(char::is_ascii_lowercase));
+        if begins_word && letters[at - 1] != '_' {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_uppercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upper_snake;
+
+    #[test]
+    fn the_prefix_of_an_enum_is_its_name_in_upper_snake() {
+        assert_eq!(upper_snake("ServiceStatus"), "SERVICE_STATUS");
+        assert_eq!(upper_snake("HTTPMethod"), "HTTP_METHOD");
+        assert_eq!(upper_snake("Kind"), "KIND");
+    }
+}
