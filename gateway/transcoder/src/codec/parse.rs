@@ -1,0 +1,886 @@
+//! JSON → wire bytes, in one pass.
+//!
+//! What is no JSON ends the reading; what is JSON and does not fit a field is
+//! noted, and reading goes on, so that a caller hears of every bad field at once.
+//! Values that are there are written even when they are the default, so that the
+//! bytes tell what the text set.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::json::{self, Cursor, Peek, Syntax, TOO_DEEP};
+use super::scalar::{self, Digits};
+use super::wire::{self, Type};
+use super::{DEPTH, Violation, shown, time};
+use crate::schema::{Card, Field, Kind, Message, MessageId, Scalar, Schema, Shape};
+
+/// Bad fields that are told of at once.
+const MOST: usize = 50;
+
+/// How a body is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Pass over fields that the message does not have.
+    pub ignore_unknown: bool,
+    /// Note the paths that the text sets, for a field mask.
+    pub mask: bool,
+}
+
+/// What came of a text that fits.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The message on the wire.
+    pub bytes: Vec<u8>,
+    /// The paths that the text sets, if they were asked for.
+    pub mask: Vec<String>,
+}
+
+/// Reads a whole text as a value of a field's kind; messages are written without tag and length.
+pub(crate) fn document(
+    schema: &Schema,
+    field: &Field,
+    text: &str,
+    how: How,
+) -> Result<Parsed, Vec<Violation>> {
+    let mut parser = Parser::new(schema, text, how);
+    let result = parser.document(field);
+    parser.finish(result)
+}
+
+/// Reads a whole text as a message.
+pub(crate) fn message(schema: &Schema, id: MessageId, text: &str, how: How) -> Result<Parsed, Vec<Violation>> {
+    let mut parser = Parser::new(schema, text, how);
+    let result = parser.top(id);
+    parser.finish(result)
+}
+
+/// Writes the value of a query parameter or path variable, with its tag.
+pub(crate) fn text_value(schema: &Schema, field: &Field, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
+    let bad = |expected: &str| format!("`{}` is not {expected}", shown(text));
+    match field.kind {
+        Kind::Scalar(of) => text_scalar(of, field.number, text, Digits::Plain, out).ok_or_else(|| bad(of.expected())),
+        Kind::Enum(id) => {
+            let known = schema.enumeration(id);
+            let number = known.parse(text).ok_or_else(|| bad(&known.expected()))?;
+            wire::put_tag(out, field.number, Type::Varint);
+            wire::put_varint(out, i64::from(number).cast_unsigned());
+            Ok(())
+        }
+        Kind::Message(id) => wire::put_nested(out, field.number, |out| match schema.message(id).shape {
+            Shape::Wrapper(of) => {
+                text_scalar(of, 1, text, Digits::Plain, out).ok_or_else(|| bad(of.expected()))
+            }
+            Shape::Timestamp => {
+                let (seconds, nanos) =
+                    time::parse_timestamp(text).ok_or_else(|| bad("a time such as 2026-11-23T10:00:00Z"))?;
+                put_seconds(out, seconds, nanos);
+                Ok(())
+            }
+            Shape::Duration => {
+                let (seconds, nanos) =
+                    time::parse_duration(text, true).ok_or_else(|| bad("a duration such as 1.5s or 1h30m"))?;
+                put_seconds(out, seconds, nanos);
+                Ok(())
+            }
+            Shape::FieldMask => {
+                for path in mask_paths(text).ok_or_else(|| bad("a list of paths with commas"))? {
+                    wire::put_bytes(out, 1, path.as_bytes());
+                }
+                Ok(())
+            }
+            _ => Err(format!("`{}` is an object and cannot stand in a URL", field.name)),
+        }),
+    }
+}
+
+/// Writes a scalar with its tag.
+pub(crate) fn text_scalar(of: Scalar, number: u32, text: &str, digits: Digits, out: &mut Vec<u8>) -> Option<()> {
+    match of {
+        Scalar::String => wire::put_bytes(out, number, text.as_bytes()),
+        Scalar::Bytes => wire::put_bytes(out, number, &scalar::base64(text)?),
+        Scalar::Bool => {
+            let value = match text {
+                "true" | "1" => 1,
+                "false" | "0" => 0,
+                _ => return None,
+            };
+            wire::put_tag(out, number, Type::Varint);
+            wire::put_varint(out, value);
+        }
+        _ => {
+            let start = out.len();
+            wire::put_tag(out, number, of.wire());
+            if scalar::put_number(out, of, text, digits).is_none() {
+                out.truncate(start);
+                return None;
+            }
+        }
+    }
+    Some(())
+}
+
+fn put_seconds(out: &mut Vec<u8>, seconds: i64, nanos: i32) {
+    if seconds != 0 {
+        wire::put_tag(out, 1, Type::Varint);
+        wire::put_varint(out, seconds.cast_unsigned());
+    }
+    if nanos != 0 {
+        wire::put_tag(out, 2, Type::Varint);
+        wire::put_varint(out, i64::from(nanos).cast_unsigned());
+    }
+}
+
+/// The paths of a mask's text, in snake case.
+pub(crate) fn mask_paths(text: &str) -> Option<Vec<String>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let path = |path: &str| {
+        let is_path = path == "*"
+            || path.split('.').all(|part| {
+                !part.is_empty() && part.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
+            });
+        is_path.then(|| snake(path))
+    };
+    text.split(',').map(|part| path(part.trim())).collect()
+}
+
+fn snake(camel: &str) -> String {
+    let mut out = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
+
+/// What was seen of a message's fields.
+#[derive(Default)]
+struct Seen {
+    fields: Vec<u64>,
+    /// Oneof and the field that is set in it.
+    oneofs: Vec<(u16, u32)>,
+}
+
+impl Seen {
+    /// Whether the field is new.
+    fn insert(&mut self, at: usize) -> bool {
+        let (word, bit) = (at / 64, 1_u64 << (at % 64));
+        if self.fields.len() <= word {
+            self.fields.resize(word + 1, 0);
+        }
+        let is_new = self.fields[word] & bit == 0;
+        self.fields[word] |= bit;
+        is_new
+    }
+}
+
+/// A step into the value that is being read.
+#[derive(Clone, Copy)]
+enum Step<'s> {
+    Field(&'s str),
+    Item(usize),
+}
+
+struct Parser<'s, 't> {
+    schema: &'s Schema,
+    cursor: Cursor<'t>,
+    out: Vec<u8>,
+    how: How,
+    depth: usize,
+    path: Vec<Step<'s>>,
+    /// Keys of maps and of unknown members, by which a step may be followed.
+    keys: Vec<(usize, String)>,
+    violations: Vec<Violation>,
+    mask: Vec<String>,
+}
+
+type Fatal = Syntax;
+
+impl<'s, 't> Parser<'s, 't> {
+    fn new(schema: &'s Schema, text: &'t str, how: How) -> Self {
+        Self {
+            schema,
+            cursor: Cursor::new(text),
+            out: Vec::with_capacity(text.len()),
+            how,
+            depth: 0,
+            path: Vec::new(),
+            keys: Vec::new(),
+            violations: Vec::new(),
+            mask: Vec::new(),
+        }
+    }
+
+    fn finish(mut self, result: Result<(), Fatal>) -> Result<Parsed, Vec<Violation>> {
+        if let Err(syntax) = result {
+            let at = json::place(self.cursor.text(), syntax.at);
+            let description = format!("{} (line {}, column {})", syntax.message, at.line, at.column);
+            let field = self.shown_path();
+            let field = if field.is_empty() { "body".to_owned() } else { field };
+            self.violations.push(Violation { field, description });
+        }
+        if self.violations.is_empty() {
+            return Ok(Parsed { bytes: self.out, mask: self.mask });
+        }
+        Err(self.violations)
+    }
+
+    fn document(&mut self, field: &'s Field) -> Result<(), Fatal> {
+        let has_null = matches!(field.kind, Kind::Message(id) if self.schema.message(id).shape == Shape::Value);
+        if self.cursor.peek()? == Peek::Null && !has_null {
+            self.note("the body is null; leave it out or send a value");
+            return Ok(());
+        }
+        match (field.card, field.message()) {
+            (Card::Implicit | Card::Optional, Some(id)) => self.bare(id, field.lenient_duration)?,
+            _ => self.value(field)?,
+        }
+        self.cursor.end()
+    }
+
+    fn top(&mut self, id: MessageId) -> Result<(), Fatal> {
+        if self.cursor.peek()? == Peek::Null && self.schema.message(id).shape != Shape::Value {
+            self.note("the body is null; send an object");
+            return Ok(());
+        }
+        self.bare(id, false)?;
+        self.cursor.end()
+    }
+
+    fn shown_path(&self) -> String {
+        let mut shown = String::new();
+        for (at, step) in self.path.iter().enumerate() {
+            match step {
+                Step::Field(name) => {
+                    let dot = if shown.is_empty() { "" } else { "." };
+                    let _ = write!(shown, "{dot}{name}");
+                }
+                Step::Item(item) => match self.keys.iter().find(|(depth, _)| *depth == at) {
+                    Some((_, key)) => _ = write!(shown, "[{}]", super::shown(key)),
+                    None => _ = write!(shown, "[{item}]"),
+                },
+            }
+        }
+        shown
+    }
+
+    /// Notes that what stands here is wrong.
+    fn note(&mut self, message: &str) {
+        self.note_at(self.cursor.at(), message);
+    }
+
+    fn note_at(&mut self, at: usize, message: &str) {
+        if self.violations.len() >= MOST {
+            return;
+        }
+        let at = json::place(self.cursor.text(), at);
+        let field = self.shown_path();
+        let field = if field.is_empty() { "body".to_owned() } else { field };
+        let description = format!("{message} (line {}, column {})", at.line, at.column);
+        self.violations.push(Violation { field, description });
+    }
+
+    /// Notes that another kind of value was expected, and passes over this one.
+    fn unfit(&mut self, expected: &str) -> Result<(), Fatal> {
+        let start = self.cursor.at();
+        let found = self.cursor.peek()?;
+        let from = self.cursor.at();
+        self.cursor.skip(DEPTH.saturating_sub(self.depth))?;
+        let text = &self.cursor.text()[from..self.cursor.at()];
+        let found = match found {
+            Peek::Object | Peek::Array => found.named().to_owned(),
+            _ => format!("`{}`", shown(text.trim_matches('"'))),
+        };
+        self.note_at(start, &format!("{found} is not {expected}"));
+        Ok(())
+    }
+
+    fn enter(&mut self) -> Result<(), Fatal> {
+        if self.depth == DEPTH {
+            return Err(Syntax { message: TOO_DEEP, at: self.cursor.at() });
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Reads an object's members one after the other.
+    fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Cow<'t, str>, usize) -> Result<(), Fatal>,
+    ) -> Result<(), Fatal> {
+        self.enter()?;
+        self.cursor.expect(b'{', "expected an object")?;
+        if !self.cursor.eat(b'}') {
+            loop {
+                self.cursor.skip_space();
+                let at = self.cursor.at();
+                let key = self.cursor.string()?;
+                self.cursor.expect(b':', "expected `:` after a name")?;
+                member(self, key, at)?;
+                if self.cursor.eat(b'}') {
+                    break;
+                }
+                self.cursor.expect(b',', "expected `,` or `}`")?;
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Reads a list's items one after the other.
+    fn items(&mut self, mut item: impl FnMut(&mut Self, usize) -> Result<(), Fatal>) -> Result<(), Fatal> {
+        self.enter()?;
+        self.cursor.expect(b'[', "expected a list")?;
+        if !self.cursor.eat(b']') {
+            let mut at = 0;
+            loop {
+                self.path.push(Step::Item(at));
+                item(self, at)?;
+                self.path.pop();
+                at += 1;
+                if self.cursor.eat(b']') {
+                    break;
+                }
+                self.cursor.expect(b',', "expected `,` or `]`")?;
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Runs with a step that a map's key or an unknown name names.
+    fn keyed(&mut self, key: &str, run: impl FnOnce(&mut Self) -> Result<(), Fatal>) -> Result<(), Fatal> {
+        self.keys.push((self.path.len(), key.to_owned()));
+        self.path.push(Step::Item(0));
+        run(self)?;
+        self.path.pop();
+        self.keys.pop();
+        Ok(())
+    }
+
+    /// A message without tag and length.
+    fn bare(&mut self, id: MessageId, lenient: bool) -> Result<(), Fatal> {
+        let schema = self.schema;
+        let message = schema.message(id);
+        match message.shape {
+            Shape::Plain | Shape::HttpBody => {
+                if self.cursor.peek()? != Peek::Object {
+                    return self.unfit("an object");
+                }
+                let prefix = self.how.mask.then(String::new);
+                self.object(message, prefix.as_deref(), None)
+            }
+            Shape::Wrapper(of) => self.scalar(of, 1),
+            Shape::Timestamp | Shape::Duration => self.time(message.shape, lenient),
+            Shape::FieldMask => {
+                if self.cursor.peek()? != Peek::String {
+                    return self.unfit("a text of paths with commas");
+                }
+                let at = self.cursor.at();
+                let text = self.cursor.string()?;
+                match mask_paths(&text) {
+                    Some(paths) => {
+                        paths.iter().for_each(|path| wire::put_bytes(&mut self.out, 1, path.as_bytes()));
+                    }
+                    None => self.note_at(at, "it is not a text of paths with commas"),
+                }
+                Ok(())
+            }
+            Shape::Struct => self.free_object(),
+            Shape::Value => self.free_value(),
+            Shape::ListValue => self.free_list(),
+            Shape::Any => self.any(),
+        }
+    }
+
+    fn time(&mut self, shape: Shape, lenient: bool) -> Result<(), Fatal> {
+        let (read, expected): (fn(&str, bool) -> Option<(i64, i32)>, _) = match shape {
+            Shape::Timestamp => {
+                (|text, _| time::parse_timestamp(text), "a time such as \"2026-11-23T10:00:00Z\"")
+            }
+            _ if lenient => (time::parse_duration, "a duration such as \"90s\" or \"1h30m\""),
+            _ => (time::parse_duration, "a duration such as \"1.5s\""),
+        };
+        if self.cursor.peek()? != Peek::String {
+            return self.unfit(expected);
+        }
+        let at = self.cursor.at();
+        let text = self.cursor.string()?;
+        match read(&text, lenient) {
+            Some((seconds, nanos)) => put_seconds(&mut self.out, seconds, nanos),
+            None => self.note_at(at, &format!("`{}` is not {expected}", shown(&text))),
+        }
+        Ok(())
+    }
+
+    /// An object's members as fields; `prefix` is there when paths are noted, `except` is passed over.
+    fn object(&mut self, message: &'s Message, prefix: Option<&str>, except: Option<&str>) -> Result<(), Fatal> {
+        let mut seen = Seen::default();
+        self.members(|this, key, at| {
+            if except == Some(&*key) {
+                return this.cursor.skip(DEPTH.saturating_sub(this.depth));
+            }
+            let Some(index) = message.by_name(&key) else {
+                if !this.how.ignore_unknown {
+                    this.path.push(Step::Field(""));
+                    this.path.pop();
+                    let path = this.shown_path();
+                    let dot = if path.is_empty() { "" } else { "." };
+                    let place = json::place(this.cursor.text(), at);
+                    let description = format!(
+                        "`{}` has no such field{} (line {}, column {})",
+                        message.name,
+                        nearest(message, &key),
+                        place.line,
+                        place.column
+                    );
+                    if this.violations.len() < MOST {
+                        this.violations.push(Violation::new(format!("{path}{dot}{}", shown(&key)), description));
+                    }
+                }
+                return this.cursor.skip(DEPTH.saturating_sub(this.depth));
+            };
+            let field = &message.fields[index];
+            this.path.push(Step::Field(&field.name));
+            if !seen.insert(index) {
+                this.note_at(at, "it is there twice");
+            }
+            this.member(field, &mut seen, prefix)?;
+            this.path.pop();
+            Ok(())
+        })
+    }
+
+    fn member(&mut self, field: &'s Field, seen: &mut Seen, prefix: Option<&str>) -> Result<(), Fatal> {
+        let schema = self.schema;
+        let kind_message = field.message().map(|id| schema.message(id));
+        let is_null = self.cursor.peek()? == Peek::Null;
+        let takes_null = field.is_single()
+            && match field.kind {
+                Kind::Message(_) => kind_message.is_some_and(|message| message.shape == Shape::Value),
+                Kind::Enum(id) => schema.enumeration(id).is_null,
+                Kind::Scalar(_) => false,
+            };
+        let path = prefix.map(|prefix| {
+            if prefix.is_empty() { field.name.clone() } else { format!("{prefix}.{}", field.name) }
+        });
+        if is_null && !takes_null {
+            self.cursor.word("null")?;
+            self.mask.extend(path);
+            return Ok(());
+        }
+        if let Some(oneof) = field.oneof {
+            if let Some((_, other)) = seen.oneofs.iter().find(|(known, _)| *known == oneof) {
+                let _ = other;
+                self.note("it excludes another field that is set as well");
+            }
+            seen.oneofs.push((oneof, field.number));
+        }
+        // A mask goes on into plain messages that say something.
+        if let (Some(path), Some(message)) = (&path, kind_message)
+            && field.is_single()
+            && message.shape == Shape::Plain
+            && self.cursor.peek()? == Peek::Object
+        {
+            let before = self.mask.len();
+            wire::put_tag(&mut self.out, field.number, Type::Bytes);
+            let mark = wire::open(&mut self.out);
+            self.object(message, Some(path), None)?;
+            wire::close(&mut self.out, mark);
+            if self.mask.len() == before {
+                self.mask.push(path.clone());
+            }
+            return Ok(());
+        }
+        self.mask.extend(path);
+        self.value(field)
+    }
+
+    /// A field's value with its tag.
+    fn value(&mut self, field: &'s Field) -> Result<(), Fatal> {
+        match field.card {
+            Card::Implicit | Card::Optional => self.single(field),
+            Card::Many => {
+                if self.cursor.peek()? != Peek::Array {
+                    return self.unfit("a list");
+                }
+                match field.kind {
+                    Kind::Scalar(of) if of.is_number() => self.packed(field, of),
+                    _ => self.items(|this, _| this.item(field)),
+                }
+            }
+            Card::Map(key) => {
+                if self.cursor.peek()? != Peek::Object {
+                    return self.unfit("an object");
+                }
+                let mut seen: Vec<Vec<u8>> = Vec::new();
+                self.members(|this, text, at| this.keyed(&text, |this| this.entry(field, key, &text, at, &mut seen)))
+            }
+        }
+    }
+
+    /// One value of a list or map.
+    fn item(&mut self, field: &'s Field) -> Result<(), Fatal> {
+        let takes_null = match field.kind {
+            Kind::Message(id) => self.schema.message(id).shape == Shape::Value,
+            Kind::Enum(id) => self.schema.enumeration(id).is_null,
+            Kind::Scalar(_) => false,
+        };
+        if self.cursor.peek()? == Peek::Null && !takes_null {
+            self.note("null cannot stand in a list or map");
+            return self.cursor.word("null");
+        }
+        self.single(field)
+    }
+
+    fn single(&mut self, field: &'s Field) -> Result<(), Fatal> {
+        match field.kind {
+            Kind::Scalar(of) => self.scalar(of, field.number),
+            Kind::Enum(id) => {
+                let start = self.out.len();
+                wire::put_tag(&mut self.out, field.number, Type::Varint);
+                let known = self.schema.enumeration(id);
+                let at = self.cursor.at();
+                let number = match self.cursor.peek()? {
+                    Peek::String => {
+                        let word = self.cursor.string()?;
+                        known.parse(&word).ok_or_else(|| shown(&word))
+                    }
+                    Peek::Number => {
+                        let text = self.cursor.number()?;
+                        let plain = text.strip_suffix(".0").unwrap_or(text);
+                        plain.parse().ok().filter(|it| known.is_defined(*it)).ok_or_else(|| shown(text))
+                    }
+                    Peek::Null if known.is_null => {
+                        self.cursor.word("null")?;
+                        Ok(0)
+                    }
+                    _ => {
+                        self.out.truncate(start);
+                        return self.unfit(&known.expected());
+                    }
+                };
+                match number {
+                    Ok(number) => wire::put_varint(&mut self.out, i64::from(number).cast_unsigned()),
+                    Err(found) => {
+                        self.out.truncate(start);
+                        self.note_at(at, &format!("`{found}` is not {}", known.expected()));
+                    }
+                }
+                Ok(())
+            }
+            Kind::Message(id) => {
+                wire::put_tag(&mut self.out, field.number, Type::Bytes);
+                let mark = wire::open(&mut self.out);
+                // Paths of a mask do not go into lists, maps and well-known types.
+                let mask = std::mem::take(&mut self.how.mask);
+                self.bare(id, field.lenient_duration)?;
+                self.how.mask = mask;
+                wire::close(&mut self.out, mark);
+                Ok(())
+            }
+        }
+    }
+
+    fn packed(&mut self, field: &'s Field, of: Scalar) -> Result<(), Fatal> {
+        wire::put_tag(&mut self.out, field.number, Type::Bytes);
+        let mark = wire::open(&mut self.out);
+        self.items(|this, _| {
+            if this.cursor.peek()? == Peek::Null {
+                this.note("null cannot stand in a list or map");
+                return this.cursor.word("null");
+            }
+            this.number(of)
+        })?;
+        wire::close(&mut self.out, mark);
+        Ok(())
+    }
+
+    /// A number without its tag.
+    fn number(&mut self, of: Scalar) -> Result<(), Fatal> {
+        let at = self.cursor.at();
+        let text = match self.cursor.peek()? {
+            Peek::Number => Cow::Borrowed(self.cursor.number()?),
+            Peek::String => self.cursor.string()?,
+            _ => return self.unfit(of.expected()),
+        };
+        if scalar::put_number(&mut self.out, of, &text, Digits::Json).is_none() {
+            self.note_at(at, &format!("`{}` is not {}", shown(&text), of.expected()));
+        }
+        Ok(())
+    }
+
+    /// A scalar with its tag.
+    fn scalar(&mut self, of: Scalar, number: u32) -> Result<(), Fatal> {
+        match of {
+            Scalar::String | Scalar::Bytes => {
+                if self.cursor.peek()? != Peek::String {
+                    return self.unfit(of.expected());
+                }
+                let at = self.cursor.at();
+                let text = self.cursor.string()?;
+                if text_scalar(of, number, &text, Digits::Json, &mut self.out).is_none() {
+                    self.note_at(at, &format!("`{}` is not {}", shown(&text), of.expected()));
+                }
+                Ok(())
+            }
+            Scalar::Bool => {
+                let value = match self.cursor.peek()? {
+                    Peek::True => {
+                        self.cursor.word("true")?;
+                        1
+                    }
+                    Peek::False => {
+                        self.cursor.word("false")?;
+                        0
+                    }
+                    _ => return self.unfit(of.expected()),
+                };
+                wire::put_tag(&mut self.out, number, Type::Varint);
+                wire::put_varint(&mut self.out, value);
+                Ok(())
+            }
+            _ => {
+                wire::put_tag(&mut self.out, number, of.wire());
+                self.number(of)
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        field: &'s Field,
+        of: Scalar,
+        key: &str,
+        at: usize,
+        seen: &mut Vec<Vec<u8>>,
+    ) -> Result<(), Fatal> {
+        wire::put_tag(&mut self.out, field.number, Type::Bytes);
+        let mark = wire::open(&mut self.out);
+        match text_scalar(of, 1, key, Digits::Plain, &mut self.out) {
+            // `1` and `0` are no booleans of JSON.
+            Some(()) if of != Scalar::Bool || key.len() > 1 => {
+                let written = self.out[mark..].to_vec();
+                if seen.contains(&written) {
+                    self.note_at(at, "the key is there twice");
+                }
+                seen.push(written);
+            }
+            _ => self.note_at(at, &format!("the key is not {}", of.expected())),
+        }
+        let value = Field {
+            number: 2,
+            name: String::new(),
+            key: Vec::new(),
+            kind: field.kind,
+            card: Card::Optional,
+            oneof: None,
+            nullable: false,
+            csv: false,
+            number64: false,
+            lenient_duration: field.lenient_duration,
+            required: false,
+        };
+        self.map_value(&value)?;
+        wire::close(&mut self.out, mark);
+        Ok(())
+    }
+
+    fn map_value(&mut self, value: &Field) -> Result<(), Fatal> {
+        // The names in paths live as long as the schema; this field has none.
+        match value.kind {
+            Kind::Message(id) => {
+                if self.cursor.peek()? == Peek::Null && self.schema.message(id).shape != Shape::Value {
+                    self.note("null cannot stand in a list or map");
+                    return self.cursor.word("null");
+                }
+                wire::put_tag(&mut self.out, value.number, Type::Bytes);
+                let mark = wire::open(&mut self.out);
+                let mask = std::mem::take(&mut self.how.mask);
+                self.bare(id, value.lenient_duration)?;
+                self.how.mask = mask;
+                wire::close(&mut self.out, mark);
+                Ok(())
+            }
+            Kind::Scalar(of) => {
+                if self.cursor.peek()? == Peek::Null {
+                    self.note("null cannot stand in a list or map");
+                    return self.cursor.word("null");
+                }
+                self.scalar(of, value.number)
+            }
+            Kind::Enum(id) => {
+                let known = self.schema.enumeration(id);
+                let at = self.cursor.at();
+                let number = match self.cursor.peek()? {
+                    Peek::String => known.parse(&self.cursor.string()?),
+                    Peek::Number => self.cursor.number()?.parse().ok().filter(|it| known.is_defined(*it)),
+                    Peek::Null if known.is_null => {
+                        self.cursor.word("null")?;
+                        Some(0)
+                    }
+                    _ => return self.unfit(&known.expected()),
+                };
+                match number {
+                    Some(number) => {
+                        wire::put_tag(&mut self.out, value.number, Type::Varint);
+                        wire::put_varint(&mut self.out, i64::from(number).cast_unsigned());
+                    }
+                    None => self.note_at(at, &format!("it is not {}", known.expected())),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// google.protobuf.Struct.
+    fn free_object(&mut self) -> Result<(), Fatal> {
+        if self.cursor.peek()? != Peek::Object {
+            return self.unfit("an object");
+        }
+        let mut seen: std::collections::HashSet<String> = std::collections::HashSet::new();
+        self.members(|this, key, at| {
+            this.keyed(&key, |this| {
+                if !seen.insert(key.clone().into_owned()) {
+                    this.note_at(at, "the key is there twice");
+                }
+                wire::put_tag(&mut this.out, 1, Type::Bytes);
+                let entry = wire::open(&mut this.out);
+                wire::put_bytes(&mut this.out, 1, key.as_bytes());
+                wire::put_tag(&mut this.out, 2, Type::Bytes);
+                let value = wire::open(&mut this.out);
+                this.free_value()?;
+                wire::close(&mut this.out, value);
+                wire::close(&mut this.out, entry);
+                Ok(())
+            })
+        })
+    }
+
+    /// google.protobuf.ListValue.
+    fn free_list(&mut self) -> Result<(), Fatal> {
+        if self.cursor.peek()? != Peek::Array {
+            return self.unfit("a list");
+        }
+        self.items(|this, _| {
+            wire::put_tag(&mut this.out, 1, Type::Bytes);
+            let value = wire::open(&mut this.out);
+            this.free_value()?;
+            wire::close(&mut this.out, value);
+            Ok(())
+        })
+    }
+
+    /// google.protobuf.Value.
+    fn free_value(&mut self) -> Result<(), Fatal> {
+        match self.cursor.peek()? {
+            Peek::Null => {
+                self.cursor.word("null")?;
+                self.out.extend_from_slice(&[0x08, 0]);
+            }
+            Peek::Number => {
+                let at = self.cursor.at();
+                let text = self.cursor.number()?;
+                self.out.push(0x11);
+                if scalar::put_number(&mut self.out, Scalar::Double, text, Digits::Json).is_none() {
+                    self.note_at(at, "the number is too large");
+                }
+            }
+            Peek::String => {
+                let text = self.cursor.string()?;
+                wire::put_bytes(&mut self.out, 3, text.as_bytes());
+            }
+            Peek::True => {
+                self.cursor.word("true")?;
+                self.out.extend_from_slice(&[0x20, 1]);
+            }
+            Peek::False => {
+                self.cursor.word("false")?;
+                self.out.extend_from_slice(&[0x20, 0]);
+            }
+            Peek::Object => {
+                wire::put_tag(&mut self.out, 5, Type::Bytes);
+                let mark = wire::open(&mut self.out);
+                self.free_object()?;
+                wire::close(&mut self.out, mark);
+            }
+            Peek::Array => {
+                wire::put_tag(&mut self.out, 6, Type::Bytes);
+                let mark = wire::open(&mut self.out);
+                self.free_list()?;
+                wire::close(&mut self.out, mark);
+            }
+        }
+        Ok(())
+    }
+
+    /// google.protobuf.Any: `@type` says what the other members are, wherever it stands.
+    fn any(&mut self) -> Result<(), Fatal> {
+        if self.cursor.peek()? != Peek::Object {
+            return self.unfit("an object");
+        }
+        let start = self.cursor.at();
+        let (mut url, mut value_at, mut others) = (None, None, 0);
+        self.members(|this, key, at| {
+            match &*key {
+                "@type" if url.is_some() => this.note_at(at, "`@type` is there twice"),
+                "@type" if this.cursor.peek()? == Peek::String => {
+                    url = Some(this.cursor.string()?.into_owned());
+                    return Ok(());
+                }
+                "value" => {
+                    this.cursor.skip_space();
+                    value_at = Some(this.cursor.at());
+                    others += 1;
+                }
+                _ => others += 1,
+            }
+            this.cursor.skip(DEPTH.saturating_sub(this.depth))
+        })?;
+        let end = self.cursor.at();
+        let Some(url) = url else {
+            if others > 0 {
+                self.note_at(start, "it has no `@type` that says what it is");
+            }
+            return Ok(());
+        };
+        let Some(id) = self.schema.by_url(&url) else {
+            self.note_at(start, &format!("`@type`: no message `{}` is known here", shown(&url)));
+            return Ok(());
+        };
+        wire::put_bytes(&mut self.out, 1, url.as_bytes());
+        wire::put_tag(&mut self.out, 2, Type::Bytes);
+        let mark = wire::open(&mut self.out);
+        let message = self.schema.message(id);
+        if message.shape.is_leaf() {
+            match value_at {
+                Some(at) if others == 1 => {
+                    self.cursor.go_to(at);
+                    self.enter()?;
+                    self.bare(id, false)?;
+                    self.depth -= 1;
+                }
+                _ => self.note_at(start, "a well-known type stands in one member `value`"),
+            }
+        } else {
+            self.cursor.go_to(start);
+            self.object(message, None, Some("@type"))?;
+        }
+        wire::close(&mut self.out, mark);
+        self.cursor.go_to(end);
+        Ok(())
+    }
+}
+
+/// A hint for a misspelled name.
+fn nearest(message: &Message, name: &str) -> String {
+    let wanted = name.to_ascii_lowercase().replace(['-', '_'], "");
+    let close = message.fields.iter().find(|field| {
+        let known = field.name.replace('_', "");
+        known == wanted || (wanted.len() > 3 && (known.starts_with(&wanted) || wanted.starts_with(&known)))
+    });
+    close.map(|field| format!("; did you mean `{}`?", field.name)).unwrap_or_default()
+}

@@ -1,0 +1,158 @@
+//! What the one who mounts a transcoder decides.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Which names of fields are printed; both are always read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Names {
+    /// As the proto spells them: `display_name`.
+    #[default]
+    Proto,
+    /// The JSON names: `displayName`.
+    Json,
+}
+
+/// How 64-bit integers are printed; both are always read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Int64 {
+    /// As ProtoJSON does, since a JavaScript number has 53 bits.
+    #[default]
+    String,
+    /// As numbers.
+    Number,
+}
+
+/// How enum values are printed; every spelling is always read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Enums {
+    /// The full name, unless an annotation asks for the short one.
+    #[default]
+    Full,
+    /// In lower case without the enum's name.
+    Short,
+}
+
+/// How JSON is printed where no annotation says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spelling {
+    /// Names of fields.
+    pub names: Names,
+    /// 64-bit integers.
+    pub int64: Int64,
+    /// Enum values.
+    pub enums: Enums,
+}
+
+/// Where time and names come from.
+#[derive(Clone)]
+pub struct Source {
+    /// Wall time, for errors.
+    pub now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    /// A name for a request that came without one.
+    pub request_id: Arc<dyn Fn() -> String + Send + Sync>,
+    /// A random 128-bit number, for a trace that begins here.
+    pub trace_id: Arc<dyn Fn() -> u128 + Send + Sync>,
+}
+
+impl Default for Source {
+    #[expect(clippy::disallowed_methods, reason = "the default of a library; who mounts it may bring others")]
+    fn default() -> Self {
+        Self {
+            now: Arc::new(SystemTime::now),
+            request_id: Arc::new(|| uuid::Uuid::now_v7().to_string()),
+            trace_id: Arc::new(rand::random),
+        }
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+/// How much is let in.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of the target of a request.
+    pub target: usize,
+    /// Bytes of all header lines.
+    pub header_bytes: usize,
+    /// Header lines.
+    pub headers: usize,
+    /// Query parameters.
+    pub parameters: usize,
+    /// Bytes of a body, decompressed, or of one message of a streamed one.
+    pub body: usize,
+    /// How many times larger than what was sent a compressed body may become.
+    pub ratio: usize,
+    /// Bytes of a WebSocket message that comes in.
+    pub socket_message: usize,
+    /// Bytes of a message of the backend.
+    pub answer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            target: 8 << 10,
+            header_bytes: 32 << 10,
+            headers: 100,
+            parameters: 256,
+            body: 1 << 20,
+            ratio: 100,
+            socket_message: 64 << 10,
+            answer: 64 << 20,
+        }
+    }
+}
+
+/// Everything that is decided from outside.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How JSON is printed.
+    pub spelling: Spelling,
+    /// The realm of `WWW-Authenticate`.
+    pub realm: String,
+    /// Prefix of the headers that speak to the transcoder itself, in lower case: with `x-rest-`
+    /// it is `X-Rest-Unknown-Fields: ignore`. Such headers are never forwarded.
+    pub header_prefix: String,
+    /// The WebSocket subprotocol that is chosen when a client offers it.
+    pub subprotocol: Option<String>,
+    /// Serves methods without an annotation as `POST <prefix>/<package.Service>/<Method>`.
+    pub auto_map: Option<String>,
+    /// How much is let in.
+    pub limits: Limits,
+    /// Longest deadline that a caller may set, and the one of unary calls without; none is no timer.
+    pub max_timeout: Option<Duration>,
+    /// How often a quiet stream shows that it lives.
+    pub keep_alive: Duration,
+    /// Time and names.
+    pub source: Source,
+    /// Cancelled when the server drains: streams and sockets end then.
+    pub drain: CancellationToken,
+    /// Counts the sockets that are open, so that a server can wait for them.
+    pub sockets: TaskTracker,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            spelling: Spelling::default(),
+            realm: "api".to_owned(),
+            header_prefix: "x-rest-".to_owned(),
+            subprotocol: None,
+            auto_map: None,
+            limits: Limits::default(),
+            max_timeout: None,
+            keep_alive: Duration::from_secs(15),
+            source: Source::default(),
+            drain: CancellationToken::new(),
+            sockets: TaskTracker::new(),
+        }
+    }
+}
