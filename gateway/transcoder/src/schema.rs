@@ -154,6 +154,11 @@ impl Enum {
         Some(&self.printed[at].1)
     }
 
+    /// Every spelling of a number.
+    pub(crate) fn spellings(&self, number: i32) -> Vec<String> {
+        self.words.iter().filter(|(_, known)| **known == number).map(|(word, _)| word.clone()).collect()
+    }
+
     /// The words as they are printed, in the order of their numbers.
     pub(crate) fn words(&self) -> impl Iterator<Item = String> {
         self.printed.iter().map(|(_, word)| String::from_utf8_lossy(word).trim_matches('"').to_owned())
@@ -240,6 +245,11 @@ impl Schema {
     /// A message by its full name.
     pub fn find(&self, name: &str) -> Option<MessageId> {
         self.by_name.get(name).copied()
+    }
+
+    /// An enum by its full name.
+    pub(crate) fn find_enum(&self, name: &str) -> &Enum {
+        self.enums.iter().find(|of| of.name == name).expect("every enum of the pool is in the schema")
     }
 
     /// The message that a type URL names.

@@ -160,8 +160,8 @@ fn snake(camel: &str) -> String {
 #[derive(Default)]
 struct Seen {
     fields: Vec<u64>,
-    /// Oneof and the field that is set in it.
-    oneofs: Vec<(u16, u32)>,
+    /// The oneofs of which a field is set.
+    oneofs: Vec<u16>,
 }
 
 impl Seen {
@@ -425,8 +425,6 @@ impl<'s, 't> Parser<'s, 't> {
             }
             let Some(index) = message.by_name(&key) else {
                 if !this.how.ignore_unknown {
-                    this.path.push(Step::Field(""));
-                    this.path.pop();
                     let path = this.shown_path();
                     let dot = if path.is_empty() { "" } else { "." };
                     let place = json::place(this.cursor.text(), at);
@@ -473,11 +471,10 @@ impl<'s, 't> Parser<'s, 't> {
             return Ok(());
         }
         if let Some(oneof) = field.oneof {
-            if let Some((_, other)) = seen.oneofs.iter().find(|(known, _)| *known == oneof) {
-                let _ = other;
+            if seen.oneofs.contains(&oneof) {
                 self.note("it excludes another field that is set as well");
             }
-            seen.oneofs.push((oneof, field.number));
+            seen.oneofs.push(oneof);
         }
         // A mask goes on into plain messages that say something.
         if let (Some(path), Some(message)) = (&path, kind_message)

@@ -1,0 +1,8 @@
+//! HTTP/JSON in front of gRPC.
+#![warn(missing_docs)]
+
+mod codec;
+mod options;
+mod route;
+mod rules;
+mod schema;
