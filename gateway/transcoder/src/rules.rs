@@ -4,7 +4,7 @@
 
 use prost_reflect::{
     DescriptorPool, DynamicMessage, EnumDescriptor, EnumValueDescriptor, ExtensionDescriptor, FieldDescriptor,
-    FileDescriptor, MethodDescriptor, Value,
+    FileDescriptor, MethodDescriptor, ReflectMessage as _, Value,
 };
 
 /// The extensions that a pool knows.

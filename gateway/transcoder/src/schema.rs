@@ -194,6 +194,23 @@ impl Field {
         matches!(self.card, Card::Implicit | Card::Optional)
     }
 
+    /// The value of a map's entries, as a field of the entry.
+    pub(crate) const fn value_of(map: &Self) -> Self {
+        Self {
+            number: 2,
+            name: String::new(),
+            key: Vec::new(),
+            kind: map.kind,
+            card: Card::Optional,
+            oneof: None,
+            nullable: false,
+            csv: false,
+            number64: map.number64,
+            lenient_duration: map.lenient_duration,
+            required: false,
+        }
+    }
+
     /// The message of a field that has one.
     pub(crate) const fn message(&self) -> Option<MessageId> {
         match self.kind {

@@ -668,19 +668,7 @@ impl<'s, 't> Parser<'s, 't> {
             }
             _ => self.note_at(at, &format!("the key is not {}", of.expected())),
         }
-        let value = Field {
-            number: 2,
-            name: String::new(),
-            key: Vec::new(),
-            kind: field.kind,
-            card: Card::Optional,
-            oneof: None,
-            nullable: false,
-            csv: false,
-            number64: false,
-            lenient_duration: field.lenient_duration,
-            required: false,
-        };
+        let value = Field::value_of(field);
         self.map_value(&value)?;
         wire::close(&mut self.out, mark);
         Ok(())

@@ -1,0 +1,588 @@
+//! From the parts of a request to the bytes of a message: variables of the path,
+//! query, headers with a meaning, and the body. Nothing of them overrides another:
+//! what is said twice has to be said the same.
+
+pub(crate) mod text;
+
+use http::HeaderMap;
+use http::header::{HeaderName, IF_MATCH};
+
+use self::text::{Keep, decode};
+use crate::codec::parse::{self, How};
+use crate::codec::print::Filter;
+use crate::codec::wire::{self, Raw, Reader};
+use crate::codec::{Violation, shown};
+use crate::route::{Body, Route, is_mask};
+use crate::schema::{Card, Field, Kind, MessageId, Scalar, Schema, Shape};
+
+/// How deep a path of a query may go.
+const PATH_DEPTH: usize = 64;
+
+/// What the URL and the headers say.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    /// Fields on the wire, to be written after those of the body.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) pretty: bool,
+    /// `update_mask` was given.
+    pub(crate) has_mask: bool,
+    /// What the path and headers set: numbers on the way, name, the field's own bytes.
+    fixed: Vec<Fixed>,
+    singles: Vec<Vec<u32>>,
+    oneofs: Vec<(Vec<u32>, u16, u32)>,
+}
+
+#[derive(Debug)]
+struct Fixed {
+    numbers: Vec<u32>,
+    name: String,
+    /// The last field with its tag.
+    own: Vec<u8>,
+}
+
+struct Binder<'s> {
+    schema: &'s Schema,
+    route: &'s Route,
+    bound: Bound,
+    violations: Vec<Violation>,
+}
+
+/// Binds path, query and headers.
+pub(crate) fn head(
+    schema: &Schema,
+    route: &Route,
+    segments: &[&str],
+    query: &str,
+    headers: &HeaderMap,
+    most: usize,
+) -> Result<Bound, Vec<Violation>> {
+    let mut binder = Binder { schema, route, bound: Bound::default(), violations: Vec::new() };
+    binder.path(segments);
+    binder.query(query, most);
+    binder.headers(headers);
+    if binder.violations.is_empty() { Ok(binder.bound) } else { Err(binder.violations) }
+}
+
+impl<'s> Binder<'s> {
+    fn bad(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.violations.push(Violation::new(field, description));
+    }
+
+    fn path(&mut self, segments: &[&str]) {
+        let (schema, route) = (self.schema, self.route);
+        for (bound, variable) in route.variables.iter().zip(&route.template.variables) {
+            let raw = segments[route.template.range(variable, segments.len())].join("/");
+            let keep = if variable.is_multi { Keep::Slash } else { Keep::Nothing };
+            let value = match decode(&raw, false, keep) {
+                Ok(value) => value,
+                Err(why) => {
+                    self.bad(&bound.path, format!("`{}`: {why}", shown(&raw)));
+                    continue;
+                }
+            };
+            let field = &schema.message(bound.owner).fields[bound.index];
+            self.set(&bound.numbers, &bound.path, field, &value);
+        }
+    }
+
+    /// Sets a field that the body may repeat but not change.
+    fn set(&mut self, numbers: &[u32], name: &str, field: &Field, value: &str) {
+        let mut own = Vec::new();
+        if let Err(why) = parse::text_value(self.schema, field, value, &mut own) {
+            return self.bad(name, why);
+        }
+        self.claim(numbers, name, field);
+        put_below(&mut self.bound.bytes, &numbers[..numbers.len() - 1], &own);
+        self.bound.fixed.push(Fixed { numbers: numbers.to_vec(), name: name.to_owned(), own });
+    }
+
+    /// Notes that a single field is set; says so when it is already.
+    fn claim(&mut self, numbers: &[u32], name: &str, field: &Field) -> bool {
+        if field.is_single() {
+            if self.bound.singles.iter().any(|known| known == numbers) {
+                self.bad(name, "it is given twice");
+                return false;
+            }
+            self.bound.singles.push(numbers.to_vec());
+        }
+        if let Some(oneof) = field.oneof {
+            let parent = &numbers[..numbers.len() - 1];
+            let clash = self.bound.oneofs.iter().any(|(above, known, number)| {
+                above == parent && *known == oneof && *number != field.number
+            });
+            if clash {
+                self.bad(name, "it excludes another field that is set as well");
+                return false;
+            }
+            self.bound.oneofs.push((parent.to_vec(), oneof, field.number));
+        }
+        true
+    }
+
+    fn query(&mut self, query: &str, most: usize) {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        if pairs.clone().count() > most {
+            return self.bad("query", format!("it has more than {most} parameters"));
+        }
+        let mut fields: Vec<String> = Vec::new();
+        for pair in pairs {
+            let (raw_name, raw_value) = pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
+            let name = match decode(raw_name, true, Keep::Nothing) {
+                Ok(name) => name,
+                Err(why) => {
+                    self.bad(shown(raw_name), format!("the name of a query parameter: {why}"));
+                    continue;
+                }
+            };
+            let value = match raw_value.map(|raw| decode(raw, true, Keep::Nothing)).transpose() {
+                Ok(value) => value,
+                Err(why) => {
+                    self.bad(shown(&name), format!("the value of the query parameter: {why}"));
+                    continue;
+                }
+            };
+            let is_system =
+                matches!(&*name, "fields" | "pretty") && self.schema.message(self.route.request).by_name(&name).is_none();
+            match (&*name, value) {
+                ("fields", Some(value)) if is_system => fields.extend(value.split(',').map(str::to_owned)),
+                ("fields", None) if is_system => self.bad("fields", "it names no field"),
+                ("pretty", value) if is_system => match value.as_deref() {
+                    None | Some("" | "true" | "1") => self.bound.pretty = true,
+                    Some("false" | "0") => {}
+                    Some(other) => {
+                        let other = shown(other);
+                        self.bad("pretty", format!("`{other}` is not true or false"));
+                    }
+                },
+                (name, value) => self.parameter(name, value.as_deref()),
+            }
+        }
+        if !fields.is_empty() {
+            self.filter(&fields);
+        }
+    }
+
+    fn filter(&mut self, fields: &[String]) {
+        let route = self.route;
+        let of = route.response_body.map_or(Some(route.response), |index| {
+            self.schema.message(route.response).fields[index].message()
+        });
+        let mut filter = Filter::default();
+        for path in fields {
+            let added = match of {
+                Some(id) => filter.add(self.schema, id, path.trim()),
+                None => Err("the answer has no fields".to_owned()),
+            };
+            if let Err(why) = added {
+                self.bad("fields", why);
+            }
+        }
+        self.bound.filter = Some(filter);
+    }
+
+    fn parameter(&mut self, name: &str, value: Option<&str>) {
+        let route = self.route;
+        let (path, key) = match name.split_once('[') {
+            Some((path, rest)) => match rest.strip_suffix(']') {
+                Some(key) => (path, Some(key)),
+                None => return self.bad(shown(name), "no parameter has this name"),
+            },
+            None => (name, None),
+        };
+        if path.split('.').count() > PATH_DEPTH {
+            return self.bad(shown(name), format!("it is more than {PATH_DEPTH} levels deep"));
+        }
+        let fields = match self.schema.path(route.request, path) {
+            Ok(fields) => fields,
+            Err(why) => return self.bad(shown(name), format!("no parameter has this name: {why}")),
+        };
+        let numbers: Vec<u32> = fields.iter().map(|field| field.number).collect();
+        let canonical: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        let canonical = canonical.join(".");
+        let field = fields[fields.len() - 1];
+        if route.variables.iter().any(|variable| variable.numbers == numbers) {
+            return self.bad(canonical, "the path says it already");
+        }
+        match route.body {
+            Body::All => return self.bad(canonical, "it belongs into the body"),
+            Body::Field(index) if self.schema.message(route.request).fields[index].number == numbers[0] => {
+                return self.bad(canonical, "it belongs into the body");
+            }
+            _ => {}
+        }
+        // A oneof further up is decided by the way as well.
+        for depth in 1..fields.len() {
+            let above = fields[depth - 1];
+            if let Some(oneof) = above.oneof {
+                let parent = &numbers[..depth - 1];
+                let clash = self.bound.oneofs.iter().any(|(known, one, number)| {
+                    known == parent && *one == oneof && *number != above.number
+                });
+                if clash {
+                    return self.bad(canonical, "it excludes another field that is set as well");
+                }
+                self.bound.oneofs.push((parent.to_vec(), oneof, above.number));
+            }
+        }
+        match field.card {
+            Card::Map(of) => self.entry(&numbers, &canonical, field, of, key, value),
+            _ if key.is_some() => self.bad(shown(name), "no parameter has this name: it is no map"),
+            Card::Many if field.csv => {
+                for part in value.unwrap_or_default().split(',') {
+                    self.value(&numbers, &canonical, field, Some(part));
+                }
+            }
+            Card::Many => self.value(&numbers, &canonical, field, value),
+            Card::Implicit | Card::Optional => {
+                if self.claim(&numbers, &canonical, field) {
+                    self.value(&numbers, &canonical, field, value);
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, numbers: &[u32], name: &str, field: &Field, value: Option<&str>) {
+        let shape = match field.kind {
+            Kind::Message(id) => Some(self.schema.message(id).shape),
+            _ => None,
+        };
+        let is_bool = field.kind == Kind::Scalar(Scalar::Bool) || shape == Some(Shape::Wrapper(Scalar::Bool));
+        let Some(text) = value.or(is_bool.then_some("true")) else {
+            return self.bad(name, "it has no value");
+        };
+        let repaired = (shape == Some(Shape::Timestamp)).then(|| with_plus(text));
+        let text = repaired.as_deref().unwrap_or(text);
+        if is_mask(self.schema, field) {
+            self.bound.has_mask |= numbers.len() == 1 && field.name == "update_mask";
+            if let Err(why) = self.judge_mask(text) {
+                return self.bad(name, why);
+            }
+        }
+        let mut own = Vec::new();
+        match parse::text_value(self.schema, field, text, &mut own) {
+            Ok(()) => put_below(&mut self.bound.bytes, &numbers[..numbers.len() - 1], &own),
+            Err(why) => self.bad(name, why),
+        }
+    }
+
+    fn entry(
+        &mut self,
+        numbers: &[u32],
+        name: &str,
+        field: &Field,
+        of: Scalar,
+        key: Option<&str>,
+        value: Option<&str>,
+    ) {
+        let Some(key) = key else {
+            return self.bad(name, format!("it is a map: `{name}[key]=value`"));
+        };
+        let full = format!("{name}[{}]", shown(key));
+        let Some(value) = value else { return self.bad(full, "it has no value") };
+        let mut entry = Vec::new();
+        if parse::text_scalar(of, 1, key, crate::codec::scalar::Digits::Plain, &mut entry).is_none() {
+            return self.bad(full, format!("the key is not {}", of.expected()));
+        }
+        let mut place = numbers.to_vec();
+        place.push(u32::MAX);
+        let taken = self.bound.fixed.iter().any(|known| known.numbers == place && known.own == entry);
+        if taken {
+            return self.bad(full, "it is given twice");
+        }
+        self.bound.fixed.push(Fixed { numbers: place, name: full.clone(), own: entry.clone() });
+        let of_value = Field::value_of(field);
+        match parse::text_value(self.schema, &of_value, value, &mut entry) {
+            Ok(()) => {
+                let mut own = Vec::new();
+                wire::put_bytes(&mut own, field.number, &entry);
+                put_below(&mut self.bound.bytes, &numbers[..numbers.len() - 1], &own);
+            }
+            Err(why) => self.bad(full, why),
+        }
+    }
+
+    /// The paths of a mask have to be ones of what is changed, else of what is answered.
+    fn judge_mask(&self, text: &str) -> Result<(), String> {
+        judge_mask(self.schema, self.route, text)
+    }
+
+    fn headers(&mut self, headers: &HeaderMap) {
+        const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+        const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+        let route = self.route;
+        let header = |name: &HeaderName| {
+            let value = headers.get(name)?;
+            Some(value.to_str().map(str::trim).map_err(|_| "it is not ASCII"))
+        };
+        for (name, index) in [(&IF_MATCH, route.if_match), (&IDEMPOTENCY_KEY, route.idempotency)] {
+            let Some(index) = index else { continue };
+            match header(name) {
+                Some(Ok("*")) if *name == IF_MATCH => {}
+                Some(Ok(value)) => {
+                    let value = if *name == IF_MATCH { unquoted(value) } else { value };
+                    self.from_header(name, index, value);
+                }
+                Some(Err(why)) => self.bad(name.as_str(), why),
+                None => {}
+            }
+        }
+        if let (Some(index), Some(Ok(value))) = (route.resume, header(&LAST_EVENT_ID)) {
+            // Who reconnects asks with the old URL; the later position holds.
+            let field = &self.schema.message(route.request).fields[index];
+            let mut own = Vec::new();
+            match parse::text_value(self.schema, field, value, &mut own) {
+                Ok(()) => self.bound.bytes.extend_from_slice(&own),
+                Err(why) => self.bad("last-event-id", why),
+            }
+        }
+    }
+
+    fn from_header(&mut self, header: &HeaderName, index: usize, value: &str) {
+        let field = &self.schema.message(self.route.request).fields[index];
+        let mut own = Vec::new();
+        wire::put_bytes(&mut own, field.number, value.as_bytes());
+        let numbers = vec![field.number];
+        if self.bound.singles.contains(&numbers) {
+            if wire::last(&self.bound.bytes, field.number) != Some(Raw::Bytes(value.as_bytes())) {
+                self.bad(header.as_str(), format!("it differs from `{}`", field.name));
+            }
+            return;
+        }
+        self.bound.bytes.extend_from_slice(&own);
+        self.bound.fixed.push(Fixed { numbers, name: header.as_str().to_owned(), own });
+    }
+}
+
+fn judge_mask(schema: &Schema, route: &Route, text: &str) -> Result<(), String> {
+    let of_body = match route.body {
+        Body::Field(index) => schema.message(route.request).fields[index].message(),
+        _ => None,
+    };
+    let of = of_body.unwrap_or(route.response);
+    let paths = parse::mask_paths(text).ok_or_else(|| format!("`{}` is no list of paths", shown(text)))?;
+    for path in paths.iter().filter(|path| *path != "*") {
+        is_path(schema, of, path).map_err(|why| format!("`{}` is no path: {why}", shown(path)))?;
+    }
+    Ok(())
+}
+
+/// As [`Schema::path`], and also into the keys of maps and the members of free objects.
+fn is_path(schema: &Schema, of: MessageId, path: &str) -> Result<(), String> {
+    let mut at = Some(of);
+    for part in path.split('.') {
+        let Some(id) = at else { return Err(format!("there is no field `{part}`")) };
+        let message = schema.message(id);
+        let field = message.field(part).ok_or_else(|| format!("`{}` has no field `{part}`", message.name))?;
+        if matches!(field.card, Card::Map(_)) {
+            return Ok(());
+        }
+        at = field.message().filter(|_| field.is_single());
+        if at.is_some_and(|id| matches!(schema.message(id).shape, Shape::Struct | Shape::Value)) {
+            return Ok(());
+        }
+        at = at.filter(|id| !schema.message(*id).shape.is_leaf());
+    }
+    Ok(())
+}
+
+fn unquoted(etag: &str) -> &str {
+    let strong = etag.strip_prefix("W/").unwrap_or(etag);
+    strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(strong)
+}
+
+/// `2026-11-23T10:00:00 02:00`, where a `+` became a space on its way.
+fn with_plus(text: &str) -> String {
+    match text.rsplit_once(' ') {
+        Some((before, offset)) if offset.len() == 5 && offset.as_bytes()[2] == b':' => format!("{before}+{offset}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Writes a field below others.
+fn put_below(out: &mut Vec<u8>, above: &[u32], own: &[u8]) {
+    match above.split_first() {
+        None => out.extend_from_slice(own),
+        Some((number, rest)) => {
+            let mut inner = Vec::new();
+            put_below(&mut inner, rest, own);
+            wire::put_bytes(out, *number, &inner);
+        }
+    }
+}
+
+/// The value at the end of a way, if the bytes set it.
+fn at<'b>(bytes: &'b [u8], numbers: &[u32]) -> Option<Raw<'b>> {
+    let (first, rest) = numbers.split_first()?;
+    let found = wire::last(bytes, *first)?;
+    match (found, rest) {
+        (found, []) => Some(found),
+        (Raw::Bytes(inner), rest) => at(inner, rest),
+        _ => None,
+    }
+}
+
+/// A message of a body that was read, with what the head says.
+pub(crate) fn with_body(
+    schema: &Schema,
+    route: &Route,
+    bound: &Bound,
+    text: &str,
+    ignore_unknown: bool,
+) -> Result<Vec<u8>, Vec<Violation>> {
+    let message = schema.message(route.request);
+    let makes_mask = route.auto_mask.is_some() && !bound.has_mask;
+    let how = How { ignore_unknown, mask: makes_mask };
+    let mut bytes = match route.body {
+        Body::None => Vec::new(),
+        Body::All => parse::message(schema, route.request, text, how)?.bytes,
+        Body::Field(index) => {
+            let field = &message.fields[index];
+            let parsed = parse::document(schema, field, text, how)?;
+            let is_bare = field.is_single() && field.message().is_some();
+            let mut bytes = Vec::with_capacity(parsed.bytes.len() + 8);
+            if is_bare {
+                wire::put_bytes(&mut bytes, field.number, &parsed.bytes);
+            } else {
+                bytes = parsed.bytes;
+            }
+            if let (Some(mask), true) = (route.auto_mask, makes_mask) {
+                let mut paths = Vec::new();
+                parsed.mask.iter().for_each(|path| wire::put_bytes(&mut paths, 1, path.as_bytes()));
+                wire::put_bytes(&mut bytes, message.fields[mask].number, &paths);
+            }
+            bytes
+        }
+    };
+    let violations = differences(schema, route, bound, &bytes);
+    if !violations.is_empty() {
+        return Err(violations);
+    }
+    judge_masks(schema, route, &bytes)?;
+    bytes.extend_from_slice(&bound.bytes);
+    Ok(bytes)
+}
+
+/// Masks in a body are judged as those in a query are.
+fn judge_masks(schema: &Schema, route: &Route, bytes: &[u8]) -> Result<(), Vec<Violation>> {
+    if route.body != Body::All {
+        return Ok(());
+    }
+    let message = schema.message(route.request);
+    for field in message.fields.iter().filter(|field| is_mask(schema, field)) {
+        let Some(Raw::Bytes(mask)) = wire::last(bytes, field.number) else { continue };
+        let mut reader = Reader::new(mask);
+        while let Ok(Some((1, Raw::Bytes(path)))) = reader.field() {
+            let path = String::from_utf8_lossy(path);
+            // Without a body field it is the answer that a mask speaks of, or the resource inside of the request.
+            let inside = message.fields.iter().filter_map(Field::message);
+            let is_known = path == "*"
+                || is_path(schema, route.response, &path).is_ok()
+                || inside.into_iter().any(|id| is_path(schema, id, &path).is_ok());
+            if !is_known {
+                return Err(vec![Violation::new(&field.name, format!("`{}` is no path", shown(&path)))]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a body says otherwise than the path or a header.
+fn differences(schema: &Schema, route: &Route, bound: &Bound, body: &[u8]) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for fixed in &bound.fixed {
+        let own = Reader::new(&fixed.own).field().ok().flatten().map(|(_, raw)| raw);
+        match (at(body, &fixed.numbers), own) {
+            (Some(said), Some(own)) if said != own => {
+                violations.push(Violation::new(&fixed.name, "the body says otherwise than the path or a header"));
+            }
+            _ => {}
+        }
+    }
+    for (above, oneof, number) in &bound.oneofs {
+        let inside = if above.is_empty() { Some(Raw::Bytes(body)) } else { at(body, above) };
+        let Some(Raw::Bytes(inside)) = inside else { continue };
+        let mut id = route.request;
+        for number in above {
+            let message = schema.message(id);
+            let Some(next) = message.by_number(*number).and_then(|at| message.fields[at].message()) else { break };
+            id = next;
+        }
+        let others = schema.message(id).fields.iter().filter(|it| it.oneof == Some(*oneof) && it.number != *number);
+        for other in others {
+            if wire::last(inside, other.number).is_some() {
+                violations.push(Violation::new(&other.name, "it excludes another field that is set as well"));
+            }
+        }
+    }
+    violations
+}
+
+/// A request without a body.
+pub(crate) fn without_body(schema: &Schema, route: &Route, bound: &Bound) -> Result<Vec<u8>, Vec<Violation>> {
+    let message = schema.message(route.request);
+    let missing: Vec<Violation> = match route.body {
+        Body::None => Vec::new(),
+        _ if route.optional_body => Vec::new(),
+        Body::All => {
+            let is_bound = |field: &Field| route.variables.iter().any(|it| it.numbers[0] == field.number);
+            let required = message.fields.iter().filter(|field| field.required && !is_bound(field));
+            required.map(|field| Violation::new(&field.name, "it is required, and the body is empty")).collect()
+        }
+        Body::Field(index) => {
+            let field = &message.fields[index];
+            let inside = field.message().map(|id| schema.message(id).fields.iter().any(|inner| inner.required));
+            if field.required || inside.unwrap_or(false) {
+                vec![Violation::new("body", "it is empty; send a JSON text")]
+            } else {
+                Vec::new()
+            }
+        }
+    };
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let mut bytes = Vec::new();
+    if let Body::Field(index) = route.body {
+        let field = &message.fields[index];
+        // An empty body is `{}`.
+        if field.is_single() && field.message().is_some() {
+            wire::put_bytes(&mut bytes, field.number, &[]);
+        }
+        if let (Some(mask), false) = (route.auto_mask, bound.has_mask) {
+            wire::put_bytes(&mut bytes, message.fields[mask].number, &[]);
+        }
+    }
+    bytes.extend_from_slice(&bound.bytes);
+    Ok(bytes)
+}
+
+/// Bytes that are no JSON, as google.api.HttpBody.
+pub(crate) fn raw_body(schema: &Schema, route: &Route, bound: &Bound, content_type: &str, data: &[u8]) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(data.len() + content_type.len() + 16);
+    wire::put_bytes(&mut raw, 1, content_type.as_bytes());
+    wire::put_bytes(&mut raw, 2, data);
+    let mut bytes = match route.body {
+        Body::Field(index) => {
+            let mut bytes = Vec::with_capacity(raw.len() + 8);
+            wire::put_bytes(&mut bytes, schema.message(route.request).fields[index].number, &raw);
+            bytes
+        }
+        _ => raw,
+    };
+    bytes.extend_from_slice(&bound.bytes);
+    bytes
+}
+
+/// Whether the body is google.api.HttpBody.
+pub(crate) fn takes_raw(schema: &Schema, route: &Route) -> bool {
+    let of = match route.body {
+        Body::None => None,
+        Body::All => Some(route.request),
+        Body::Field(index) => {
+            let field = &schema.message(route.request).fields[index];
+            field.message().filter(|_| field.is_single())
+        }
+    };
+    of.is_some_and(|id| schema.message(id).shape == Shape::HttpBody)
+}
