@@ -3,7 +3,10 @@
 
 mod bind;
 mod codec;
+mod headers;
+mod negotiate;
 mod options;
 mod route;
 mod rules;
 mod schema;
+mod status;
