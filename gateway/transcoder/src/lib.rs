@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 mod bind;
+mod call;
 mod codec;
 mod headers;
 mod negotiate;

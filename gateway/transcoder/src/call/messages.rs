@@ -1,0 +1,107 @@
+//! The messages of an answer, one after the other as they are asked for.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::Body as _;
+use tonic::body::Body;
+
+use crate::status::Failure;
+
+/// An answer whose head was read.
+pub(crate) struct Messages {
+    body: Body,
+    buffer: BytesMut,
+    trailers: Option<HeaderMap>,
+    is_over: bool,
+    most: usize,
+}
+
+impl Messages {
+    /// Reads the head: metadata, or the error that is all there is.
+    pub(crate) fn begin(response: Response<Body>, most: usize) -> Result<(HeaderMap, Self), Failure> {
+        let (head, body) = response.into_parts();
+        if let Some(failure) = Failure::of_trailers(&head.headers) {
+            return Err(failure);
+        }
+        if head.status != StatusCode::OK {
+            return Err(Failure::of_status(head.status));
+        }
+        // A success that has no body has its trailers in the head.
+        let trailers = head.headers.contains_key("grpc-status").then(|| head.headers.clone());
+        Ok((head.headers, Self { body, buffer: BytesMut::new(), trailers, is_over: false, most }))
+    }
+
+    /// The metadata that came behind the last message.
+    pub(crate) const fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        loop {
+            if let Some(message) = self.cut().transpose() {
+                return Poll::Ready(Some(message));
+            }
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if self.buffer.is_empty() => {
+                        // The usual case, one message in one frame, is not copied.
+                        self.buffer = data.try_into_mut().unwrap_or_else(|data| BytesMut::from(&data[..]));
+                    }
+                    Ok(data) => self.buffer.extend_from_slice(&data),
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            self.trailers = Some(trailers);
+                        }
+                    }
+                },
+                Some(Err(status)) => {
+                    self.is_over = true;
+                    tracing::debug!(%status, "an answer broke off");
+                    return Poll::Ready(Some(Err(Failure::unreachable())));
+                }
+                None => {
+                    self.is_over = true;
+                    return Poll::Ready(self.end().map(Err));
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn end(&self) -> Option<Failure> {
+        if !self.buffer.is_empty() {
+            return Some(Failure::internal("the backend's answer ends inside of a message"));
+        }
+        match &self.trailers {
+            Some(trailers) if trailers.contains_key("grpc-status") => Failure::of_trailers(trailers),
+            _ => Some(Failure::internal("the backend's answer has no status")),
+        }
+    }
+
+    /// The next message if all of it is there.
+    fn cut(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(head) = self.buffer.get(..5) else { return Ok(None) };
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if head[0] != 0 || length > self.most {
+            self.is_over = true;
+            let why = if head[0] != 0 { "compressed" } else { "too large" };
+            self.buffer.clear();
+            return Err(Failure::internal(format!("the backend's answer has a message that is {why}")));
+        }
+        if self.buffer.len() < 5 + length {
+            return Ok(None);
+        }
+        self.buffer.advance(5);
+        Ok(Some(self.buffer.split_to(length).freeze()))
+    }
+}
