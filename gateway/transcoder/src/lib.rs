@@ -1,6 +1,47 @@
-//! HTTP/JSON in front of gRPC.
+//! HTTP/JSON in front of gRPC, by descriptors.
+//!
+//! A [`Transcoder`] takes an encoded `FileDescriptorSet` and a tower service that speaks gRPC
+//! (tonic's `Routes` in process, or a `Channel`), and is a tower service that speaks REST, NDJSON,
+//! server-sent events and WebSocket. What is served where comes from `google.api.http`; what that
+//! does not know (201 and Location, statuses of single errors, ETag, renditions of logs) from
+//! `transcoding.v1`, if the descriptors have it. Adding an annotated method needs no change here.
+//!
+//! At the start every message becomes a table and every route a plan, and whatever could not be
+//! served is [refused](Refused) by name. A request is then one pass from JSON to wire bytes, a call
+//! with bytes, and one pass back: no message is ever built in between.
+//!
+//! What it does not do: listen, authenticate, judge `Host` and `Origin`, compress, log. Those are
+//! layers of whoever mounts it.
+//!
+//! ```
+//! use clos_transcoder::{Options, Transcoder};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = std::env::temp_dir().join(format!("transcoder-doc-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder)?;
+//! # std::fs::write(folder.join("greet.proto"), r#"
+//! #   syntax = "proto3"; package greet.v1;
+//! #   service Greeter { rpc Greet(Hello) returns (Hello); }
+//! #   message Hello { string name = 1; }"#)?;
+//! # let mut compiler = protox::Compiler::new([&folder])?;
+//! # compiler.include_imports(true).open_file("greet.proto")?;
+//! # let descriptors = compiler.encode_file_descriptor_set();
+//! # let routes = tonic::service::Routes::default();
+//! // The bytes of `protoc --include_imports --descriptor_set_out`, and the servers of tonic.
+//! let options = Options { auto_map: Some("/rpc".to_owned()), ..Options::default() };
+//! let rest = Transcoder::new(&descriptors, routes, options)?;
+//! assert_eq!(rest.routes().next().as_deref(), Some("POST /rpc/greet.v1.Greeter/Greet"));
+//! // `rest` is a tower service: give it to hyper, axum, or a layer of your own.
+//! # std::fs::remove_dir_all(&folder)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where to look: `route` compiles annotations, `bind` makes a message of a request's parts, `codec`
+//! is JSON and wire, `call` speaks gRPC, `answer` makes responses, `status` errors.
 #![warn(missing_docs)]
 
+mod answer;
 mod bind;
 mod call;
 mod codec;
@@ -10,4 +51,114 @@ mod options;
 mod route;
 mod rules;
 mod schema;
+mod serve;
 mod status;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http::{Request, Response};
+use prost_reflect::DescriptorPool;
+use tonic::body::Body;
+use tower::Service;
+
+pub use crate::call::Upstream;
+pub use crate::options::{Enums, Int64, Limits, Names, Options, Source, Spelling};
+pub use crate::route::Refused;
+
+use crate::route::Routes;
+use crate::schema::Schema;
+
+/// REST, NDJSON, server-sent events and WebSocket in front of a service of gRPC.
+#[derive(Debug)]
+pub struct Transcoder<S> {
+    upstream: S,
+    shared: Arc<Shared>,
+}
+
+impl<S: Clone> Clone for Transcoder<S> {
+    fn clone(&self) -> Self {
+        Self { upstream: self.upstream.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// What every request reads.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) schema: Schema,
+    pub(crate) routes: Routes,
+    pub(crate) options: Options,
+}
+
+/// The template of the route that answered, in the extensions of a response: `/v1/things/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTemplate(pub Arc<str>);
+
+/// Says that a response is a stream, in its extensions: it should not be compressed or buffered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streamed;
+
+impl<S: Upstream> Transcoder<S> {
+    /// Compiles the descriptors.
+    ///
+    /// # Errors
+    /// Bytes that are no descriptor set, and annotations that cannot be served, each with the name
+    /// of its method.
+    pub fn new(descriptor_set: &[u8], upstream: S, options: Options) -> Result<Self, Refused> {
+        let broken = |error: prost_reflect::DescriptorError| Refused(vec![format!("no descriptor set: {error}")]);
+        let mut pool = DescriptorPool::decode(descriptor_set).map_err(broken)?;
+        // Errors carry these whether or not the set has them.
+        let known = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).map_err(broken)?;
+        for file in known.files() {
+            if pool.get_file_by_name(file.name()).is_none() && !defines(&pool, &file) {
+                pool.add_file_descriptor_proto(file.file_descriptor_proto().clone()).map_err(broken)?;
+            }
+        }
+        let schema = Schema::new(&pool, options.spelling);
+        let routes = Routes::compile(&pool, &schema, &options)?;
+        for overlap in &routes.overlaps {
+            tracing::info!(%overlap, "some paths match two routes; the literal that comes first wins");
+        }
+        Ok(Self { upstream, shared: Arc::new(Shared { schema, routes, options }) })
+    }
+
+    /// What is served: `GET /v1/things/{id}`.
+    pub fn routes(&self) -> impl Iterator<Item = String> {
+        self.shared.routes.routes.iter().map(|route| format!("{} {}", route.verb, route.shown))
+    }
+
+    /// Pairs of templates that some paths match both, for the log of a start.
+    pub fn overlaps(&self) -> &[String] {
+        &self.shared.routes.overlaps
+    }
+}
+
+/// Whether a message of the file is in the pool, from a file of another name.
+fn defines(pool: &DescriptorPool, file: &prost_reflect::FileDescriptor) -> bool {
+    file.messages().any(|message| pool.get_message_by_name(message.full_name()).is_some())
+}
+
+impl<S, B> Service<Request<B>> for Transcoder<S>
+where
+    S: Upstream,
+    B: http_body::Body<Data: Buf + Send> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (upstream, shared) = (self.upstream.clone(), Arc::clone(&self.shared));
+        let (head, body) = request.into_parts();
+        let body = call::body::Incoming::new(body);
+        Box::pin(async move { Ok(serve::request(upstream, shared, head, body).await) })
+    }
+}

@@ -180,7 +180,7 @@ fn parse_units(text: &str) -> Option<(i64, i32)> {
         let (number, after) = rest.split_at(amount);
         let (unit, nanos) = UNITS.iter().find(|(unit, _)| after.starts_with(unit))?;
         let (whole, part) = number.split_once('.').map_or((number, "0"), |pair| pair);
-        if whole.is_empty() && part.is_empty() {
+        if !number.bytes().any(|byte| byte.is_ascii_digit()) {
             return None;
         }
         let whole: i128 = if whole.is_empty() { 0 } else { i128::from(whole.parse::<u64>().ok()?) };

@@ -68,6 +68,15 @@ impl Router {
             if let Some(last) = stripped.last_mut() {
                 *last = before;
             }
+            if before.is_empty() && stripped.len() > 1 {
+                // An empty id, if the verb is one here.
+                let mut search = Search { method: "", verb, methods: BTreeSet::new() };
+                let named = [&stripped[..stripped.len() - 1], &["-"]].concat();
+                let _ = search.at(&self.root, &named);
+                if !search.methods.is_empty() {
+                    return Found::Nothing;
+                }
+            }
             let mut search = Search { method, verb, methods: BTreeSet::new() };
             if let Some(route) = search.at(&self.root, &stripped) {
                 return Found::Route(route, stripped);

@@ -1,0 +1,413 @@
+//! WebSocket: each message of a stream a text frame, and for methods that
+//! stream both ways each text frame of the client a message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use http::header::{
+    AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tonic::body::Body;
+
+use super::Encoder;
+use super::stream::{Begun, begin};
+use crate::bind::{self, Bound};
+use crate::call::messages::Messages;
+use crate::call::{self, Deadline, Upstream};
+use crate::headers;
+use crate::route;
+use crate::serve::{Asked, text_of};
+use crate::status::Failure;
+
+/// How long a write may wait for a reader that does not read.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the other side may take to close.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Whether a request asks for an upgrade to WebSocket.
+pub(crate) fn is_upgrade(head: &Parts) -> bool {
+    let has = |name: &HeaderName, word: &str| {
+        head.headers.get_all(name).iter().any(|value| {
+            let value = value.to_str().unwrap_or_default();
+            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
+        })
+    };
+    head.method == Method::GET && has(&UPGRADE, "websocket") && has(&CONNECTION, "upgrade")
+}
+
+/// The protocol that is chosen, and the credentials that came with the offers.
+fn protocols(headers: &HeaderMap, ours: Option<&str>) -> (Option<HeaderValue>, Option<String>) {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let (mut chosen, mut credentials) = (None, None);
+    for offer in offers.flat_map(|value| value.split(',')).map(str::trim) {
+        if ours == Some(offer) {
+            chosen = HeaderValue::from_str(offer).ok();
+        } else if let Some(token) = offer.strip_prefix("bearer.") {
+            credentials = Some(format!("Bearer {token}"));
+        } else if let Some(ticket) = offer.strip_prefix("ticket.") {
+            credentials = Some(format!("Ticket {ticket}"));
+        }
+    }
+    // Credentials are read only beside the protocol that defines them.
+    (chosen.clone(), credentials.filter(|_| chosen.is_some()))
+}
+
+/// Answers 101, after everything that could be refused was.
+pub(crate) async fn open<S: Upstream>(
+    upstream: &S,
+    asked: &mut Asked,
+    index: usize,
+    bound: Bound,
+    deadline: Deadline,
+) -> Result<Response<Body>, Failure> {
+    let shared = Arc::clone(&asked.shared);
+    let route = &shared.routes.routes[index];
+    if asked.head.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Failure::own(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is spoken here")
+            .with_header(SEC_WEBSOCKET_VERSION, "13")
+            .with_header(UPGRADE, "websocket"));
+    }
+    let key = asked.head.headers.get(SEC_WEBSOCKET_KEY).map(|key| key.as_bytes().to_vec());
+    let key = key
+        .filter(|key| data_encoding::BASE64.decode(key).is_ok_and(|key| key.len() == 16))
+        .ok_or_else(|| Failure::field("sec-websocket-key", "it is missing or not 16 bytes in base64"))?;
+    let Some(upgrade) = asked.head.extensions.remove::<OnUpgrade>() else {
+        return Err(Failure::own(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded; use HTTP/1.1")
+            .with_header(UPGRADE, "websocket"));
+    };
+    let (protocol, credentials) = protocols(&asked.head.headers, shared.options.subprotocol.as_deref());
+    let mut metadata = headers::to_metadata(&asked.head.headers, &shared.options, &asked.named)?;
+    if let Some(credentials) = credentials.and_then(|text| HeaderValue::from_str(&text).ok())
+        && !metadata.contains_key(AUTHORIZATION)
+    {
+        metadata.insert(AUTHORIZATION, credentials);
+    }
+    let extensions = std::mem::take(&mut asked.head.extensions);
+    let limits = shared.options.limits;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let own = response.headers_mut();
+    own.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    own.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(&key)) {
+        own.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(protocol) = protocol {
+        own.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+
+    let socket = async move |upgrade: OnUpgrade| match upgrade.await {
+        Ok(upgraded) => Some(accepted(upgraded, limits.socket_message).await),
+        Err(error) => {
+            tracing::debug!(%error, "a connection was not upgraded");
+            None
+        }
+    };
+    if route.is_client_stream {
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
+        let messages = futures::stream::poll_fn(move |context| receiver.poll_recv(context)).map(Ok);
+        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages))?;
+        let encoder = Encoder::new(&shared, index, None, false, asked);
+        let upstream = upstream.clone();
+        shared.options.sockets.clone().spawn(async move {
+            let Some(socket) = socket(upgrade).await else { return };
+            let call = async move { call::call(&upstream, request).await };
+            let both = Both { sender: Some(sender), bound, talk: Talk::new(socket, encoder, deadline) };
+            both.run(call).await;
+        });
+        return Ok(response);
+    }
+    // What the body would have to say cannot be said.
+    let message = match route.body {
+        route::Body::None => bind::without_body(&shared.schema, route, &bound),
+        _ if route.optional_body || bind::without_body(&shared.schema, route, &bound).is_ok() => {
+            bind::without_body(&shared.schema, route, &bound)
+        }
+        _ => return Err(Failure::field("body", "a WebSocket has none")),
+    };
+    let message = message.map_err(|violations| Failure::fields(&violations))?;
+    let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
+    let begun = deadline.wait(begin(upstream, request, limits.answer)).await??;
+    let encoder = Encoder::new(&shared, index, bound.filter, false, asked);
+    shared.options.sockets.clone().spawn(async move {
+        let Some(socket) = socket(upgrade).await else { return };
+        Talk::new(socket, encoder, deadline).out(begun).await;
+    });
+    Ok(response)
+}
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+async fn accepted(upgraded: Upgraded, most: usize) -> Socket {
+    // The defaults take 128 KiB a connection before a byte is read.
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4 << 10)
+        .write_buffer_size(0)
+        .max_write_buffer_size(256 << 10)
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most));
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await
+}
+
+/// A socket with what its frames mean.
+struct Talk {
+    socket: Socket,
+    encoder: Encoder,
+    deadline: Deadline,
+    /// When the next ping is due, and whether the last one was answered.
+    ping: Instant,
+    is_answered: bool,
+}
+
+/// What came in.
+enum Came {
+    Text(Bytes),
+    /// A frame that is no text.
+    Other,
+    /// The client closed; we may still finish.
+    Closed,
+    /// Nothing can be said any more.
+    Gone,
+    /// Broken rules: the code to close with.
+    Broken(CloseCode, &'static str),
+}
+
+impl Talk {
+    fn new(socket: Socket, encoder: Encoder, deadline: Deadline) -> Self {
+        let ping = Instant::now() + encoder.shared.options.keep_alive;
+        Self { socket, encoder, deadline, ping, is_answered: true }
+    }
+
+    /// Sends the messages of a stream until either side ends.
+    async fn out(mut self, mut begun: Begun) {
+        let mut next = begun.first.take().map(Ok);
+        let drain = self.encoder.shared.options.drain.clone();
+        loop {
+            if let Some(message) = next.take() {
+                match message {
+                    Ok(message) => {
+                        if !self.say(&message).await {
+                            return;
+                        }
+                    }
+                    Err(failure) => return self.fail(&failure).await,
+                }
+            }
+            if begun.is_over {
+                return self.close(CloseCode::Normal, "").await;
+            }
+            let (deadline, ping) = (self.deadline, self.ping);
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return self.close(CloseCode::Away, "the server is shutting down").await,
+                came = self.socket.next() => match judged(came) {
+                    Some(Came::Closed | Came::Gone) => return self.leave().await,
+                    Some(Came::Broken(code, why)) => return self.close(code, why).await,
+                    Some(Came::Text(_) | Came::Other) => {}
+                    None => self.is_answered = true,
+                },
+                message = begun.messages.next() => match message {
+                    Some(message) => next = Some(message),
+                    None => begun.is_over = true,
+                },
+                _ = deadline.wait(std::future::pending::<()>()) => next = Some(Err(Failure::late())),
+                () = tokio::time::sleep_until(ping) => if !self.ping().await { return },
+            }
+        }
+    }
+
+    /// Asks whether somebody is there; `false` when the last time nobody answered.
+    async fn ping(&mut self) -> bool {
+        if !std::mem::take(&mut self.is_answered) {
+            tracing::debug!("a socket does not answer");
+            return false;
+        }
+        self.ping = Instant::now() + self.encoder.shared.options.keep_alive;
+        self.send(Message::Ping(Bytes::new())).await
+    }
+
+    async fn say(&mut self, message: &[u8]) -> bool {
+        let mut text = Vec::with_capacity(message.len() * 2);
+        match self.encoder.put(message, &mut text) {
+            Ok(()) => self.send_text(text).await,
+            Err(failure) => {
+                self.fail_in_place(&failure).await;
+                false
+            }
+        }
+    }
+
+    async fn send_text(&mut self, text: Vec<u8>) -> bool {
+        let text = String::from_utf8(text).unwrap_or_default();
+        self.send(Message::Text(text.into())).await
+    }
+
+    async fn send(&mut self, message: Message) -> bool {
+        matches!(tokio::time::timeout(PATIENCE, self.socket.send(message)).await, Ok(Ok(())))
+    }
+
+    async fn fail_in_place(&mut self, failure: &Failure) {
+        let error = self.encoder.error(failure);
+        if self.send_text(error).await {
+            let code = 4_000 + u16::try_from(failure.code as i32).unwrap_or(0);
+            self.end(CloseCode::from(code), &failure.message).await;
+        }
+    }
+
+    /// The error as the last frame, and its code.
+    async fn fail(mut self, failure: &Failure) {
+        self.fail_in_place(failure).await;
+    }
+
+    async fn close(mut self, code: CloseCode, reason: &str) {
+        self.end(code, reason).await;
+    }
+
+    async fn end(&mut self, code: CloseCode, reason: &str) {
+        /// A close frame has room for so many bytes.
+        const ROOM: usize = 120;
+        let mut reason = reason.to_owned();
+        while reason.len() > ROOM {
+            reason.pop();
+        }
+        let frame = CloseFrame { code, reason: reason.into() };
+        if matches!(tokio::time::timeout(CLOSING, self.socket.close(Some(frame))).await, Ok(Ok(()))) {
+            self.drain().await;
+        }
+    }
+
+    /// The client closed: its close is answered by reading on.
+    async fn leave(mut self) {
+        let _ = tokio::time::timeout(CLOSING, self.socket.flush()).await;
+        self.drain().await;
+    }
+
+    async fn drain(&mut self) {
+        let rest = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        let _ = tokio::time::timeout(CLOSING, rest).await;
+    }
+}
+
+/// What a frame means; nothing for a pong or ping.
+fn judged(came: Option<Result<Message, WsError>>) -> Option<Came> {
+    Some(match came {
+        Some(Ok(Message::Text(text))) => Came::Text(text.into()),
+        Some(Ok(Message::Binary(_))) => Came::Other,
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return None,
+        Some(Ok(Message::Close(_))) => Came::Closed,
+        Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
+            Came::Broken(CloseCode::Size, "the message is too large")
+        }
+        Some(Err(WsError::Protocol(error))) => {
+            tracing::debug!(%error, "a client broke the rules of WebSocket");
+            Came::Broken(CloseCode::Protocol, "the rules of WebSocket were broken")
+        }
+        Some(Err(WsError::Utf8(_))) => Came::Broken(CloseCode::Invalid, "a text is not UTF-8"),
+        Some(Err(_)) | None => Came::Gone,
+    })
+}
+
+/// A method that streams both ways.
+struct Both {
+    sender: Option<mpsc::Sender<Bytes>>,
+    bound: Bound,
+    talk: Talk,
+}
+
+impl Both {
+    async fn run(mut self, call: impl Future<Output = Result<Response<Body>, Failure>>) {
+        let mut call = std::pin::pin!(call);
+        let drain = self.talk.encoder.shared.options.drain.clone();
+        let most = self.talk.encoder.shared.options.limits.answer;
+        let mut messages: Option<Messages> = None;
+        // A message that waits until the backend takes it; nothing is read meanwhile.
+        let mut waiting: Option<Bytes> = None;
+        let mut is_closed = false;
+        loop {
+            let (deadline, ping) = (self.talk.deadline, self.talk.ping);
+            let sender = self.sender.clone();
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return self.talk.close(CloseCode::Away, "the server is shutting down").await,
+                permit = async { match &sender {
+                    Some(sender) => sender.reserve().await.ok(),
+                    None => None,
+                }}, if waiting.is_some() => {
+                    if let (Some(permit), Some(message)) = (permit, waiting.take()) {
+                        permit.send(message);
+                    }
+                }
+                came = self.talk.socket.next(), if waiting.is_none() && !is_closed => match judged(came) {
+                    Some(Came::Text(text)) => match self.message(&text) {
+                        Ok(message) => waiting = Some(message),
+                        Err(failure) => return self.talk.fail(&failure).await,
+                    },
+                    Some(Came::Other) => {
+                        return self.talk.fail(&Failure::field("body", "a frame is no text")).await;
+                    }
+                    Some(Came::Closed) => {
+                        is_closed = true;
+                        self.sender = None;
+                    }
+                    Some(Came::Gone) => return,
+                    Some(Came::Broken(code, why)) => return self.talk.close(code, why).await,
+                    None => self.talk.is_answered = true,
+                },
+                head = &mut call, if messages.is_none() => {
+                    match head.and_then(|response| Messages::begin(response, most)) {
+                        Ok((_, begun)) => messages = Some(begun),
+                        Err(failure) => return self.talk.fail(&failure).await,
+                    }
+                }
+                message = next_of(&mut messages), if messages.is_some() => match message {
+                    Some(Ok(message)) => {
+                        if !is_closed && !self.talk.say(&message).await {
+                            return;
+                        }
+                    }
+                    Some(Err(failure)) => return self.talk.fail(&failure).await,
+                    None => return self.talk.close(CloseCode::Normal, "").await,
+                },
+                _ = deadline.wait(std::future::pending::<()>()) => return self.talk.fail(&Failure::late()).await,
+                () = tokio::time::sleep_until(ping) => {
+                    if is_closed || !self.talk.ping().await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn message(&self, text: &[u8]) -> Result<Bytes, Failure> {
+        let encoder = &self.talk.encoder;
+        let (schema, route) = (&encoder.shared.schema, encoder.route());
+        let message = match route.body {
+            route::Body::None => bind::without_body(schema, route, &self.bound),
+            _ => bind::with_body(schema, route, &self.bound, text_of(text)?, false),
+        };
+        let message = message.map_err(|violations| Failure::fields(&violations))?;
+        crate::status::framed(&message).ok_or_else(|| Failure::internal("the message is too large"))
+    }
+}
+
+async fn next_of(messages: &mut Option<Messages>) -> Option<Result<Bytes, Failure>> {
+    match messages {
+        Some(messages) => messages.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,496 @@
+//! One request: judged, routed, bound, called, answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, UPGRADE};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use tonic::body::Body;
+
+use crate::answer::{self, Encoder, Kind};
+use crate::bind::{self, Bound, text};
+use crate::call::body::{Decoder, Incoming, Splitter, judge_length};
+use crate::call::messages::Messages;
+use crate::call::{self, Deadline, Upstream};
+use crate::codec::{Violation, shown};
+use crate::headers::{self, Named};
+use crate::negotiate::{self, Accept};
+use crate::route::router::Found;
+use crate::route::{self, Route};
+use crate::status::{About, Failure};
+use crate::{RouteTemplate, Shared};
+
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The media type of google.rpc.Status.
+const RPC_STATUS: &str = "application/vnd.google.rpc.status+json";
+
+/// Everything about a request but its route and body.
+pub(crate) struct Asked {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) head: Parts,
+    pub(crate) named: Named,
+    pub(crate) accept: Accept,
+}
+
+impl Asked {
+    pub(crate) fn about(&self) -> About {
+        About {
+            request_id: self.named.request_id.clone(),
+            trace_id: self.named.trace_id(),
+            now: (self.shared.options.source.now)(),
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn ignores_unknown(&self) -> bool {
+        let name = format!("{}unknown-fields", self.shared.options.header_prefix);
+        self.header(&name).is_some_and(|value| value.eq_ignore_ascii_case("ignore"))
+    }
+}
+
+/// Answers a request.
+pub(crate) async fn request<S: Upstream>(
+    upstream: S,
+    shared: Arc<Shared>,
+    head: Parts,
+    body: Incoming,
+) -> Response<Body> {
+    let named = Named::of(&head.headers, &shared.options);
+    let accept = Accept::of(&head.headers);
+    let is_head = head.method == Method::HEAD;
+    let has_if_match = head.headers.contains_key(IF_MATCH);
+    let mut asked = Asked { shared: Arc::clone(&shared), head, named, accept };
+    let mut place: Option<usize> = None;
+    let answered = serve(&upstream, &mut asked, body, &mut place).await;
+    let route = place.map(|index| &shared.routes.routes[index]);
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(failure) => refused(&asked, &failure, route, has_if_match),
+    };
+    if let Some(route) = route {
+        response.extensions_mut().insert(RouteTemplate(route.shown.as_str().into()));
+    }
+    if let Ok(id) = HeaderValue::from_str(&asked.named.request_id) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    if is_head {
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+/// The response of an error.
+fn refused(asked: &Asked, failure: &Failure, route: Option<&Route>, has_if_match: bool) -> Response<Body> {
+    let shared = &asked.shared;
+    let status = failure.status(&shared.routes, route, has_if_match);
+    if status.is_server_error() {
+        tracing::debug!(code = ?failure.code, request_id = %asked.named.request_id, "{}", failure.message);
+    }
+    let wants_status = asked.accept.names(RPC_STATUS)
+        && asked.accept.quality(RPC_STATUS) >= if asked.accept.names("application/json") { asked.accept.quality("application/json") } else { 0.0 };
+    let (text, kind) = if wants_status {
+        (failure.rpc_status(&shared.schema), RPC_STATUS)
+    } else {
+        (failure.object(&shared.schema, &asked.about()), "application/json")
+    };
+    let mut response = answer::json(status, text);
+    response.headers_mut().extend(failure.all_headers(&shared.options));
+    if let Ok(kind) = HeaderValue::from_str(kind) {
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    response
+}
+
+async fn serve<S: Upstream>(
+    upstream: &S,
+    asked: &mut Asked,
+    mut body: Incoming,
+    place: &mut Option<usize>,
+) -> Result<Response<Body>, Failure> {
+    let shared = Arc::clone(&asked.shared);
+    judge_size(asked)?;
+    let path = asked.head.uri.path().to_owned();
+    let query = asked.head.uri.query().unwrap_or_default().to_owned();
+    let found = find(&shared, &asked.head, &path);
+    judge_path(&shared, &path, &found)?;
+    let (index, segments) = match found {
+        Found::Route(index, segments) => (index, segments),
+        Found::OtherMethods(methods) => {
+            let allow = allow(&methods);
+            if asked.head.method == Method::OPTIONS {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response.headers_mut().insert(ALLOW, allow);
+                return Ok(response);
+            }
+            if let Some(index) = bidi(&shared, &methods, &path) {
+                *place = Some(index);
+                return Err(upgrade_needed());
+            }
+            let mut failure = Failure::own(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("{} is not served here; {} is", asked.head.method, allow.to_str().unwrap_or_default()),
+            );
+            failure.headers.insert(ALLOW, allow);
+            return Err(failure);
+        }
+        Found::Nothing => {
+            return Err(Failure::own(StatusCode::NOT_FOUND, format!("nothing is served at `{}`", shown(&path))));
+        }
+    };
+    *place = Some(index);
+    let route = &shared.routes.routes[index];
+    let limit = shared.options.limits.parameters;
+    let bound = bind::head(&shared.schema, route, &segments, &query, &asked.head.headers, limit);
+    let bound = bound.map_err(|violations| Failure::fields(&violations))?;
+    let deadline = headers::deadline(&asked.head.headers, route.max_timeout)?;
+    let deadline = Deadline::new(if route.is_server_stream && !asked.head.headers.contains_key("grpc-timeout") && !asked.head.headers.contains_key("x-request-timeout") { None } else { deadline });
+
+    let is_upgrade = answer::socket::is_upgrade(&asked.head);
+    if is_upgrade && route.is_server_stream {
+        return answer::socket::open(upstream, asked, index, bound, deadline).await;
+    }
+    if route.is_client_stream && route.is_server_stream {
+        return Err(upgrade_needed());
+    }
+    let kind = answer::kind(asked, route, &bound, None)?;
+    let metadata = headers::to_metadata(&asked.head.headers, &shared.options, &asked.named)?;
+    let mut extensions = std::mem::take(&mut asked.head.extensions);
+    extensions.remove::<hyper::upgrade::OnUpgrade>();
+
+    if route.is_client_stream {
+        let (messages, failed) = stream_of(&shared, index, bound, asked, body)?;
+        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages))?;
+        let encoder = Encoder::new(&shared, index, None, false, asked);
+        let answered = deadline.wait(finish(upstream, request, asked, route, encoder, Kind::Json)).await;
+        // What the caller sent wrong is why the call failed.
+        if let Some(failure) = failed.lock().ok().and_then(|mut failed| failed.take()) {
+            return Err(failure);
+        }
+        return answered?.map_err(|failure| deadline.judge(failure));
+    }
+
+    let message = match route.body {
+        route::Body::None => {
+            if !body.is_empty().await? {
+                return Err(Failure::field("body", "this method takes none"));
+            }
+            drop(body);
+            bind::without_body(&shared.schema, route, &bound).map_err(|it| Failure::fields(&it))?
+        }
+        _ => deadline.wait(message_of(&shared, route, &bound, asked, body)).await??,
+    };
+    // Whether a stream is collected depends on what was asked.
+    let kind = if route.is_server_stream { answer::kind(asked, route, &bound, Some(&message))? } else { kind };
+    let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
+    let encoder = Encoder::new(&shared, index, bound.filter, bound.pretty, asked);
+    if route.is_server_stream && kind != Kind::Collected {
+        let answered = deadline.wait(answer::stream::open(upstream, request, asked, encoder, kind, &deadline)).await;
+        return answered?.map_err(|failure| deadline.judge(failure));
+    }
+    let answered = deadline.wait(finish(upstream, request, asked, route, encoder, kind)).await;
+    answered?.map_err(|failure| deadline.judge(failure))
+}
+
+fn judge_size(asked: &Asked) -> Result<(), Failure> {
+    let limits = &asked.shared.options.limits;
+    let target = asked.head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limits.target {
+        let message = format!("the target has {target} bytes, more than {}", limits.target);
+        return Err(Failure::own(StatusCode::URI_TOO_LONG, message));
+    }
+    let headers = &asked.head.headers;
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers.len() > limits.headers || bytes > limits.header_bytes {
+        let message = format!("the request has {} header lines of {bytes} bytes, more than {} or {}", headers.len(), limits.headers, limits.header_bytes);
+        return Err(Failure::own(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
+    }
+    Ok(())
+}
+
+fn find<'p>(shared: &Shared, head: &Parts, path: &'p str) -> Found<'p> {
+    let router = &shared.routes.router;
+    let found = router.find(head.method.as_str(), path);
+    match (&found, &head.method) {
+        (Found::OtherMethods(_), &Method::HEAD) => match router.find("GET", path) {
+            Found::Route(index, segments) => Found::Route(index, segments),
+            _ => found,
+        },
+        // A method of both directions is upgraded by GET, whatever its own verb.
+        (Found::OtherMethods(methods), &Method::GET) if answer::socket::is_upgrade(head) => {
+            match bidi(shared, methods, path) {
+                Some(index) => match router.find(&shared.routes.routes[index].verb, path) {
+                    Found::Route(index, segments) => Found::Route(index, segments),
+                    _ => found,
+                },
+                None => found,
+            }
+        }
+        _ => found,
+    }
+}
+
+fn bidi(shared: &Shared, methods: &std::collections::BTreeSet<String>, path: &str) -> Option<usize> {
+    methods.iter().find_map(|method| match shared.routes.router.find(method, path) {
+        Found::Route(index, _) => {
+            let route = &shared.routes.routes[index];
+            (route.is_client_stream && route.is_server_stream).then_some(index)
+        }
+        _ => None,
+    })
+}
+
+/// Escapes, NUL and dot segments are looked at before anything is made of a path.
+fn judge_path(shared: &Shared, path: &str, found: &Found<'_>) -> Result<(), Failure> {
+    for (at, segment) in path.split('/').skip(1).enumerate() {
+        let Err(why) = text::judge_segment(segment) else { continue };
+        let field = match found {
+            Found::Route(index, segments) => {
+                let route = &shared.routes.routes[*index];
+                let of = route.template.variables.iter().find(|variable| {
+                    route.template.range(variable, segments.len()).contains(&at)
+                });
+                of.map_or("path", |variable| variable.path.as_str())
+            }
+            _ => "path",
+        };
+        return Err(Failure::fields(&[Violation::new(field, format!("`{}`: {why}", shown(segment)))]));
+    }
+    Ok(())
+}
+
+fn allow(methods: &std::collections::BTreeSet<String>) -> HeaderValue {
+    let mut all = methods.clone();
+    if all.contains("GET") {
+        all.insert("HEAD".to_owned());
+    }
+    all.insert("OPTIONS".to_owned());
+    let all: Vec<String> = all.into_iter().collect();
+    HeaderValue::from_str(&all.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+}
+
+fn upgrade_needed() -> Failure {
+    Failure::own(StatusCode::UPGRADE_REQUIRED, "this method streams both ways; ask with GET and `Upgrade: websocket`")
+        .with_header(UPGRADE, "websocket")
+}
+
+/// Refuses media types that the body cannot be.
+fn judge_type(asked: &Asked, takes_raw: bool, streams: bool, is_empty: bool) -> Result<(), Failure> {
+    let refuse = |message: String| {
+        let types = if streams { "application/x-ndjson, application/json" } else { "application/json" };
+        let types = if takes_raw { "*/*" } else { types };
+        Err(Failure::own(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).with_header(ACCEPT_POST, types))
+    };
+    let Some((kind, charset)) = negotiate::content_type(&asked.head.headers) else {
+        return if is_empty { Ok(()) } else { refuse("a body needs a Content-Type".to_owned()) };
+    };
+    let is_good = if takes_raw {
+        !negotiate::is_simple(&kind) && kind.contains('/')
+    } else {
+        negotiate::is_json(&kind) || (streams && kind == "application/x-ndjson")
+    };
+    if !is_good {
+        return refuse(format!("a body of type `{}` is not taken here", shown(&kind)));
+    }
+    match charset {
+        Some(charset) if !takes_raw && charset != "utf-8" && charset != "utf8" => {
+            refuse(format!("the charset `{}` is not utf-8", shown(&charset)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the body of a request that has one message.
+async fn message_of(
+    shared: &Shared,
+    route: &Route,
+    bound: &Bound,
+    asked: &Asked,
+    body: Incoming,
+) -> Result<Vec<u8>, Failure> {
+    let takes_raw = bind::takes_raw(&shared.schema, route);
+    judge_length(&asked.head.headers, route.max_body)?;
+    let promised = asked.head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    judge_type(asked, takes_raw, false, !promised)?;
+    let mut decoder = Decoder::of(&asked.head.headers, shared.options.limits.ratio)?;
+    let bytes = body.whole(&mut decoder, route.max_body).await?;
+    if bytes.is_empty() && !takes_raw {
+        return bind::without_body(&shared.schema, route, bound).map_err(|it| Failure::fields(&it));
+    }
+    judge_type(asked, takes_raw, false, bytes.is_empty())?;
+    if takes_raw {
+        return Ok(raw(shared, route, bound, asked, &bytes));
+    }
+    let text = text_of(&bytes)?;
+    bind::with_body(&shared.schema, route, bound, text, asked.ignores_unknown()).map_err(|it| Failure::fields(&it))
+}
+
+fn raw(shared: &Shared, route: &Route, bound: &Bound, asked: &Asked, bytes: &[u8]) -> Vec<u8> {
+    let kind = asked.header("content-type").unwrap_or_default();
+    bind::raw_body(&shared.schema, route, bound, kind, bytes)
+}
+
+/// A body is UTF-8 without a mark in front.
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Failure> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Failure::field("body", format!("it is not UTF-8 (byte {})", error.valid_up_to()))
+    })?;
+    if text.starts_with('\u{feff}') {
+        return Err(Failure::field("body", "it begins with a byte order mark"));
+    }
+    Ok(text)
+}
+
+type Failed = Arc<std::sync::Mutex<Option<Failure>>>;
+type MessageStream = std::pin::Pin<Box<dyn futures::Stream<Item = Result<Bytes, tonic::Status>> + Send>>;
+
+/// The messages of a streamed body, as they come.
+fn stream_of(
+    shared: &Arc<Shared>,
+    index: usize,
+    bound: Bound,
+    asked: &Asked,
+    body: Incoming,
+) -> Result<(MessageStream, Failed), Failure> {
+    let route = &shared.routes.routes[index];
+    let takes_raw = bind::takes_raw(&shared.schema, route);
+    let promised = asked.head.headers.get(CONTENT_LENGTH).is_none_or(|length| length != "0");
+    judge_type(asked, takes_raw, true, !promised)?;
+    let decoder = Decoder::of(&asked.head.headers, shared.options.limits.ratio)?;
+    let failed = Failed::default();
+    let state = Cutting {
+        shared: Arc::clone(shared),
+        index,
+        bound,
+        body,
+        decoder,
+        splitter: Splitter::default(),
+        is_over: false,
+        ignore_unknown: asked.ignores_unknown(),
+        content_type: takes_raw.then(|| asked.header("content-type").unwrap_or_default().to_owned()),
+        failed: Arc::clone(&failed),
+    };
+    let messages = futures::stream::unfold(state, |mut state| async move {
+        match state.next().await {
+            Ok(Some(message)) => Some((Ok(message), state)),
+            Ok(None) => None,
+            Err(failure) => {
+                state.is_over = true;
+                let status = tonic::Status::cancelled("the request's body is no stream of messages");
+                if let Ok(mut failed) = state.failed.lock() {
+                    *failed = Some(failure);
+                }
+                Some((Err(status), state))
+            }
+        }
+    });
+    Ok((Box::pin(messages), failed))
+}
+
+/// A streamed body on its way.
+struct Cutting {
+    shared: Arc<Shared>,
+    index: usize,
+    bound: Bound,
+    body: Incoming,
+    decoder: Decoder,
+    splitter: Splitter,
+    is_over: bool,
+    ignore_unknown: bool,
+    /// Of bodies that are handed on as they are.
+    content_type: Option<String>,
+    failed: Failed,
+}
+
+impl Cutting {
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let route = &shared.routes.routes[self.index];
+        loop {
+            if self.content_type.is_none()
+                && let Some(value) = self.splitter.next(route.max_body)?
+            {
+                return self.message(route, &value).map(Some);
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            let chunk = std::future::poll_fn(|context| self.body.poll_chunk(context)).await.transpose()?;
+            let Some(chunk) = chunk else {
+                self.is_over = true;
+                self.decoder.end()?;
+                return match self.splitter.last()? {
+                    Some(value) => self.message(route, &value).map(Some),
+                    None => Ok(None),
+                };
+            };
+            let chunk = self.decoder.push(chunk, route.max_body.saturating_mul(2))?;
+            match &self.content_type {
+                Some(_) if chunk.is_empty() => {}
+                Some(kind) => {
+                    let message = bind::raw_body(&shared.schema, route, &self.bound, kind, &chunk);
+                    return framed(&message).map(Some);
+                }
+                None => self.splitter.push(&chunk),
+            }
+        }
+    }
+
+    fn message(&self, route: &Route, value: &[u8]) -> Result<Bytes, Failure> {
+        let text = text_of(value)?;
+        let message = bind::with_body(&self.shared.schema, route, &self.bound, text, self.ignore_unknown);
+        framed(&message.map_err(|it| Failure::fields(&it))?)
+    }
+}
+
+fn framed(message: &[u8]) -> Result<Bytes, Failure> {
+    crate::status::framed(message).ok_or_else(|| Failure::internal("the message is too large"))
+}
+
+/// Calls a method that answers with one message, or collects those of a stream.
+async fn finish<S: Upstream>(
+    upstream: &S,
+    request: http::Request<Body>,
+    asked: &Asked,
+    route: &Route,
+    encoder: Encoder,
+    kind: Kind,
+) -> Result<Response<Body>, Failure> {
+    let response = call::call(upstream, request).await?;
+    let (head, mut messages) = Messages::begin(response, asked.shared.options.limits.answer)?;
+    let mut metadata = headers::of_metadata(&head);
+    if kind == Kind::Collected {
+        let response = encoder.collected(&mut messages).await?;
+        return Ok(answer::with_metadata(response, metadata));
+    }
+    let message = messages
+        .next()
+        .await
+        .ok_or_else(|| Failure::internal("the backend's answer has no message"))??;
+    match messages.next().await {
+        None => {}
+        Some(Ok(_)) => return Err(Failure::internal("the backend's answer has more than one message")),
+        Some(Err(failure)) => return Err(failure),
+    }
+    if let Some(trailers) = messages.trailers() {
+        metadata.extend(headers::of_metadata(trailers));
+    }
+    let response = answer::unary(asked, route, &encoder, &message)?;
+    Ok(answer::with_metadata(response, metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allow_lists_what_comes_by_itself() {
+        let methods = ["POST", "GET"].map(str::to_owned).into();
+        assert_eq!(allow(&methods), "GET, HEAD, OPTIONS, POST");
+    }
+}
