@@ -6,12 +6,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// Our crates, and which of ours each may use.
-const OURS: [(&str, &[&str]); 16] = [
+const OURS: [(&str, &[&str]); 18] = [
     ("clos-domain", &[]),
     ("clos-proto", &[]),
     ("clos-telemetry", &[]),
     ("clos-migrations", &[]),
     ("clos-testapp", &[]),
+    ("clos-transcoder", &[]),
+    ("clos-gateway", &["clos-telemetry", "clos-transcoder"]),
     ("clos-compose", &["clos-domain"]),
     ("clos-control", &["clos-compose", "clos-domain", "clos-telemetry"]),
     ("clos-engine", &["clos-domain", "clos-telemetry"]),
@@ -25,10 +27,13 @@ const OURS: [(&str, &[&str]); 16] = [
             "clos-control",
             "clos-domain",
             "clos-engine",
+            "clos-gateway",
             "clos-host",
+            "clos-proto",
             "clos-rpc",
             "clos-store",
             "clos-telemetry",
+            "clos-transcoder",
         ],
     ),
     ("clos-client", &["clos-proto"]),

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clos_domain::seams::Clock as _;
+use clos_gateway::door::Names;
+use clos_gateway::listen::{Limits, Listener};
+use clos_gateway::surface::Surface;
 use clos_host::SystemClock;
 use clos_telemetry::{Format, metrics};
 use tokio::net::UnixListener;
@@ -11,10 +14,9 @@ use tokio::task::JoinSet;
 
 use crate::VERSION;
 use crate::config::{Effective, Origin, Sources};
-use crate::serve::door::Names;
-use crate::serve::listen::{self, Limits, Listener};
+use crate::serve::port;
 use crate::serve::signals::Signals;
-use crate::serve::surface::Surface;
+use crate::rest;
 use crate::state::{Endpoint, Home};
 use crate::world::{self, Wired};
 
@@ -67,7 +69,13 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     let token = lock.token()?;
 
     let Wired { control, supervisor, routes } = world::wire(config, sources, &home, &token).await?;
-    let service = Surface::new(routes, metrics().clone());
+    let options = clos_transcoder::Options {
+        drain: supervisor.drain_token(),
+        ..rest::options()
+    };
+    let sockets = options.sockets.clone();
+    let service = Surface::new(clos_proto::DESCRIPTOR_SET, routes, options, metrics().clone())
+        .context("the contract cannot be served over HTTP")?;
 
     let runtime_dir = sources.environment.get("XDG_RUNTIME_DIR").map(std::path::Path::new);
     let socket_path =
@@ -79,9 +87,10 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     let mut tcp = None;
     if config.server.tcp {
         let may_move = *effective.origin("server.listen") == Origin::Default;
-        let listener = listen::tcp(config.server.listen.0, may_move).await?;
+        let listener = port::tcp(config.server.listen.0, may_move).await?;
         let address = listener.local_addr().context("a listener has an address")?;
-        let names = Names::new(address, &config.server.hosts, &config.server.origins)?;
+        let names = Names::new(address, &config.server.hosts, &config.server.origins)
+            .context("server.hosts or server.origins")?;
         listeners.push(Listener::Tcp(listener, Arc::new(names)));
         tcp = Some(address);
     }
@@ -115,6 +124,8 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     let drained = async {
         // The same word ends streams, tasks and the taking of connections.
         let mut in_time = supervisor.drain(limits.drain_timeout).await;
+        sockets.close();
+        in_time &= tokio::time::timeout(limits.drain_timeout, sockets.wait()).await.is_ok();
         while let Some(served) = serving.join_next().await {
             in_time &= served.unwrap_or(false);
         }

@@ -136,6 +136,31 @@ impl<S: Upstream> Transcoder<S> {
     }
 }
 
+/// A refusal in the shape that every error of a transcoder has, for layers in front of one:
+/// who is turned away at the door reads the same object as who asks for something that is not there.
+pub fn refusal(
+    status: http::StatusCode,
+    message: &str,
+    headers: &http::HeaderMap,
+    options: &Options,
+) -> Response<Body> {
+    static NOTHING: std::sync::LazyLock<Schema> =
+        std::sync::LazyLock::new(|| Schema::new(&DescriptorPool::new(), Spelling::default()));
+    let named = headers::Named::of(headers, options);
+    let about = status::About {
+        request_id: named.request_id.clone(),
+        trace_id: named.trace_id(),
+        now: (options.source.now)(),
+    };
+    let failure = status::Failure::own(status, message);
+    let mut response = answer::json(status, failure.object(&NOTHING, &about));
+    response.headers_mut().extend(failure.all_headers(options));
+    if let Ok(id) = http::HeaderValue::from_str(&named.request_id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
 /// Whether a message of the file is in the pool, from a file of another name.
 fn defines(pool: &DescriptorPool, file: &prost_reflect::FileDescriptor) -> bool {
     file.messages().any(|message| pool.get_message_by_name(message.full_name()).is_some())

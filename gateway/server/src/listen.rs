@@ -2,66 +2,20 @@
 //! flood on TCP does not lock the owner out of the socket.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clos_domain::port::Protocol;
-use clos_domain::seams::Host as _;
-use clos_host::Machine;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected as _;
 
-use super::door::{Names, Peer};
-use super::{Answers, connection};
+use crate::door::{Names, Peer};
+use crate::{Answers, connection};
 
-/// How many ports are tried after the usual one.
-const NEXT_PORTS: u16 = 100;
 /// A pause after an accept that failed, which is when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Why there is no TCP listener.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Somebody else listens there.
-    #[error("server.listen: {address} is held by {holder}; stop it or choose another address with --listen")]
-    Taken {
-        /// The address.
-        address: SocketAddr,
-        /// Who, as far as known.
-        holder: clos_domain::port::Holder,
-    },
-    /// The system said no.
-    #[error("server.listen: {address} cannot be listened on")]
-    Refused {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// Listens on the address; if it `may_move` and the port is taken, on the next free one.
-///
-/// # Errors
-/// An address that is taken, with its holder, or that cannot be used.
-pub async fn tcp(address: SocketAddr, may_move: bool) -> Result<TcpListener, Error> {
-    let last = if may_move { address.port().saturating_add(NEXT_PORTS) } else { address.port() };
-    for port in address.port()..=last {
-        let address = SocketAddr::new(address.ip(), port);
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(source) => return Err(Error::Refused { address, source }),
-        }
-    }
-    let holder = Machine.holder(address.port(), Protocol::Tcp).await;
-    Err(Error::Taken { address, holder })
-}
 
 /// Where connections come from.
 #[derive(Debug)]

@@ -4,27 +4,29 @@
 //! A web page of anywhere can let a browser send requests to a loopback port,
 //! and can give its own name our address. Neither gets past here, whatever the
 //! path: `Host` and `:authority` have to be one of ours, and an `Origin` has to
-//! be our own or a configured one. The Unix socket is out of a browser's reach.
+//! be our own or a configured one before anything is written or upgraded; a
+//! foreign page may send a GET and is not told the answer. The Unix socket is out
+//! of a browser's reach.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use clos_domain::Reason;
 use futures::future::Either;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
-use http::uri::Authority;
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::Service;
 
-use super::Answers;
+use crate::Answers;
+use crate::connection::Recent;
 
 /// The domain of our error reasons.
 const ERROR_DOMAIN: &str = "clos.dev";
@@ -34,6 +36,8 @@ const HTTP_PORT: u16 = 80;
 /// The names under which TCP callers may ask.
 #[derive(Debug, Clone)]
 pub struct Names {
+    /// The listen address as a URL has it; nothing when it is every address.
+    own: String,
     port: u16,
     hosts: Vec<Authority>,
     origins: Vec<String>,
@@ -41,9 +45,8 @@ pub struct Names {
 
 /// A configured name that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: `{value}` is not {expected}")]
+#[error("`{value}` is not {expected}")]
 pub struct BadName {
-    key: &'static str,
     value: String,
     expected: &'static str,
 }
@@ -54,13 +57,13 @@ impl Names {
     /// # Errors
     /// A configured name that cannot be one.
     pub fn new(own: SocketAddr, hosts: &[String], origins: &[String]) -> Result<Self, BadName> {
-        let bad = |key, value: &str, expected| BadName { key, value: value.to_owned(), expected };
+        let bad = |value: &str, expected| BadName { value: value.to_owned(), expected };
         let mut allowed = Vec::new();
         for host in hosts {
             let parsed =
                 host.parse::<Authority>().ok().filter(|name| !host.contains('@') && !name.host().is_empty());
             allowed.push(
-                parsed.ok_or_else(|| bad("server.hosts", host, "a host name, with or without a port"))?,
+                parsed.ok_or_else(|| bad(host, "a host name, with or without a port"))?,
             );
         }
         for origin in origins {
@@ -69,11 +72,16 @@ impl Names {
                 .or_else(|| origin.strip_prefix("https://"))
                 .is_some_and(|rest| rest.parse::<Authority>().is_ok() && !rest.contains(['@', '/', '*']));
             if !is_origin {
-                return Err(bad("server.origins", origin, "an origin such as http://localhost:3000"));
+                return Err(bad(origin, "an origin such as http://localhost:3000"));
             }
         }
         let origins = origins.iter().map(|origin| origin.to_ascii_lowercase()).collect();
-        Ok(Self { port: own.port(), hosts: allowed, origins })
+        let address = match own.ip() {
+            ip if ip.is_unspecified() => String::new(),
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        Ok(Self { own: address, port: own.port(), hosts: allowed, origins })
     }
 
     /// Whether the request may come in.
@@ -91,10 +99,21 @@ impl Names {
         if named == 0 {
             return Err(Refusal::host("the request names no host".to_owned()));
         }
-        for origin in request.headers().get_all(ORIGIN) {
-            self.judge_origin(&String::from_utf8_lossy(origin.as_bytes()))?;
+        let is_upgrade = request.headers().contains_key(UPGRADE) || *request.method() == Method::CONNECT;
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) && !is_upgrade;
+        if !is_read {
+            for origin in request.headers().get_all(ORIGIN) {
+                self.judge_origin(&String::from_utf8_lossy(origin.as_bytes()))?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether a page of this origin may read what we answer.
+    pub(crate) fn is_allowed_origin(&self, origin: &str) -> bool {
+        let lower = origin.to_ascii_lowercase();
+        let is_own = lower.strip_prefix("http://").is_some_and(|host| self.is_ours(host));
+        is_own || self.origins.contains(&lower)
     }
 
     fn judge_host(&self, host: &str) -> Result<(), Refusal> {
@@ -102,20 +121,20 @@ impl Names {
             return Ok(());
         }
         Err(Refusal::host(format!(
-            "host `{}` is not allowed here; add it to server.hosts in closd.yaml",
+            "host `{}` is not allowed here; add it to the allowed hosts in the configuration",
             shown(host)
         )))
     }
 
     fn judge_origin(&self, origin: &str) -> Result<(), Refusal> {
-        let lower = origin.to_ascii_lowercase();
-        let is_own = lower.strip_prefix("http://").is_some_and(|host| self.is_ours(host));
-        if is_own || self.origins.contains(&lower) {
+        if self.is_allowed_origin(origin) {
             return Ok(());
         }
-        let message =
-            format!("origin `{}` is not allowed here; add it to server.origins in closd.yaml", shown(origin));
-        Err(Refusal { reason: Reason::OriginRefused, label: "origin", message })
+        let message = format!(
+            "origin `{}` may not write here; add it to the allowed origins in the configuration",
+            shown(origin)
+        );
+        Err(Refusal { reason: "ORIGIN_REFUSED", label: "origin", message })
     }
 
     fn is_ours(&self, host: &str) -> bool {
@@ -125,9 +144,8 @@ impl Names {
         }
         let port = asked.port_u16().unwrap_or(HTTP_PORT);
         let name = asked.host().trim_end_matches('.').to_ascii_lowercase();
-        let is_loopback = ["localhost", "127.0.0.1", "[::1]"].contains(&name.as_str())
-            || name.strip_suffix(".localhost").is_some_and(|label| !label.is_empty());
-        if is_loopback && port == self.port {
+        let is_own = ["localhost", "127.0.0.1", "[::1]", self.own.as_str()].contains(&name.as_str());
+        if is_own && port == self.port {
             return true;
         }
         self.hosts.iter().any(|allowed| {
@@ -153,14 +171,14 @@ fn shown(text: &str) -> String {
 /// Why somebody does not come in.
 #[derive(Debug)]
 struct Refusal {
-    reason: Reason,
+    reason: &'static str,
     label: &'static str,
     message: String,
 }
 
 impl Refusal {
     fn host(message: String) -> Self {
-        Self { reason: Reason::HostRefused, label: "host", message }
+        Self { reason: "HOST_REFUSED", label: "host", message }
     }
 
     /// In the words of the protocol in which was asked.
@@ -170,15 +188,11 @@ impl Refusal {
             .get(CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         if is_grpc {
-            let details = ErrorDetails::with_error_info(self.reason.as_str(), ERROR_DOMAIN, []);
+            let details = ErrorDetails::with_error_info(self.reason, ERROR_DOMAIN, []);
             let code = tonic::Code::PermissionDenied;
             return tonic::Status::with_error_details(code, self.message, details).into_http();
         }
-        let body = serde_json::json!({ "code": self.reason.as_str(), "message": self.message });
-        let mut response = Response::new(Body::new(http_body_util::Full::new(body.to_string().into())));
-        *response.status_mut() = StatusCode::FORBIDDEN;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        clos_transcoder::refusal(StatusCode::FORBIDDEN, &self.message, request.headers(), &Default::default())
     }
 }
 
@@ -197,12 +211,22 @@ pub struct Door<S> {
     inner: S,
     peer: Peer,
     asked: Arc<AtomicBool>,
+    recent: Arc<Recent>,
 }
 
 impl<S> Door<S> {
     /// The door of one connection; `asked` becomes true with its first request.
-    pub fn new(inner: S, peer: Peer, asked: Arc<AtomicBool>) -> Self {
-        Self { inner, peer, asked }
+    pub fn new(inner: S, peer: Peer, asked: Arc<AtomicBool>, recent: Arc<Recent>) -> Self {
+        Self { inner, peer, asked, recent }
+    }
+
+    /// A request that says its length in two ways.
+    fn is_ambiguous(&self, request: &Request<Incoming>) -> bool {
+        if request.version() > Version::HTTP_11 || !request.headers().contains_key(TRANSFER_ENCODING) {
+            return false;
+        }
+        let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        self.recent.has_length(&format!("{} {target}", request.method()))
     }
 }
 
@@ -217,12 +241,21 @@ impl<S: Answers> Service<Request<Incoming>> for Door<S> {
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.asked.store(true, Ordering::Relaxed);
+        if self.is_ambiguous(&request) {
+            clos_telemetry::metrics().refused("framing");
+            let message = "the request has a Content-Length and a Transfer-Encoding";
+            let options = clos_transcoder::Options::default();
+            let mut response = clos_transcoder::refusal(StatusCode::BAD_REQUEST, message, request.headers(), &options);
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return Either::Right(ready(Ok(response)));
+        }
         match &self.peer {
             Peer::Unix(info) => _ = request.extensions_mut().insert(info.clone()),
             Peer::Tcp(info, names) => {
+                request.extensions_mut().insert(Arc::clone(names));
                 if let Err(refusal) = names.judge(&request) {
                     clos_telemetry::metrics().refused(refusal.label);
-                    tracing::warn!(reason = refusal.reason.as_str(), peer = ?info.remote_addr, "{}", refusal.message);
+                    tracing::warn!(reason = refusal.reason, peer = ?info.remote_addr, "{}", refusal.message);
                     return Either::Right(ready(Ok(refusal.into_response(&request))));
                 }
                 request.extensions_mut().insert(info.clone());
@@ -243,14 +276,14 @@ mod tests {
     }
 
     fn request(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::builder().uri(uri);
+        let mut request = Request::builder().method(Method::POST).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         request.body(()).unwrap()
     }
 
-    fn judge(uri: &str, headers: &[(&str, &str)]) -> Result<(), Reason> {
+    fn judge(uri: &str, headers: &[(&str, &str)]) -> Result<(), &'static str> {
         names().judge(&request(uri, headers)).map_err(|refusal| refusal.reason)
     }
 
@@ -262,7 +295,6 @@ mod tests {
             "localhost.:8080",
             "127.0.0.1:8080",
             "[::1]:8080",
-            "clos.localhost:8080",
             "devbox",
             "devbox:8080",
             "proxy.example:9000",
@@ -282,6 +314,7 @@ mod tests {
             "localhost:80",
             "localhost:8081",
             "localhost:",
+            "clos.localhost:8080",
             "localhost:99999",
             "localhost:8080@evil.example",
             "evil@localhost:8080",
@@ -300,17 +333,17 @@ mod tests {
             "localhost:8080 evil",
             "\u{ff}",
         ] {
-            assert_eq!(judge("/metrics", &[("host", host)]), Err(Reason::HostRefused), "{host}");
+            assert_eq!(judge("/metrics", &[("host", host)]), Err("HOST_REFUSED"), "{host}");
         }
-        assert_eq!(judge("/metrics", &[]), Err(Reason::HostRefused), "no host at all");
+        assert_eq!(judge("/metrics", &[]), Err("HOST_REFUSED"), "no host at all");
     }
 
     #[test]
     fn two_names_have_to_be_right_both() {
-        assert_eq!(judge("http://localhost:8080/x", &[("host", "evil.example")]), Err(Reason::HostRefused));
-        assert_eq!(judge("http://evil.example/x", &[("host", "localhost:8080")]), Err(Reason::HostRefused));
+        assert_eq!(judge("http://localhost:8080/x", &[("host", "evil.example")]), Err("HOST_REFUSED"));
+        assert_eq!(judge("http://evil.example/x", &[("host", "localhost:8080")]), Err("HOST_REFUSED"));
         let twice = [("host", "localhost:8080"), ("host", "evil.example")];
-        assert_eq!(judge("/x", &twice), Err(Reason::HostRefused));
+        assert_eq!(judge("/x", &twice), Err("HOST_REFUSED"));
     }
 
     #[test]
@@ -337,8 +370,21 @@ mod tests {
             "file://",
             "localhost:8080",
         ] {
-            assert_eq!(with(origin), Err(Reason::OriginRefused), "{origin}");
+            assert_eq!(with(origin), Err("ORIGIN_REFUSED"), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_foreign_page_may_read_without_being_told_and_nothing_else() {
+        let evil = [("host", "localhost:8080"), ("origin", "http://evil.example")];
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            let mut request = request("/x", &evil);
+            *request.method_mut() = method;
+            assert!(names().judge(&request).is_ok());
+            request.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
+            assert!(names().judge(&request).is_err(), "an upgrade");
+        }
+        assert!(!names().is_allowed_origin("http://evil.example"));
     }
 
     #[test]
@@ -354,7 +400,7 @@ mod tests {
         let web = request("/x", &[("host", "localhost:8080"), ("origin", "http://evil`\t")]);
         let refusal = names().judge(&web).unwrap_err();
         assert!(
-            refusal.message.starts_with("origin `http://evil??` is not allowed here"),
+            refusal.message.starts_with("origin `http://evil??` may not write here"),
             "{}",
             refusal.message
         );
@@ -368,11 +414,11 @@ mod tests {
         let own = "127.0.0.1:8080".parse().unwrap();
         for host in ["", "a b", "ann@devbox", "http://devbox"] {
             let error = Names::new(own, &[host.to_owned()], &[]).unwrap_err().to_string();
-            assert_eq!(error, format!("server.hosts: `{host}` is not a host name, with or without a port"));
+            assert_eq!(error, format!("`{host}` is not a host name, with or without a port"));
         }
         for origin in ["localhost:3000", "*", "http://*.example", "http://a/b", "ftp://a", "null"] {
             let error = Names::new(own, &[], &[origin.to_owned()]).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("server.origins: `{origin}` is not an origin")), "{error}");
+            assert!(error.starts_with(&format!("`{origin}` is not an origin")), "{error}");
         }
     }
 }

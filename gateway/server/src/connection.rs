@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,8 +13,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use super::Answers;
-use super::door::{Door, Peer};
+use crate::Answers;
+use crate::door::{Door, Peer};
 
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS: u32 = 256;
@@ -22,12 +22,14 @@ const STREAMS: u32 = 256;
 const RESETS_WAITING: usize = 64;
 /// Streams that we reset for a client's mistakes; more end the connection.
 const RESETS_BY_US: usize = 256;
-/// Bytes of the head of a request, decoded.
-const HEAD: u32 = 16 * 1024;
+/// Bytes of the head of a request, decoded; above our own limit of 32 KiB.
+const HEAD: u32 = 48 * 1024;
 /// Bytes that HTTP/1 keeps of a request that is being read.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 128 * 1024;
 /// Header lines of a request.
-const HEADERS: usize = 100;
+///
+/// Above our own limit of 100, which answers in the shape of every error.
+const HEADERS: usize = 256;
 /// Bytes of an answer that wait for a slow reader, a stream.
 const SEND_BUFFER: usize = 256 * 1024;
 /// Bytes that a client may send ahead, a stream and a connection.
@@ -50,10 +52,11 @@ where
 {
     let asked = Arc::new(AtomicBool::new(false));
     let read = Arc::new(AtomicUsize::new(0));
-    let door = Door::new(service, peer, Arc::clone(&asked));
-    let io = TokioIo::new(Counted { io, read: Arc::clone(&read) });
+    let recent = Arc::new(Recent::default());
+    let door = Door::new(service, peer, Arc::clone(&asked), Arc::clone(&recent));
+    let io = TokioIo::new(Counted { io, read: Arc::clone(&read), recent });
     let http = builder(header_timeout);
-    let mut connection = pin!(http.serve_connection(io, TowerToHyperService::new(door)));
+    let mut connection = pin!(http.serve_connection_with_upgrades(io, TowerToHyperService::new(door)));
     let mut first_word = pin!(tokio::time::sleep(header_timeout));
     let (mut is_waiting, mut is_draining) = (true, false);
     loop {
@@ -104,10 +107,47 @@ fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// The last bytes of HTTP/1 that came in. hyper takes a Content-Length beside a
+/// Transfer-Encoding out before anybody sees it; two parsers that disagree about
+/// where a request ends are how requests are smuggled, so we look for ourselves.
+#[derive(Debug, Default)]
+pub struct Recent(Mutex<Vec<u8>>);
+
+/// Bytes that are kept: a head has no more.
+const KEPT: usize = 64 * 1024;
+/// How HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2";
+
+impl Recent {
+    fn add(&self, bytes: &[u8]) {
+        let Ok(mut kept) = self.0.lock() else { return };
+        if kept.starts_with(PREFACE) {
+            return;
+        }
+        if kept.len() + bytes.len() > KEPT {
+            let drop = (kept.len() + bytes.len() - KEPT).min(kept.len());
+            kept.drain(..drop);
+        }
+        kept.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT)..]);
+    }
+
+    /// Whether the head of the request that begins with this line has a Content-Length.
+    pub(crate) fn has_length(&self, first_line: &str) -> bool {
+        let Ok(kept) = self.0.lock() else { return false };
+        let text = String::from_utf8_lossy(&kept);
+        let Some(start) = text.rfind(first_line) else { return false };
+        let head = text[start..].split("\r\n\r\n").next().unwrap_or_default();
+        head.lines().any(|line| {
+            line.split_once(':').is_some_and(|(name, _)| name.trim_end().eq_ignore_ascii_case("content-length"))
+        })
+    }
+}
+
 /// Counts what was read.
 struct Counted<I> {
     io: I,
     read: Arc<AtomicUsize>,
+    recent: Arc<Recent>,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
@@ -118,7 +158,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
-        self.read.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        let came = &buffer.filled()[before..];
+        self.recent.add(came);
+        self.read.fetch_add(came.len(), Ordering::Relaxed);
         polled
     }
 }

@@ -1,0 +1,39 @@
+//! One port for everything: native gRPC, gRPC-Web, REST with its streams and
+//! sockets, and the pages beside them.
+//!
+//! One way for every connection, on the Unix socket and on TCP: a place among
+//! the allowed number ([`listen`]), HTTP/1 or HTTP/2 within stated limits
+//! ([`connection`]), the judgement at the [`door`], then what answers
+//! ([`surface`]). The binary `clos-gateway` puts this in front of [`upstreams`];
+//! `closd` mounts it in process, over its own routes.
+//!
+//! There is no route in here: what is served where is in the descriptors.
+
+pub mod connection;
+pub mod door;
+pub mod listen;
+pub mod surface;
+pub mod upstreams;
+
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::Service;
+
+/// What answers requests behind the door.
+pub trait Answers:
+    Service<Request<Incoming>, Response = Response<tonic::body::Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<tonic::body::Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}

@@ -1,0 +1,188 @@
+//! `clos-gateway`: REST, streams and sockets in front of any server of gRPC.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use clos_gateway::door::Names;
+use clos_gateway::listen::{Limits, Listener};
+use clos_gateway::surface::Surface;
+use clos_gateway::upstreams::Upstreams;
+use clos_transcoder::{Enums, Int64, Names as FieldNames, Options, Spelling};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// REST, NDJSON, server-sent events, WebSocket and gRPC-Web in front of a gRPC server.
+#[derive(Debug, Parser)]
+#[command(name = "clos-gateway", version, about)]
+struct Args {
+    /// Descriptors of what is served: `protoc --include_imports --descriptor_set_out=FILE`
+    #[arg(long, value_name = "FILE")]
+    descriptor_set: PathBuf,
+    /// gRPC server: http://host:port, or package.Service=http://host:port; may be repeated
+    #[arg(long, value_name = "URL", required = true)]
+    upstream: Vec<String>,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Which names of fields are printed; both are read
+    #[arg(long, value_enum, default_value_t = JsonNames::Proto)]
+    json_names: JsonNames,
+    /// How 64-bit integers are printed; both are read
+    #[arg(long, value_enum, default_value_t = IntForm::String)]
+    int64: IntForm,
+    /// How enum values are printed; every form is read
+    #[arg(long, value_enum, default_value_t = EnumForm::Full)]
+    enums: EnumForm,
+    /// Host name besides our own under which we may be asked; may be repeated
+    #[arg(long = "allow-host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Web origin besides our own that may ask; may be repeated
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// Serve methods without an annotation as POST <PREFIX>/<package.Service>/<Method>
+    #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "/rpc")]
+    auto_map: Option<String>,
+    /// Longest deadline in seconds, and the one of calls without; streams have none [default: none]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<f64>,
+    /// Largest body in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    max_body: usize,
+    /// Realm of WWW-Authenticate
+    #[arg(long, default_value = "clos")]
+    realm: String,
+    /// Prefix of the headers that speak to the gateway itself
+    #[arg(long, value_name = "PREFIX", default_value = "x-clos-")]
+    header_prefix: String,
+    /// WebSocket subprotocol
+    #[arg(long, value_name = "NAME", default_value = "clos.v2")]
+    subprotocol: String,
+    /// Connections at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    max_connections: usize,
+    /// How long requests may go on after SIGTERM, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    drain: u64,
+    /// Log level, or directives
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum JsonNames {
+    Proto,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum IntForm {
+    Number,
+    String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EnumForm {
+    Short,
+    Full,
+}
+
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(30);
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let guard = clos_telemetry::init(&clos_telemetry::Settings {
+        format: clos_telemetry::Format::Text,
+        filter: args.log_level.clone(),
+        file: None,
+        otlp_endpoint: None,
+        service_name: "clos-gateway",
+        service_version: env!("CARGO_PKG_VERSION"),
+    })?;
+    let set = std::fs::read(&args.descriptor_set)
+        .with_context(|| format!("--descriptor-set: {} cannot be read", args.descriptor_set.display()))?;
+    let upstreams = Upstreams::new(&args.upstream)?;
+    let mut options = options(&args)?;
+    options.limits.body = args.max_body;
+    let (drain, sockets) = (options.drain.clone(), options.sockets.clone());
+    let metrics = clos_telemetry::metrics();
+    metrics.build(env!("CARGO_PKG_VERSION"));
+    let surface = Surface::new(&set, upstreams, options, metrics.clone())
+        .with_context(|| format!("--descriptor-set: {}", args.descriptor_set.display()))?;
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("--listen: {} cannot be listened on", args.listen))?;
+    let address = listener.local_addr()?;
+    let names = Names::new(address, &args.hosts, &args.origins).context("--allow-host or --allow-origin")?;
+    let limits = Limits {
+        connections: args.max_connections,
+        header_timeout: HEAD,
+        drain_timeout: Duration::from_secs(args.drain),
+    };
+    let routes = surface.rest().routes().count();
+    tracing::info!(url = %format!("http://{address}"), routes, "clos-gateway is ready");
+    let serving = Listener::Tcp(listener, Arc::new(names)).serve(surface, limits, drain.clone());
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        _ = &mut serving => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("clos-gateway drains");
+    drain.cancel();
+    sockets.close();
+    let ended = async {
+        let in_time = serving.await;
+        sockets.wait().await;
+        in_time
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(limits.drain_timeout, ended) => tracing::info!(in_time = ended == Ok(true), "clos-gateway has ended"),
+        _ = terminate.recv() => tracing::warn!("a second signal: clos-gateway ends at once"),
+        _ = interrupt.recv() => tracing::warn!("a second signal: clos-gateway ends at once"),
+    }
+    guard.shutdown().await;
+    Ok(())
+}
+
+fn options(args: &Args) -> anyhow::Result<Options> {
+    let spelling = Spelling {
+        names: match args.json_names {
+            JsonNames::Proto => FieldNames::Proto,
+            JsonNames::Json => FieldNames::Json,
+        },
+        int64: match args.int64 {
+            IntForm::Number => Int64::Number,
+            IntForm::String => Int64::String,
+        },
+        enums: match args.enums {
+            EnumForm::Short => Enums::Short,
+            EnumForm::Full => Enums::Full,
+        },
+    };
+    let max_timeout = args
+        .timeout
+        .map(|seconds| Duration::try_from_secs_f64(seconds).with_context(|| format!("--timeout: `{seconds}` is no time")))
+        .transpose()?;
+    Ok(Options {
+        spelling,
+        realm: args.realm.clone(),
+        header_prefix: args.header_prefix.to_ascii_lowercase(),
+        subprotocol: Some(args.subprotocol.clone()),
+        auto_map: args.auto_map.clone(),
+        max_timeout,
+        ..Options::default()
+    })
+}
