@@ -220,7 +220,10 @@ pub(crate) fn unary(asked: &Asked, route: &Route, encoder: &Encoder, message: &[
     let of_response = schema.message(route.response);
     let etag = route.etag.and_then(|index| {
         let text = field_text(schema, &of_response.fields[index], message)?;
-        HeaderValue::from_str(&format!("\"{text}\"")).ok().filter(|_| !text.is_empty())
+        // Some services keep the quotes in the field.
+        let is_quoted = text.len() > 1 && text.ends_with('"') && (text.starts_with('"') || text.starts_with("W/\""));
+        let quoted = if is_quoted { text.clone() } else { format!("\"{text}\"") };
+        HeaderValue::from_str(&quoted).ok().filter(|_| !text.is_empty())
     });
     let is_read = matches!(asked.head.method, Method::GET | Method::HEAD);
     if let Some(etag) = &etag

@@ -1,3 +1,4 @@
+#![allow(dead_code, reason = "two suites use it, each a part")]
 //! A backend that speaks gRPC by bytes: it echoes, fails, streams and waits as it is asked.
 
 use std::convert::Infallible;
@@ -19,7 +20,7 @@ use tower::{Service, ServiceExt as _};
 
 /// The encoded descriptors of the suite's contract.
 pub fn descriptors() -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../transcoder");
     let includes = [root.join("tests/proto"), root.join("../../proto")];
     let mut compiler = protox::Compiler::new(includes).unwrap();
     compiler.include_imports(true).include_source_info(true);

@@ -1,0 +1,301 @@
+//! The program in front of a server that is not ours, asked byte by byte.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::large_futures, reason = "a test may fail and reads where it is")]
+
+#[path = "../../transcoder/tests/support/mod.rs"]
+mod support;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::{SinkExt as _, StreamExt as _};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use support::Backend;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+use tower::ServiceExt as _;
+
+/// Patience with the program itself, never a measure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Gateway {
+    process: Child,
+    address: String,
+    backend: Backend,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves the backend over HTTP/2 and says where.
+async fn upstream(backend: Backend) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let backend = backend.clone();
+            tokio::spawn(async move {
+                let service = backend.map_request(|request: http::Request<hyper::body::Incoming>| request.map(tonic::body::Body::new));
+                let _ = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+                    .await;
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+fn start(upstream: &str, backend: Backend, more: &[&str]) -> Gateway {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set.pb");
+    std::fs::write(&set, support::descriptors()).unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_clos-gateway"))
+        .args(["--descriptor-set", set.to_str().unwrap(), "--upstream", upstream, "--listen", "127.0.0.1:0"])
+        .args(more)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let url = lines.find_map(|line| {
+        let line = line.unwrap();
+        let at = line.find("http://")?;
+        Some(line[at + 7..].split(['"', ' ']).next().unwrap().to_owned())
+    });
+    std::thread::spawn(move || lines.for_each(drop));
+    Gateway { process, address: url.expect("it says where it listens"), backend, folder }
+}
+
+async fn gateway() -> Gateway {
+    let backend = Backend::default();
+    let upstream = upstream(backend.clone()).await;
+    start(&upstream, backend, &["--json-names", "proto", "--int64", "string", "--enums", "full"])
+}
+
+impl Gateway {
+    /// Sends bytes as they are and reads to the end of the connection; `HOST` is our own.
+    async fn raw(&self, text: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let text = text.replace("HOST", &self.address);
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    async fn ask(&self, line: &str, head: &str, body: &str) -> String {
+        let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        self.raw(&format!("{line} HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n{length}{head}\r\n{body}")).await
+    }
+
+    async fn socket(&self, path: &str) -> tokio_tungstenite::WebSocketStream<TcpStream> {
+        let request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        let stream = TcpStream::connect(&self.address).await.unwrap();
+        tokio_tungstenite::client_async(request, stream).await.unwrap().0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_ours_is_asked_over_http() {
+    let gateway = gateway().await;
+    let answer = gateway.ask("GET /v1/all/x?fields=s,i64,kind", "", "").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("{\"i64\":\"0\",\"s\":\"x\",\"kind\":\"KIND_UNSPECIFIED\"}"), "{answer}");
+    assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
+    assert!(gateway.ask("GET http://HOST/v1/all/x", "", "").await.starts_with("HTTP/1.1 200"));
+    let stream = gateway.ask("GET /v1/stream?count=3", "", "").await;
+    assert_eq!(stream.matches("\"i64\":").count(), 3, "{stream}");
+    assert!(gateway.ask("GET /nothing", "", "").await.starts_with("HTTP/1.1 404"));
+    let metrics = gateway.ask("GET /metrics", "", "").await;
+    assert!(metrics.contains("clos_connections"), "{metrics}");
+
+    let large = format!("{{\"s\":\"{}\"}}", "x".repeat(5_000));
+    let json = "content-type: application/json\r\n";
+    let packed = gateway.ask("POST /v1/all", &format!("{json}accept-encoding: gzip\r\n"), &large).await;
+    assert!(packed.contains("content-encoding: gzip") && packed.to_lowercase().contains("vary: accept-encoding"), "{packed}");
+    let plain = gateway.ask("GET /v1/stream?count=90", "accept-encoding: gzip\r\n", "").await;
+    assert!(!plain.contains("content-encoding"), "a stream is not compressed: {plain}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_come_in_hears_it_before_anything_is_routed() {
+    let gateway = gateway().await;
+    let evil = "origin: http://evil.example\r\n";
+    let json = "content-type: application/json\r\n";
+    for (text, status) in [
+        ("GET /v1/all HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n", 403),
+        ("GET /v1/all HTTP/1.1\r\nhost: x.localhost\r\nconnection: close\r\n\r\n", 403),
+        ("GET http://evil.example/v1/all HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n\r\n", 403),
+        ("GET /v1/all HTTP/1.0\r\n\r\n", 403),
+        ("POST /v1/all HTTP/1.1\r\nhost: HOST\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
+        ("POST /v1/all HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
+        ("POST /v1/all HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
+        ("GET /v1/all HTTP/1.1\r\nhost: HOST\r\nx: a\r\n b\r\n\r\n", 400),
+    ] {
+        let answer = gateway.raw(text).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) || answer.starts_with(&format!("HTTP/1.0 {status}")), "{text}: {answer}");
+    }
+    let refused = gateway.ask("POST /v1/all", &format!("{evil}{json}"), "{}").await;
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("\"code\":\"PERMISSION_DENIED\""), "{refused}");
+    assert!(gateway.ask("POST /v1/all", &format!("origin: null\r\n{json}"), "{}").await.starts_with("HTTP/1.1 403"));
+    let read = gateway.ask("GET /v1/all", evil, "").await;
+    assert!(read.starts_with("HTTP/1.1 200") && !read.contains("access-control-allow-origin"), "{read}");
+    let own = format!("origin: http://{}\r\n", gateway.address);
+    let read = gateway.ask("GET /v1/all", &own, "").await;
+    assert!(read.contains("access-control-allow-origin") && read.contains("access-control-expose-headers"), "{read}");
+    let preflight = gateway.ask("OPTIONS /v1/all", &format!("{own}access-control-request-method: POST\r\n"), "").await;
+    assert!(preflight.contains("access-control-allow-methods"), "{preflight}");
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    assert!(gateway.ask("GET /v1/stream?count=1", &format!("{evil}{upgrade}"), "").await.starts_with("HTTP/1.1 403"));
+    let chunked = "POST /v1/all HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    assert!(gateway.raw(chunked).await.starts_with("HTTP/1.1 200"));
+    let many: String = (0..110).map(|at| format!("x-{at}: 1\r\n")).collect();
+    let answer = gateway.ask("GET /v1/all", &many, "").await;
+    assert!(answer.starts_with("HTTP/1.1 431") && answer.contains("INVALID_ARGUMENT"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_web_passes_and_grpc_on_a_rest_path_stays_grpc() {
+    let gateway = gateway().await;
+    let body = "\0\0\0\0\u{3}\u{72}\u{1}x";
+    let answer = gateway.ask("POST /conformance.v1.Echo/Get", "content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\n", body).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("grpc-status:0"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_behind_is_unavailable() {
+    let gateway = start("http://127.0.0.1:9", Backend::default(), &[]);
+    let answer = gateway.ask("GET /v1/all", "", "").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1") && answer.contains("\"code\":\"UNAVAILABLE\""), "{answer}");
+    assert!(gateway.folder.path().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_leaves_takes_the_call_along() {
+    let gateway = gateway().await;
+    let mut stream = TcpStream::connect(&gateway.address).await.unwrap();
+    stream.write_all(format!("GET /v1/slow HTTP/1.1\r\nhost: {}\r\n\r\n", gateway.address).as_bytes()).await.unwrap();
+    let until = async |wanted| {
+        while gateway.backend.waiting.load(Ordering::SeqCst) != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, until(1)).await.unwrap();
+    drop(stream);
+    tokio::time::timeout(PATIENCE, until(0)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_carry_streams() {
+    let gateway = gateway().await;
+    let mut socket = gateway.socket("/v1/stream?count=2").await;
+    for number in ["1", "2"] {
+        let Some(Ok(Message::Text(text))) = socket.next().await else { panic!() };
+        let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(message["i64"], number);
+    }
+    let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!() };
+    assert_eq!(close.code, CloseCode::Normal);
+
+    let mut socket = gateway.socket("/v1/stream?count=1&fail_code=5").await;
+    socket.next().await.unwrap().unwrap();
+    let Some(Ok(Message::Text(text))) = socket.next().await else { panic!() };
+    assert!(text.starts_with("{\"error\":{\"code\":\"NOT_FOUND\""), "{text}");
+    let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!() };
+    assert_eq!(u16::from(close.code), 4005);
+
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let early = gateway.ask("GET /v1/stream?fail_code=5", upgrade, "").await;
+    assert!(early.starts_with("HTTP/1.1 404"), "{early}");
+    assert!(gateway.ask("GET /v1/stream?nope=1", upgrade, "").await.starts_with("HTTP/1.1 400"));
+    assert!(gateway.ask("GET /v1/stream?count=1", &upgrade.replace("13", "8"), "").await.starts_with("HTTP/1.1 426"));
+    assert!(gateway.ask("GET /v1/chat/x", "", "").await.starts_with("HTTP/1.1 426"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_talk_both_ways() {
+    let gateway = gateway().await;
+    let mut socket = gateway.socket("/v1/chat/room").await;
+    for number in 1..4 {
+        socket.send(Message::text(format!("{{\"i32\":{number}}}"))).await.unwrap();
+        let Some(Ok(Message::Text(text))) = socket.next().await else { panic!() };
+        let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&message["i32"], &message["s"]), (&number.into(), &"room".into()));
+    }
+    socket.send(Message::text("{\"nope\":1}")).await.unwrap();
+    let Some(Ok(Message::Text(text))) = socket.next().await else { panic!() };
+    assert!(text.contains("\"field\":\"nope\""), "{text}");
+    let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!() };
+    assert_eq!(u16::from(close.code), 4003);
+
+    let mut socket = gateway.socket("/v1/chat/room").await;
+    socket.send(Message::text(format!("{{\"s\":\"{}\"}}", "x".repeat(70_000)))).await.unwrap();
+    let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!() };
+    assert_eq!(close.code, CloseCode::Size);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unmasked_frame_breaks_the_rules() {
+    let gateway = gateway().await;
+    let mut stream = TcpStream::connect(&gateway.address).await.unwrap();
+    let upgrade = format!(
+        "GET /v1/chat/x HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: other, clos.v2\r\n\r\n",
+        gateway.address
+    );
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(answer).unwrap();
+    assert!(head.starts_with("HTTP/1.1 101") && head.contains("sec-websocket-protocol: clos.v2"), "{head}");
+    assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    stream.write_all(&[0x81, 2, b'{', b'}']).await.unwrap();
+    let mut frame = [0; 4];
+    stream.read_exact(&mut frame).await.unwrap();
+    assert_eq!((frame[0], u16::from_be_bytes([frame[2], frame[3]])), (0x88, 1002));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_ends_says_so_to_its_sockets() {
+    let mut gateway = gateway().await;
+    let mut socket = gateway.socket("/v1/stream?count=1&forever=1").await;
+    socket.next().await.unwrap().unwrap();
+    let pid = gateway.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!() };
+    assert_eq!(close.code, CloseCode::Away);
+    drop(socket);
+    let ended = tokio::task::spawn_blocking(move || gateway.process.wait().unwrap()).await.unwrap();
+    assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn what_cannot_be_served_is_said_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_clos-gateway")).args(args).output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let missing = folder.path().join("nope.pb");
+    let (code, told) = run(&["--descriptor-set", missing.to_str().unwrap(), "--upstream", "http://127.0.0.1:9"]);
+    assert!(code == Some(1) && told.contains("nope.pb cannot be read"), "{told}");
+    let set = folder.path().join("set.pb");
+    std::fs::write(&set, "no set").unwrap();
+    let (_, told) = run(&["--descriptor-set", set.to_str().unwrap(), "--upstream", "http://127.0.0.1:9"]);
+    assert!(told.contains("no descriptor set"), "{told}");
+    std::fs::write(&set, support::descriptors()).unwrap();
+    let (_, told) = run(&["--descriptor-set", set.to_str().unwrap(), "--upstream", "unix:///x.sock"]);
+    assert!(told.contains("is no http or https address"), "{told}");
+}
