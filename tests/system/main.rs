@@ -10,4 +10,5 @@ mod breaking;
 mod demo;
 mod doors;
 mod neighbours;
+mod rest;
 mod watching;

@@ -1,4 +1,5 @@
-//! Etags: what a caller has seen of a resource.
+//! Etags: what a caller has seen of a resource. They are plain words; the quotes belong to the header of HTTP,
+//! and a caller who sends them along is understood.
 
 use clos_domain::group::Group;
 use clos_domain::service::Service;
@@ -6,19 +7,19 @@ use clos_domain::{Error, Reason, Result};
 
 /// Changes with every change of the definition, and not with the state.
 pub fn service(service: &Service) -> String {
-    format!("\"{}\"", service.generation)
+    service.generation.to_string()
 }
 
 /// Changes with every change of the row.
 pub fn group(group: &Group) -> String {
-    format!("\"{:x}\"", group.updated_at.as_microsecond())
+    format!("{:x}", group.updated_at.as_microsecond())
 }
 
 /// Refuses a change that was made on an older sight.
 pub(crate) fn check(seen: Option<&str>, now: &str, what: impl std::fmt::Display) -> Result<()> {
     match seen {
         None | Some("" | "*") => Ok(()),
-        Some(seen) if seen.trim_start_matches("W/") == now => Ok(()),
+        Some(seen) if seen.trim_start_matches("W/").trim_matches('"') == now => Ok(()),
         Some(seen) => Err(Error::new(
             Reason::EtagMismatch,
             format!(

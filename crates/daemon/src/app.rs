@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 
 use crate::VERSION;
 use crate::config::{Effective, Origin, Sources};
+use crate::rest;
 use crate::serve::port;
 use crate::serve::signals::Signals;
-use crate::rest;
 use crate::state::{Endpoint, Home};
 use crate::world::{self, Wired};
 
@@ -69,10 +69,7 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     let token = lock.token()?;
 
     let Wired { control, supervisor, routes } = world::wire(config, sources, &home, &token).await?;
-    let options = clos_transcoder::Options {
-        drain: supervisor.drain_token(),
-        ..rest::options()
-    };
+    let options = clos_transcoder::Options { drain: supervisor.drain_token(), ..rest::options() };
     let sockets = options.sockets.clone();
     let service = Surface::new(clos_proto::DESCRIPTOR_SET, routes, options, metrics().clone())
         .context("the contract cannot be served over HTTP")?;

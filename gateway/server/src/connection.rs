@@ -2,8 +2,8 @@
 
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -138,7 +138,8 @@ impl Recent {
         let Some(start) = text.rfind(first_line) else { return false };
         let head = text[start..].split("\r\n\r\n").next().unwrap_or_default();
         head.lines().any(|line| {
-            line.split_once(':').is_some_and(|(name, _)| name.trim_end().eq_ignore_ascii_case("content-length"))
+            line.split_once(':')
+                .is_some_and(|(name, _)| name.trim_end().eq_ignore_ascii_case("content-length"))
         })
     }
 }

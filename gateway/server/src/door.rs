@@ -62,9 +62,7 @@ impl Names {
         for host in hosts {
             let parsed =
                 host.parse::<Authority>().ok().filter(|name| !host.contains('@') && !name.host().is_empty());
-            allowed.push(
-                parsed.ok_or_else(|| bad(host, "a host name, with or without a port"))?,
-            );
+            allowed.push(parsed.ok_or_else(|| bad(host, "a host name, with or without a port"))?);
         }
         for origin in origins {
             let is_origin = origin
@@ -100,7 +98,8 @@ impl Names {
             return Err(Refusal::host("the request names no host".to_owned()));
         }
         let is_upgrade = request.headers().contains_key(UPGRADE) || *request.method() == Method::CONNECT;
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) && !is_upgrade;
+        let is_read =
+            matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) && !is_upgrade;
         if !is_read {
             for origin in request.headers().get_all(ORIGIN) {
                 self.judge_origin(&String::from_utf8_lossy(origin.as_bytes()))?;
@@ -245,7 +244,8 @@ impl<S: Answers> Service<Request<Incoming>> for Door<S> {
             clos_telemetry::metrics().refused("framing");
             let message = "the request has a Content-Length and a Transfer-Encoding";
             let options = clos_transcoder::Options::default();
-            let mut response = clos_transcoder::refusal(StatusCode::BAD_REQUEST, message, request.headers(), &options);
+            let mut response =
+                clos_transcoder::refusal(StatusCode::BAD_REQUEST, message, request.headers(), &options);
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return Either::Right(ready(Ok(response)));
         }

@@ -174,7 +174,9 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     };
     let max_timeout = args
         .timeout
-        .map(|seconds| Duration::try_from_secs_f64(seconds).with_context(|| format!("--timeout: `{seconds}` is no time")))
+        .map(|seconds| {
+            Duration::try_from_secs_f64(seconds).with_context(|| format!("--timeout: `{seconds}` is no time"))
+        })
         .transpose()?;
     Ok(Options {
         spelling,

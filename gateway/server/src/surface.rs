@@ -8,8 +8,8 @@ use std::time::Duration;
 use clos_telemetry::Metrics;
 use clos_transcoder::{Options, Refused, Streamed, Transcoder, Upstream};
 use http::header::{
-    ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-    IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, ORIGIN, RETRY_AFTER,
+    ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, ORIGIN, RETRY_AFTER,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -51,7 +51,12 @@ impl<S: Upstream> Surface<S> {
     ///
     /// # Errors
     /// Descriptors that cannot be served.
-    pub fn new(descriptor_set: &[u8], upstream: S, options: Options, metrics: Metrics) -> Result<Self, Refused> {
+    pub fn new(
+        descriptor_set: &[u8],
+        upstream: S,
+        options: Options,
+        metrics: Metrics,
+    ) -> Result<Self, Refused> {
         let rest = Transcoder::new(descriptor_set, upstream.clone(), options)?;
         let routed = Routed { grpc: Reached(upstream), rest, metrics };
         let layered = CompressionLayer::new().compress_when(Worth).layer(cors().layer(routed.clone()));
@@ -105,8 +110,12 @@ struct Worth;
 
 impl Predicate for Worth {
     fn should_compress<B: http_body::Body>(&self, response: &Response<B>) -> bool {
-        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let shrinks = kind.starts_with("text/") || kind.contains("json") || kind.contains("javascript") || kind.contains("svg");
+        let kind =
+            response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let shrinks = kind.starts_with("text/")
+            || kind.contains("json")
+            || kind.contains("javascript")
+            || kind.contains("svg");
         let is_large = response.body().size_hint().exact().is_some_and(|bytes| bytes > WORTH);
         shrinks && is_large && response.extensions().get::<Streamed>().is_none()
     }
@@ -128,7 +137,8 @@ impl<S: Upstream> Service<Request<Incoming>> for Surface<S> {
         }
         let is_plain = !headers.contains_key(ORIGIN) && !headers.contains_key(ACCEPT_ENCODING);
         // Only a preflight is CORS's own; another OPTIONS asks what is served.
-        let is_question = *request.method() == Method::OPTIONS && !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        let is_question =
+            *request.method() == Method::OPTIONS && !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         let answered: BoxFuture<Result<Response<Body>, Infallible>> = if is_plain || is_question {
             self.routed.call(request)
         } else {
@@ -172,7 +182,9 @@ impl<S: Upstream> Service<Request<Incoming>> for Routed<S> {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         if is_grpc(request.headers(), "application/grpc-web") {
-            return Box::pin(GrpcWebLayer::new().layer(self.grpc.clone()).oneshot(request));
+            return Box::pin(
+                GrpcWebLayer::new().layer(self.grpc.clone().map_response(unsized_body)).oneshot(request),
+            );
         }
         if is_grpc(request.headers(), "application/grpc") {
             return Box::pin(self.grpc.clone().oneshot(request.map(Body::new)));
@@ -187,6 +199,21 @@ impl<S: Upstream> Service<Request<Incoming>> for Routed<S> {
             _ => Box::pin(self.rest.call(request)),
         }
     }
+}
+
+/// Hides how long an answer is: in gRPC-Web its trailers follow in the body, and a length that was
+/// known before they were there would cut them off.
+fn unsized_body(response: Response<Body>) -> Response<Body> {
+    let mut response = response.map(|body| Body::new(http_body_util::StreamBody::new(body_frames(body))));
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response
+}
+
+fn body_frames(
+    mut body: Body,
+) -> impl futures::Stream<Item = Result<http_body::Frame<bytes::Bytes>, tonic::Status>> {
+    use http_body::Body as _;
+    futures::stream::poll_fn(move |context| Pin::new(&mut body).poll_frame(context))
 }
 
 /// An upstream that always answers: what cannot be reached is UNAVAILABLE in the words of gRPC.
@@ -206,7 +233,8 @@ impl<S: Upstream> Service<Request<Body>> for Reached<S> {
         let upstream = self.0.clone();
         Box::pin(async move {
             Ok(upstream.oneshot(request).await.unwrap_or_else(|_| {
-                let mut response = tonic::Status::unavailable("the backend does not answer; try again").into_http();
+                let mut response =
+                    tonic::Status::unavailable("the backend does not answer; try again").into_http();
                 *response.status_mut() = StatusCode::OK;
                 response
             }))

@@ -72,7 +72,9 @@ impl Upstreams {
                 }
                 Some(service) => upstreams.named.push((service.to_owned(), channel)),
                 None if upstreams.rest.is_some() => {
-                    return Err(bad("is a second address for every service; write `package.Service=` before one"));
+                    return Err(bad(
+                        "is a second address for every service; write `package.Service=` before one",
+                    ));
                 }
                 None => upstreams.rest = Some(channel),
             }
@@ -154,7 +156,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_address_is_named() {
-        assert_eq!(refused(&["unix:///run/x.sock"]), "--upstream: `unix:///run/x.sock` is no http or https address");
+        assert_eq!(
+            refused(&["unix:///run/x.sock"]),
+            "--upstream: `unix:///run/x.sock` is no http or https address"
+        );
         assert!(refused(&["127.0.0.1:1"]).contains("is no http or https address"));
         assert!(refused(&["http://"]).contains("is no address"));
         assert!(refused(&["http://a:1", "http://b:1"]).contains("a second address for every service"));

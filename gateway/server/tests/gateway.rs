@@ -1,5 +1,10 @@
 //! The program in front of a server that is not ours, asked byte by byte.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::large_futures, reason = "a test may fail and reads where it is")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::large_futures,
+    reason = "a test may fail and reads where it is"
+)]
 
 #[path = "../../transcoder/tests/support/mod.rs"]
 mod support;
@@ -46,7 +51,9 @@ async fn upstream(backend: Backend) -> String {
             let (stream, _) = listener.accept().await.unwrap();
             let backend = backend.clone();
             tokio::spawn(async move {
-                let service = backend.map_request(|request: http::Request<hyper::body::Incoming>| request.map(tonic::body::Body::new));
+                let service = backend.map_request(|request: http::Request<hyper::body::Incoming>| {
+                    request.map(tonic::body::Body::new)
+                });
                 let _ = auto::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
                     .await;
@@ -95,8 +102,10 @@ impl Gateway {
     }
 
     async fn ask(&self, line: &str, head: &str, body: &str) -> String {
-        let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-        self.raw(&format!("{line} HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n{length}{head}\r\n{body}")).await
+        let length =
+            if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        self.raw(&format!("{line} HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n{length}{head}\r\n{body}"))
+            .await
     }
 
     async fn socket(&self, path: &str) -> tokio_tungstenite::WebSocketStream<TcpStream> {
@@ -123,7 +132,10 @@ async fn a_server_that_is_not_ours_is_asked_over_http() {
     let large = format!("{{\"s\":\"{}\"}}", "x".repeat(5_000));
     let json = "content-type: application/json\r\n";
     let packed = gateway.ask("POST /v1/all", &format!("{json}accept-encoding: gzip\r\n"), &large).await;
-    assert!(packed.contains("content-encoding: gzip") && packed.to_lowercase().contains("vary: accept-encoding"), "{packed}");
+    assert!(
+        packed.contains("content-encoding: gzip") && packed.to_lowercase().contains("vary: accept-encoding"),
+        "{packed}"
+    );
     let plain = gateway.ask("GET /v1/stream?count=90", "accept-encoding: gzip\r\n", "").await;
     assert!(!plain.contains("content-encoding"), "a stream is not compressed: {plain}");
 }
@@ -138,26 +150,53 @@ async fn who_may_not_come_in_hears_it_before_anything_is_routed() {
         ("GET /v1/all HTTP/1.1\r\nhost: x.localhost\r\nconnection: close\r\n\r\n", 403),
         ("GET http://evil.example/v1/all HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n\r\n", 403),
         ("GET /v1/all HTTP/1.0\r\n\r\n", 403),
-        ("POST /v1/all HTTP/1.1\r\nhost: HOST\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
-        ("POST /v1/all HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
+        (
+            "POST /v1/all HTTP/1.1\r\nhost: HOST\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /v1/all HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            400,
+        ),
         ("POST /v1/all HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
         ("GET /v1/all HTTP/1.1\r\nhost: HOST\r\nx: a\r\n b\r\n\r\n", 400),
     ] {
         let answer = gateway.raw(text).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) || answer.starts_with(&format!("HTTP/1.0 {status}")), "{text}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}"))
+                || answer.starts_with(&format!("HTTP/1.0 {status}")),
+            "{text}: {answer}"
+        );
     }
     let refused = gateway.ask("POST /v1/all", &format!("{evil}{json}"), "{}").await;
-    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("\"code\":\"PERMISSION_DENIED\""), "{refused}");
-    assert!(gateway.ask("POST /v1/all", &format!("origin: null\r\n{json}"), "{}").await.starts_with("HTTP/1.1 403"));
+    assert!(
+        refused.starts_with("HTTP/1.1 403") && refused.contains("\"code\":\"PERMISSION_DENIED\""),
+        "{refused}"
+    );
+    assert!(
+        gateway
+            .ask("POST /v1/all", &format!("origin: null\r\n{json}"), "{}")
+            .await
+            .starts_with("HTTP/1.1 403")
+    );
     let read = gateway.ask("GET /v1/all", evil, "").await;
     assert!(read.starts_with("HTTP/1.1 200") && !read.contains("access-control-allow-origin"), "{read}");
     let own = format!("origin: http://{}\r\n", gateway.address);
     let read = gateway.ask("GET /v1/all", &own, "").await;
-    assert!(read.contains("access-control-allow-origin") && read.contains("access-control-expose-headers"), "{read}");
-    let preflight = gateway.ask("OPTIONS /v1/all", &format!("{own}access-control-request-method: POST\r\n"), "").await;
+    assert!(
+        read.contains("access-control-allow-origin") && read.contains("access-control-expose-headers"),
+        "{read}"
+    );
+    let preflight =
+        gateway.ask("OPTIONS /v1/all", &format!("{own}access-control-request-method: POST\r\n"), "").await;
     assert!(preflight.contains("access-control-allow-methods"), "{preflight}");
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    assert!(gateway.ask("GET /v1/stream?count=1", &format!("{evil}{upgrade}"), "").await.starts_with("HTTP/1.1 403"));
+    assert!(
+        gateway
+            .ask("GET /v1/stream?count=1", &format!("{evil}{upgrade}"), "")
+            .await
+            .starts_with("HTTP/1.1 403")
+    );
     let chunked = "POST /v1/all HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
     assert!(gateway.raw(chunked).await.starts_with("HTTP/1.1 200"));
     let many: String = (0..110).map(|at| format!("x-{at}: 1\r\n")).collect();
@@ -169,7 +208,13 @@ async fn who_may_not_come_in_hears_it_before_anything_is_routed() {
 async fn grpc_web_passes_and_grpc_on_a_rest_path_stays_grpc() {
     let gateway = gateway().await;
     let body = "\0\0\0\0\u{3}\u{72}\u{1}x";
-    let answer = gateway.ask("POST /conformance.v1.Echo/Get", "content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\n", body).await;
+    let answer = gateway
+        .ask(
+            "POST /conformance.v1.Echo/Get",
+            "content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\n",
+            body,
+        )
+        .await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("grpc-status:0"), "{answer:?}");
 }
 
@@ -177,7 +222,12 @@ async fn grpc_web_passes_and_grpc_on_a_rest_path_stays_grpc() {
 async fn nobody_behind_is_unavailable() {
     let gateway = start("http://127.0.0.1:9", Backend::default(), &[]);
     let answer = gateway.ask("GET /v1/all", "", "").await;
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1") && answer.contains("\"code\":\"UNAVAILABLE\""), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503")
+            && answer.contains("retry-after: 1")
+            && answer.contains("\"code\":\"UNAVAILABLE\""),
+        "{answer}"
+    );
     assert!(gateway.folder.path().exists());
 }
 
@@ -185,7 +235,10 @@ async fn nobody_behind_is_unavailable() {
 async fn a_caller_who_leaves_takes_the_call_along() {
     let gateway = gateway().await;
     let mut stream = TcpStream::connect(&gateway.address).await.unwrap();
-    stream.write_all(format!("GET /v1/slow HTTP/1.1\r\nhost: {}\r\n\r\n", gateway.address).as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("GET /v1/slow HTTP/1.1\r\nhost: {}\r\n\r\n", gateway.address).as_bytes())
+        .await
+        .unwrap();
     let until = async |wanted| {
         while gateway.backend.waiting.load(Ordering::SeqCst) != wanted {
             tokio::task::yield_now().await;
@@ -219,7 +272,12 @@ async fn sockets_carry_streams() {
     let early = gateway.ask("GET /v1/stream?fail_code=5", upgrade, "").await;
     assert!(early.starts_with("HTTP/1.1 404"), "{early}");
     assert!(gateway.ask("GET /v1/stream?nope=1", upgrade, "").await.starts_with("HTTP/1.1 400"));
-    assert!(gateway.ask("GET /v1/stream?count=1", &upgrade.replace("13", "8"), "").await.starts_with("HTTP/1.1 426"));
+    assert!(
+        gateway
+            .ask("GET /v1/stream?count=1", &upgrade.replace("13", "8"), "")
+            .await
+            .starts_with("HTTP/1.1 426")
+    );
     assert!(gateway.ask("GET /v1/chat/x", "", "").await.starts_with("HTTP/1.1 426"));
 }
 
@@ -289,7 +347,8 @@ fn what_cannot_be_served_is_said_in_one_line() {
         (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
     };
     let missing = folder.path().join("nope.pb");
-    let (code, told) = run(&["--descriptor-set", missing.to_str().unwrap(), "--upstream", "http://127.0.0.1:9"]);
+    let (code, told) =
+        run(&["--descriptor-set", missing.to_str().unwrap(), "--upstream", "http://127.0.0.1:9"]);
     assert!(code == Some(1) && told.contains("nope.pb cannot be read"), "{told}");
     let set = folder.path().join("set.pb");
     std::fs::write(&set, "no set").unwrap();

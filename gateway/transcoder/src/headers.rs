@@ -55,7 +55,9 @@ impl Named {
     pub(crate) fn of(headers: &HeaderMap, options: &Options) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let request_id = text(&X_REQUEST_ID)
-            .filter(|id| (1..=REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
+            .filter(|id| {
+                (1..=REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+            })
             .map_or_else(|| (options.source.request_id)(), str::to_owned);
         let traceparent = text(&TRACEPARENT).filter(|parent| trace_id(parent).is_some());
         let traceparent = traceparent.map_or_else(
@@ -93,7 +95,11 @@ fn trace_id(parent: &str) -> Option<&str> {
 }
 
 /// Headers of a request → metadata of a call.
-pub(crate) fn to_metadata(headers: &HeaderMap, options: &Options, named: &Named) -> Result<HeaderMap, Failure> {
+pub(crate) fn to_metadata(
+    headers: &HeaderMap,
+    options: &Options,
+    named: &Named,
+) -> Result<HeaderMap, Failure> {
     let mut metadata = HeaderMap::with_capacity(12);
     let by_connection: Vec<String> = headers
         .get_all(header::CONNECTION)
@@ -122,10 +128,13 @@ pub(crate) fn to_metadata(headers: &HeaderMap, options: &Options, named: &Named)
             continue;
         }
         if own.ends_with("-bin") {
-            let decoded = bin(value.as_bytes())
-                .ok_or_else(|| Failure::field(text, "a `-bin` header holds base64"))?;
+            let decoded =
+                bin(value.as_bytes()).ok_or_else(|| Failure::field(text, "a `-bin` header holds base64"))?;
             let encoded = data_encoding::BASE64_NOPAD.encode(&decoded);
-            metadata.append(name, HeaderValue::from_str(&encoded).map_err(|_| Failure::field(text, "it is no header"))?);
+            metadata.append(
+                name,
+                HeaderValue::from_str(&encoded).map_err(|_| Failure::field(text, "it is no header"))?,
+            );
         } else {
             metadata.append(name, value.clone());
         }
@@ -203,7 +212,11 @@ fn seconds(text: &str) -> Option<Duration> {
 /// A deadline as gRPC says it.
 pub(crate) fn timeout_value(deadline: Duration) -> HeaderValue {
     let micros = deadline.as_micros();
-    let text = if micros < 100_000_000 { format!("{micros}u") } else { format!("{}S", deadline.as_secs().min(99_999_999)) };
+    let text = if micros < 100_000_000 {
+        format!("{micros}u")
+    } else {
+        format!("{}S", deadline.as_secs().min(99_999_999))
+    };
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("1S"))
 }
 
@@ -222,18 +235,35 @@ mod tests {
     #[test]
     fn only_what_is_on_the_list_goes_to_the_backend() {
         let given = headers(&[
-            ("authorization", "Bearer x"), ("cookie", "a=b"), ("x-envoy-y", "1"), ("grpc-status", "0"),
-            ("grpc-metadata-tenant", "t"), ("grpc-metadata-grpc-status", "0"), ("grpc-metadata-x-rest-y", "1"),
-            ("x-rest-unknown-fields", "ignore"), ("grpc-metadata-k-bin", "AQI="), ("connection", "close, x-api-key"),
-            ("x-api-key", "secret"), ("user-agent", "me"), ("grpc-metadata-host", "evil"),
+            ("authorization", "Bearer x"),
+            ("cookie", "a=b"),
+            ("x-envoy-y", "1"),
+            ("grpc-status", "0"),
+            ("grpc-metadata-tenant", "t"),
+            ("grpc-metadata-grpc-status", "0"),
+            ("grpc-metadata-x-rest-y", "1"),
+            ("x-rest-unknown-fields", "ignore"),
+            ("grpc-metadata-k-bin", "AQI="),
+            ("connection", "close, x-api-key"),
+            ("x-api-key", "secret"),
+            ("user-agent", "me"),
+            ("grpc-metadata-host", "evil"),
         ]);
         let options = Options::default();
         let named = Named::of(&given, &options);
         let metadata = to_metadata(&given, &options, &named).unwrap();
         let mut names: Vec<&str> = metadata.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        let expected =
-            ["authorization", "content-type", "k-bin", "te", "tenant", "traceparent", "user-agent", "x-request-id"];
+        let expected = [
+            "authorization",
+            "content-type",
+            "k-bin",
+            "te",
+            "tenant",
+            "traceparent",
+            "user-agent",
+            "x-request-id",
+        ];
         assert_eq!(names, expected);
         assert_eq!(metadata["k-bin"], "AQI");
         let bad = headers(&[("grpc-metadata-k-bin", "%")]);
@@ -248,7 +278,9 @@ mod tests {
         assert_eq!((named.request_id.as_str(), named.traceparent.as_str()), ("job-7", good));
         assert_eq!(named.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         let long = "x".repeat(129);
-        for (id, parent) in [(long.as_str(), "00-0-0-01"), ("a b", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")] {
+        for (id, parent) in
+            [(long.as_str(), "00-0-0-01"), ("a b", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+        {
             let named = Named::of(&headers(&[("x-request-id", id), ("traceparent", parent)]), &options);
             assert_eq!(named.request_id.len(), 36);
             assert_ne!(named.traceparent, parent);

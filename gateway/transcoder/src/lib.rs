@@ -108,7 +108,8 @@ impl<S: Upstream> Transcoder<S> {
     /// Bytes that are no descriptor set, and annotations that cannot be served, each with the name
     /// of its method.
     pub fn new(descriptor_set: &[u8], upstream: S, options: Options) -> Result<Self, Refused> {
-        let broken = |error: prost_reflect::DescriptorError| Refused(vec![format!("no descriptor set: {error}")]);
+        let broken =
+            |error: prost_reflect::DescriptorError| Refused(vec![format!("no descriptor set: {error}")]);
         let mut pool = DescriptorPool::decode(descriptor_set).map_err(broken)?;
         // Errors carry these whether or not the set has them.
         let known = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).map_err(broken)?;

@@ -55,7 +55,9 @@ impl Accept {
             let is_better = match best {
                 None => quality > 0.0,
                 // Who names a type means it more than one who takes all.
-                Some((_, known, was_named)) => quality > known || (quality >= known && is_named && !was_named),
+                Some((_, known, was_named)) => {
+                    quality > known || (quality >= known && is_named && !was_named)
+                }
             };
             if is_better && quality > 0.0 {
                 best = Some((offer, quality, is_named));
@@ -73,7 +75,9 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<(String, Option<String
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
     let charset = parts.find_map(|part| {
         let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_ascii_lowercase())
+        name.trim()
+            .eq_ignore_ascii_case("charset")
+            .then(|| value.trim().trim_matches('"').to_ascii_lowercase())
     });
     Some((kind, charset))
 }

@@ -3,8 +3,8 @@
 //! has to be compiled in and a set without them is as good as any.
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, EnumValueDescriptor, ExtensionDescriptor, FieldDescriptor,
-    FileDescriptor, MethodDescriptor, ReflectMessage as _, Value,
+    DescriptorPool, DynamicMessage, EnumDescriptor, EnumValueDescriptor, ExtensionDescriptor,
+    FieldDescriptor, FileDescriptor, MethodDescriptor, ReflectMessage as _, Value,
 };
 
 /// The extensions that a pool knows.
@@ -88,6 +88,7 @@ pub(crate) struct MethodRules {
     pub(crate) resume_field: String,
     /// Member, and the request field that turns collecting off.
     pub(crate) collect: Option<(String, String)>,
+    pub(crate) partial_etag: bool,
 }
 
 /// The HTTP side of an error reason.
@@ -199,6 +200,7 @@ impl Rules {
             event_name_field: of_events("event_field"),
             resume_field: of_events("resume_field"),
             collect: message(&rules, "collect").map(|it| (text(&it, "member"), text(&it, "unless"))),
+            partial_etag: flag(&rules, "partial_etag"),
         }
     }
 }

@@ -140,7 +140,8 @@ impl Enum {
         if let Some(number) = self.words.get(word) {
             return Some(*number);
         }
-        let number = word.parse().ok().filter(|_| word.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()))?;
+        let number =
+            word.parse().ok().filter(|_| word.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()))?;
         self.is_defined(number).then_some(number)
     }
 
@@ -321,7 +322,8 @@ fn message(
     let mut names = HashMap::new();
     let mut dense = Vec::new();
     for (at, (descriptor, field)) in fields.iter().enumerate() {
-        let at = u16::try_from(at).expect("a message has at most 65,535 fields: its bytes in a descriptor are more");
+        let at = u16::try_from(at)
+            .expect("a message has at most 65,535 fields: its bytes in a descriptor are more");
         names.entry(descriptor.json_name().to_owned()).or_insert(at);
         names.insert(field.name.clone(), at);
         if let Ok(number) = usize::try_from(field.number)

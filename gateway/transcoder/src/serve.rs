@@ -92,7 +92,12 @@ fn refused(asked: &Asked, failure: &Failure, route: Option<&Route>, has_if_match
         tracing::debug!(code = ?failure.code, request_id = %asked.named.request_id, "{}", failure.message);
     }
     let wants_status = asked.accept.names(RPC_STATUS)
-        && asked.accept.quality(RPC_STATUS) >= if asked.accept.names("application/json") { asked.accept.quality("application/json") } else { 0.0 };
+        && asked.accept.quality(RPC_STATUS)
+            >= if asked.accept.names("application/json") {
+                asked.accept.quality("application/json")
+            } else {
+                0.0
+            };
     let (text, kind) = if wants_status {
         (failure.rpc_status(&shared.schema), RPC_STATUS)
     } else {
@@ -134,13 +139,20 @@ async fn serve<S: Upstream>(
             }
             let mut failure = Failure::own(
                 StatusCode::METHOD_NOT_ALLOWED,
-                format!("{} is not served here; {} is", asked.head.method, allow.to_str().unwrap_or_default()),
+                format!(
+                    "{} is not served here; {} is",
+                    asked.head.method,
+                    allow.to_str().unwrap_or_default()
+                ),
             );
             failure.headers.insert(ALLOW, allow);
             return Err(failure);
         }
         Found::Nothing => {
-            return Err(Failure::own(StatusCode::NOT_FOUND, format!("nothing is served at `{}`", shown(&path))));
+            return Err(Failure::own(
+                StatusCode::NOT_FOUND,
+                format!("nothing is served at `{}`", shown(&path)),
+            ));
         }
     };
     *place = Some(index);
@@ -149,7 +161,16 @@ async fn serve<S: Upstream>(
     let bound = bind::head(&shared.schema, route, &segments, &query, &asked.head.headers, limit);
     let bound = bound.map_err(|violations| Failure::fields(&violations))?;
     let deadline = headers::deadline(&asked.head.headers, route.max_timeout)?;
-    let deadline = Deadline::new(if route.is_server_stream && !asked.head.headers.contains_key("grpc-timeout") && !asked.head.headers.contains_key("x-request-timeout") { None } else { deadline });
+    let deadline = Deadline::new(
+        if route.is_server_stream
+            && !asked.head.headers.contains_key("grpc-timeout")
+            && !asked.head.headers.contains_key("x-request-timeout")
+        {
+            None
+        } else {
+            deadline
+        },
+    );
 
     let is_upgrade = answer::socket::is_upgrade(&asked.head);
     if is_upgrade && route.is_server_stream {
@@ -186,11 +207,13 @@ async fn serve<S: Upstream>(
         _ => deadline.wait(message_of(&shared, route, &bound, asked, body)).await??,
     };
     // Whether a stream is collected depends on what was asked.
-    let kind = if route.is_server_stream { answer::kind(asked, route, &bound, Some(&message))? } else { kind };
+    let kind =
+        if route.is_server_stream { answer::kind(asked, route, &bound, Some(&message))? } else { kind };
     let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
     let encoder = Encoder::new(&shared, index, bound.filter, bound.pretty, asked);
     if route.is_server_stream && kind != Kind::Collected {
-        let answered = deadline.wait(answer::stream::open(upstream, request, asked, encoder, kind, &deadline)).await;
+        let answered =
+            deadline.wait(answer::stream::open(upstream, request, asked, encoder, kind, &deadline)).await;
         return answered?.map_err(|failure| deadline.judge(failure));
     }
     let answered = deadline.wait(finish(upstream, request, asked, route, encoder, kind)).await;
@@ -207,7 +230,12 @@ fn judge_size(asked: &Asked) -> Result<(), Failure> {
     let headers = &asked.head.headers;
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if headers.len() > limits.headers || bytes > limits.header_bytes {
-        let message = format!("the request has {} header lines of {bytes} bytes, more than {} or {}", headers.len(), limits.headers, limits.header_bytes);
+        let message = format!(
+            "the request has {} header lines of {bytes} bytes, more than {} or {}",
+            headers.len(),
+            limits.headers,
+            limits.header_bytes
+        );
         return Err(Failure::own(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message));
     }
     Ok(())
@@ -252,9 +280,11 @@ fn judge_path(shared: &Shared, path: &str, found: &Found<'_>) -> Result<(), Fail
         let field = match found {
             Found::Route(index, segments) => {
                 let route = &shared.routes.routes[*index];
-                let of = route.template.variables.iter().find(|variable| {
-                    route.template.range(variable, segments.len()).contains(&at)
-                });
+                let of = route
+                    .template
+                    .variables
+                    .iter()
+                    .find(|variable| route.template.range(variable, segments.len()).contains(&at));
                 of.map_or("path", |variable| variable.path.as_str())
             }
             _ => "path",
@@ -275,8 +305,11 @@ fn allow(methods: &std::collections::BTreeSet<String>) -> HeaderValue {
 }
 
 fn upgrade_needed() -> Failure {
-    Failure::own(StatusCode::UPGRADE_REQUIRED, "this method streams both ways; ask with GET and `Upgrade: websocket`")
-        .with_header(UPGRADE, "websocket")
+    Failure::own(
+        StatusCode::UPGRADE_REQUIRED,
+        "this method streams both ways; ask with GET and `Upgrade: websocket`",
+    )
+    .with_header(UPGRADE, "websocket")
 }
 
 /// Refuses media types that the body cannot be.
@@ -327,7 +360,8 @@ async fn message_of(
         return Ok(raw(shared, route, bound, asked, &bytes));
     }
     let text = text_of(&bytes)?;
-    bind::with_body(&shared.schema, route, bound, text, asked.ignores_unknown()).map_err(|it| Failure::fields(&it))
+    bind::with_body(&shared.schema, route, bound, text, asked.ignores_unknown())
+        .map_err(|it| Failure::fields(&it))
 }
 
 fn raw(shared: &Shared, route: &Route, bound: &Bound, asked: &Asked, bytes: &[u8]) -> Vec<u8> {
@@ -337,9 +371,8 @@ fn raw(shared: &Shared, route: &Route, bound: &Bound, asked: &Asked, bytes: &[u8
 
 /// A body is UTF-8 without a mark in front.
 pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Failure> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        Failure::field("body", format!("it is not UTF-8 (byte {})", error.valid_up_to()))
-    })?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Failure::field("body", format!("it is not UTF-8 (byte {})", error.valid_up_to())))?;
     if text.starts_with('\u{feff}') {
         return Err(Failure::field("body", "it begins with a byte order mark"));
     }
@@ -468,10 +501,8 @@ async fn finish<S: Upstream>(
         let response = encoder.collected(&mut messages).await?;
         return Ok(answer::with_metadata(response, metadata));
     }
-    let message = messages
-        .next()
-        .await
-        .ok_or_else(|| Failure::internal("the backend's answer has no message"))??;
+    let message =
+        messages.next().await.ok_or_else(|| Failure::internal("the backend's answer has no message"))??;
     match messages.next().await {
         None => {}
         Some(Ok(_)) => return Err(Failure::internal("the backend's answer has more than one message")),

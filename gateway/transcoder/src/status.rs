@@ -4,8 +4,8 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::StatusCode;
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use tonic::Code;
 
 use crate::codec::json::put_string;
@@ -133,7 +133,8 @@ impl Failure {
 
     /// Nobody answers behind us.
     pub(crate) fn unreachable() -> Self {
-        let mut failure = Self::own(StatusCode::SERVICE_UNAVAILABLE, "the backend does not answer; try again");
+        let mut failure =
+            Self::own(StatusCode::SERVICE_UNAVAILABLE, "the backend does not answer; try again");
         failure.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         failure
     }
@@ -148,7 +149,8 @@ impl Failure {
 
     /// What the trailers of a call say, when it is no success.
     pub(crate) fn of_trailers(trailers: &HeaderMap) -> Option<Self> {
-        let code = trailers.get("grpc-status")?.to_str().ok().and_then(|code| code.trim().parse::<i32>().ok());
+        let code =
+            trailers.get("grpc-status")?.to_str().ok().and_then(|code| code.trim().parse::<i32>().ok());
         let code = code.map_or(Code::Unknown, Code::from);
         if code == Code::Ok {
             return None;
@@ -159,7 +161,8 @@ impl Failure {
         let details = details.map(|bytes| details_of(&bytes)).unwrap_or_default();
         let headers = crate::headers::of_metadata(trailers);
         let too_large = matches!(code, Code::OutOfRange | Code::ResourceExhausted)
-            && (message.contains("decoded message length too large") || message.contains("received message larger than max"));
+            && (message.contains("decoded message length too large")
+                || message.contains("received message larger than max"));
         let status = too_large.then_some(StatusCode::PAYLOAD_TOO_LARGE);
         Some(Self { code, message, details, status, headers })
     }
@@ -270,27 +273,31 @@ impl Failure {
             };
             let own: Vec<(String, Vec<u8>)> = match name {
                 "google.rpc.BadRequest" => vec![("field_violations".to_owned(), violations(value))],
-                "google.rpc.ErrorInfo" => {
-                    pick("metadata").filter(|text| text != b"{}").map(|text| ("metadata".to_owned(), text)).into_iter().collect()
-                }
+                "google.rpc.ErrorInfo" => pick("metadata")
+                    .filter(|text| text != b"{}")
+                    .map(|text| ("metadata".to_owned(), text))
+                    .into_iter()
+                    .collect(),
                 "google.rpc.ResourceInfo" => match &printed {
                     Some((_, text)) => vec![("resource".to_owned(), text.clone())],
                     None => Vec::new(),
                 },
                 _ if name.starts_with("google.") => Vec::new(),
                 _ => match &printed {
-                    Some((_, text)) => match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(text) {
-                        Ok(fields) => {
-                            fields.into_iter().map(|(name, value)| (name, value.to_string().into_bytes())).collect()
+                    Some((_, text)) => {
+                        match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(text) {
+                            Ok(fields) => fields
+                                .into_iter()
+                                .map(|(name, value)| (name, value.to_string().into_bytes()))
+                                .collect(),
+                            Err(_) => Vec::new(),
                         }
-                        Err(_) => Vec::new(),
-                    },
+                    }
                     None => Vec::new(),
                 },
             };
-            let is_free = own.iter().all(|(name, _)| {
-                name != "other" && members.iter().all(|(known, _)| known != name)
-            });
+            let is_free =
+                own.iter().all(|(name, _)| name != "other" && members.iter().all(|(known, _)| known != name));
             let is_spent = name == "google.rpc.ErrorInfo" || !own.is_empty();
             if is_spent && is_free {
                 members.extend(own);
@@ -345,7 +352,8 @@ pub(crate) struct About {
 /// The JSON of an Any; of one that cannot be read, its bytes.
 fn any_text(schema: &Schema, any: &[u8], url: &str, value: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    let printed = schema.find("google.protobuf.Any").map(|id| print::message(schema, id, any, None, &mut text));
+    let printed =
+        schema.find("google.protobuf.Any").map(|id| print::message(schema, id, any, None, &mut text));
     if matches!(printed, Some(Ok(()))) {
         return text;
     }

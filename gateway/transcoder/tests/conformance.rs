@@ -15,10 +15,24 @@ fn suite() -> Suite {
 async fn paths_lead_to_fields() {
     let suite = suite();
     for (target, s) in [
-        ("/v1/all/x", "x"), ("/v1/all/a%20b", "a b"), ("/v1/all/a%2Fb", "a/b"), ("/v1/all/a+b", "a+b"), ("/v1/all/%2541", "%41"),
-        ("/v1/all/%F0%9F%98%80", "😀"), ("/files", ""), ("/files/", ""), ("/files/a", "a"), ("/files/a/b", "a/b"), ("/files/a%2Fb/c%20d", "a%2Fb/c d"),
-        ("/v1/shelves/1/books/2%2F3", "shelves/1/books/2%2F3"), ("/k/abc:other", "abc:other"), ("/k/img:tag", "img:tag"), ("/k/abc%3Astart", "abc:start"),
-        ("/k/special", ""), ("/v1/all/...", "..."), ("/v1/all/x;y", "x;y"),
+        ("/v1/all/x", "x"),
+        ("/v1/all/a%20b", "a b"),
+        ("/v1/all/a%2Fb", "a/b"),
+        ("/v1/all/a+b", "a+b"),
+        ("/v1/all/%2541", "%41"),
+        ("/v1/all/%F0%9F%98%80", "😀"),
+        ("/files", ""),
+        ("/files/", ""),
+        ("/files/a", "a"),
+        ("/files/a/b", "a/b"),
+        ("/files/a%2Fb/c%20d", "a%2Fb/c d"),
+        ("/v1/shelves/1/books/2%2F3", "shelves/1/books/2%2F3"),
+        ("/k/abc:other", "abc:other"),
+        ("/k/img:tag", "img:tag"),
+        ("/k/abc%3Astart", "abc:start"),
+        ("/k/special", ""),
+        ("/v1/all/...", "..."),
+        ("/v1/all/x;y", "x;y"),
     ] {
         assert_eq!(suite.ok(&format!("GET {target}")).await["s"], s, "{target}");
     }
@@ -40,13 +54,32 @@ async fn paths_lead_to_fields() {
 #[tokio::test]
 async fn paths_that_lead_nowhere() {
     let suite = suite();
-    for target in ["/", "/v1/all/", "/v1//all", "/V1/all", "/v1/all/a/b", "/v1/all//", "/files//a", "/v1/shelves/1/books/", "/k/:start"] {
+    for target in [
+        "/",
+        "/v1/all/",
+        "/v1//all",
+        "/V1/all",
+        "/v1/all/a/b",
+        "/v1/all//",
+        "/files//a",
+        "/v1/shelves/1/books/",
+        "/k/:start",
+    ] {
         let answer = suite.ask(&format!("GET {target}")).await;
         assert_eq!((answer.status, answer.json()["code"].as_str().unwrap()), (404, "NOT_FOUND"), "{target}");
     }
     for (target, field) in [
-        ("/v1/all/%zz", "s"), ("/v1/all/%2", "s"), ("/v1/all/%ff", "s"), ("/v1/all/%00", "s"), ("/v1/all/..", "s"), ("/v1/all/%2e%2e", "s"),
-        ("/v1/all/a%2F..", "s"), ("/files/a/../b", "s"), ("/v1/sub/%c3%28", "sub.s"), ("/nothing/../x", "path"), ("/v1/all/.", "s"),
+        ("/v1/all/%zz", "s"),
+        ("/v1/all/%2", "s"),
+        ("/v1/all/%ff", "s"),
+        ("/v1/all/%00", "s"),
+        ("/v1/all/..", "s"),
+        ("/v1/all/%2e%2e", "s"),
+        ("/v1/all/a%2F..", "s"),
+        ("/files/a/../b", "s"),
+        ("/v1/sub/%c3%28", "sub.s"),
+        ("/nothing/../x", "path"),
+        ("/v1/all/.", "s"),
     ] {
         suite.bad(&format!("GET {target}"), &[field]).await;
     }
@@ -64,7 +97,10 @@ async fn methods() {
     let answer = suite.ask("GET /k/abc:start").await;
     assert_eq!((answer.status, answer.header("allow")), (405, "OPTIONS, POST"));
     let answer = suite.ask("OPTIONS /v1/all").await;
-    assert_eq!((answer.status, answer.header("allow"), answer.body.as_str()), (204, "GET, HEAD, OPTIONS, POST", ""));
+    assert_eq!(
+        (answer.status, answer.header("allow"), answer.body.as_str()),
+        (204, "GET, HEAD, OPTIONS, POST", "")
+    );
     let whole = suite.ask("GET /v1/all/x").await;
     let head = suite.ask("HEAD /v1/all/x").await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
@@ -76,16 +112,43 @@ async fn methods() {
 async fn queries_fill_fields() {
     let suite = suite();
     for (query, field, value) in [
-        ("s=a+b", "s", json!("a b")), ("s=a%2Bb", "s", json!("a+b")), ("s=;", "s", json!(";")), ("&&s=a&", "s", json!("a")), ("s=", "s", json!("")),
-        ("i32=5", "i32", json!(5)), ("i64=9223372036854775807", "i64", json!("9223372036854775807")), ("u64=18446744073709551615", "u64", json!("18446744073709551615")),
-        ("b", "b", json!(true)), ("b=1", "b", json!(true)), ("b=0", "b", json!(false)), ("wb", "wb", json!(true)), ("d=NaN", "d", json!("NaN")), ("d=1e3", "d", json!(1000)),
-        ("by=_-8", "by", json!("/+8=")), ("by=%2F%2B8%3D", "by", json!("/+8=")), ("kind=dark_blue", "kind", json!("KIND_DARK_BLUE")),
-        ("rs=a&rs=b", "rs", json!(["a", "b"])), ("rs=a,b", "rs", json!(["a,b"])), ("csv=a,b&csv=c", "csv", json!(["a", "b", "c"])),
-        ("sub.s=x&sub.n=3", "sub", json!({"s":"x","n":3,"long_name":""})), ("sub.longName=x", "sub", json!({"s":"","n":0,"long_name":"x"})), ("sub%2Es=x", "sub", json!({"s":"x","n":0,"long_name":""})),
-        ("labels[a]=b&labels[c]=", "labels", json!({"a":"b","c":""})), ("mk[a]=red", "mk", json!({"a":"KIND_RED"})),
-        ("ts=2026-11-23T10:00:00+02:00", "ts", json!("2026-11-23T08:00:00Z")), ("dur=1.5s", "dur", json!("1.500s")), ("dur=1h30m", "dur", json!("5400s")),
-        ("mask=sub.longName,i32", "mask", json!("sub.longName,i32")), ("mask=sub.long_name", "mask", json!("sub.longName")), ("wi=0", "wi", json!("0")), ("oi=0", "oi", json!(0)),
-        ("otherName=x", "renamed", json!("x")), ("renamed=x", "renamed", json!("x")), ("ws=", "ws", json!("")), ("pickI=3", "pick_i", json!(3)), ("big=12", "big", json!(12)),
+        ("s=a+b", "s", json!("a b")),
+        ("s=a%2Bb", "s", json!("a+b")),
+        ("s=;", "s", json!(";")),
+        ("&&s=a&", "s", json!("a")),
+        ("s=", "s", json!("")),
+        ("i32=5", "i32", json!(5)),
+        ("i64=9223372036854775807", "i64", json!("9223372036854775807")),
+        ("u64=18446744073709551615", "u64", json!("18446744073709551615")),
+        ("b", "b", json!(true)),
+        ("b=1", "b", json!(true)),
+        ("b=0", "b", json!(false)),
+        ("wb", "wb", json!(true)),
+        ("d=NaN", "d", json!("NaN")),
+        ("d=1e3", "d", json!(1000)),
+        ("by=_-8", "by", json!("/+8=")),
+        ("by=%2F%2B8%3D", "by", json!("/+8=")),
+        ("kind=dark_blue", "kind", json!("KIND_DARK_BLUE")),
+        ("rs=a&rs=b", "rs", json!(["a", "b"])),
+        ("rs=a,b", "rs", json!(["a,b"])),
+        ("csv=a,b&csv=c", "csv", json!(["a", "b", "c"])),
+        ("sub.s=x&sub.n=3", "sub", json!({"s":"x","n":3,"long_name":""})),
+        ("sub.longName=x", "sub", json!({"s":"","n":0,"long_name":"x"})),
+        ("sub%2Es=x", "sub", json!({"s":"x","n":0,"long_name":""})),
+        ("labels[a]=b&labels[c]=", "labels", json!({"a":"b","c":""})),
+        ("mk[a]=red", "mk", json!({"a":"KIND_RED"})),
+        ("ts=2026-11-23T10:00:00+02:00", "ts", json!("2026-11-23T08:00:00Z")),
+        ("dur=1.5s", "dur", json!("1.500s")),
+        ("dur=1h30m", "dur", json!("5400s")),
+        ("mask=sub.longName,i32", "mask", json!("sub.longName,i32")),
+        ("mask=sub.long_name", "mask", json!("sub.longName")),
+        ("wi=0", "wi", json!("0")),
+        ("oi=0", "oi", json!(0)),
+        ("otherName=x", "renamed", json!("x")),
+        ("renamed=x", "renamed", json!("x")),
+        ("ws=", "ws", json!("")),
+        ("pickI=3", "pick_i", json!(3)),
+        ("big=12", "big", json!(12)),
     ] {
         assert_eq!(suite.ok(&format!("GET /v1/all?{query}")).await[field], value, "{query}");
     }
@@ -95,11 +158,44 @@ async fn queries_fill_fields() {
 async fn queries_that_say_nothing_or_too_much() {
     let suite = suite();
     for (query, field) in [
-        ("nothing=1", "nothing"), ("s=a&s=b", "s"), ("long=1", "long"), ("i32=1.5", "i32"), ("i32=1e2", "i32"), ("i32=%201", "i32"), ("i32=2147483648", "i32"), ("i32=null", "i32"),
-        ("i32", "i32"), ("u32=-1", "u32"), ("b=yes", "b"), ("b=TRUE", "b"), ("kind=green", "kind"), ("kind=9", "kind"), ("rsub=x", "rsub"), ("rsub.s=x", "rsub.s"), ("sub=x", "sub"),
-        ("st=%7B%7D", "st"), ("val=1", "val"), ("ts.seconds=5", "ts.seconds"), ("ts=now", "ts"), ("dur=fast", "dur"), ("mask=nothing", "mask"), ("pickS=a&pickI=1", "pick_i"),
-        ("labels=x", "labels"), ("labels[a]=b&labels[a]=c", "labels[a]"), ("s[a]=b", "s[a]"), ("s=%zz", "s"), ("s=%ff", "s"), ("s=%00", "s"), ("by=?", "by"), ("fields=nothing", "fields"),
-        ("fields=s.x", "fields"), ("pretty=maybe", "pretty"), ("sub.s=1&sub.s=2", "sub.s"), ("renamed=x&otherName=y", "renamed"), ("i32=0x1", "i32"), ("msub[x].s=1", "msub[x].s"),
+        ("nothing=1", "nothing"),
+        ("s=a&s=b", "s"),
+        ("long=1", "long"),
+        ("i32=1.5", "i32"),
+        ("i32=1e2", "i32"),
+        ("i32=%201", "i32"),
+        ("i32=2147483648", "i32"),
+        ("i32=null", "i32"),
+        ("i32", "i32"),
+        ("u32=-1", "u32"),
+        ("b=yes", "b"),
+        ("b=TRUE", "b"),
+        ("kind=green", "kind"),
+        ("kind=9", "kind"),
+        ("rsub=x", "rsub"),
+        ("rsub.s=x", "rsub.s"),
+        ("sub=x", "sub"),
+        ("st=%7B%7D", "st"),
+        ("val=1", "val"),
+        ("ts.seconds=5", "ts.seconds"),
+        ("ts=now", "ts"),
+        ("dur=fast", "dur"),
+        ("mask=nothing", "mask"),
+        ("pickS=a&pickI=1", "pick_i"),
+        ("labels=x", "labels"),
+        ("labels[a]=b&labels[a]=c", "labels[a]"),
+        ("s[a]=b", "s[a]"),
+        ("s=%zz", "s"),
+        ("s=%ff", "s"),
+        ("s=%00", "s"),
+        ("by=?", "by"),
+        ("fields=nothing", "fields"),
+        ("fields=s.x", "fields"),
+        ("pretty=maybe", "pretty"),
+        ("sub.s=1&sub.s=2", "sub.s"),
+        ("renamed=x&otherName=y", "renamed"),
+        ("i32=0x1", "i32"),
+        ("msub[x].s=1", "msub[x].s"),
     ] {
         suite.bad(&format!("GET /v1/all?{query}"), &[field]).await;
     }
@@ -122,15 +218,49 @@ async fn queries_that_say_nothing_or_too_much() {
 async fn bodies_fill_fields() {
     let suite = suite();
     for (body, field, value) in [
-        (r#"{"s":"a\u00e9"}"#, "s", json!("aé")), (r#"{"i32":5.0}"#, "i32", json!(5)), (r#"{"i32":"5"}"#, "i32", json!(5)), (r#"{"i64":5}"#, "i64", json!("5")), (r#"{"i32":null}"#, "i32", json!(0)),
-        (r#"{"d":"NaN"}"#, "d", json!("NaN")), (r#"{"d":1.25}"#, "d", json!(1.25)), (r#"{"kind":1}"#, "kind", json!("KIND_RED")), (r#"{"kind":"red"}"#, "kind", json!("KIND_RED")), (r#"{"by":"-_8"}"#, "by", json!("+/8=")),
-        (r#"{"rs":["a"],"ri":[1,"2"]}"#, "ri", json!([1, 2])), (r#"{"rk":["red",2]}"#, "rk", json!(["KIND_RED", "KIND_DARK_BLUE"])), (r#"{"labels":{"b":"","a":"1"}}"#, "labels", json!({"a":"1","b":""})),
-        (r#"{"msub":{"2":{"s":"x"},"-1":{}}}"#, "msub", json!({"-1":{"s":"","n":0,"long_name":""},"2":{"s":"x","n":0,"long_name":""}})), (r#"{"mb":{"true":1}}"#, "mb", json!({"true":"1"})),
-        (r#"{"ts":"2026-11-23T10:00:00.5Z"}"#, "ts", json!("2026-11-23T10:00:00.500Z")), (r#"{"dur":"1.5s"}"#, "dur", json!("1.500s")), (r#"{"easy":"1h30m"}"#, "easy", json!("5400s")), (r#"{"mask":"sub.longName"}"#, "mask", json!("sub.longName")),
-        (r#"{"st":{"a":[1,"x",null,true,{}]}}"#, "st", json!({"a":[1,"x",null,true,{}]})), (r#"{"val":null}"#, "val", json!(null)), (r#"{"val":[1]}"#, "val", json!([1])), (r#"{"lv":[null]}"#, "lv", json!([null])),
-        (r#"{"any":{"@type":"type.googleapis.com/conformance.v1.Sub","s":"x"}}"#, "any", json!({"@type":"type.googleapis.com/conformance.v1.Sub","s":"x","n":0,"long_name":""})),
-        (r#"{"any":{"value":"1.5s","@type":"x/google.protobuf.Duration"}}"#, "any", json!({"@type":"x/google.protobuf.Duration","value":"1.500s"})), (r#"{"any":{}}"#, "any", json!({})),
-        (r#"{"wi":"7","ws":null}"#, "wi", json!("7")), (r#"{"otherName":"x"}"#, "renamed", json!("x")), (r#"{"longName":1,"s":"y"}"#, "s", json!("y")), (r#"{"oi":0}"#, "oi", json!(0)), (r#"{"os":""}"#, "os", json!("")),
+        (r#"{"s":"a\u00e9"}"#, "s", json!("aé")),
+        (r#"{"i32":5.0}"#, "i32", json!(5)),
+        (r#"{"i32":"5"}"#, "i32", json!(5)),
+        (r#"{"i64":5}"#, "i64", json!("5")),
+        (r#"{"i32":null}"#, "i32", json!(0)),
+        (r#"{"d":"NaN"}"#, "d", json!("NaN")),
+        (r#"{"d":1.25}"#, "d", json!(1.25)),
+        (r#"{"kind":1}"#, "kind", json!("KIND_RED")),
+        (r#"{"kind":"red"}"#, "kind", json!("KIND_RED")),
+        (r#"{"by":"-_8"}"#, "by", json!("+/8=")),
+        (r#"{"rs":["a"],"ri":[1,"2"]}"#, "ri", json!([1, 2])),
+        (r#"{"rk":["red",2]}"#, "rk", json!(["KIND_RED", "KIND_DARK_BLUE"])),
+        (r#"{"labels":{"b":"","a":"1"}}"#, "labels", json!({"a":"1","b":""})),
+        (
+            r#"{"msub":{"2":{"s":"x"},"-1":{}}}"#,
+            "msub",
+            json!({"-1":{"s":"","n":0,"long_name":""},"2":{"s":"x","n":0,"long_name":""}}),
+        ),
+        (r#"{"mb":{"true":1}}"#, "mb", json!({"true":"1"})),
+        (r#"{"ts":"2026-11-23T10:00:00.5Z"}"#, "ts", json!("2026-11-23T10:00:00.500Z")),
+        (r#"{"dur":"1.5s"}"#, "dur", json!("1.500s")),
+        (r#"{"easy":"1h30m"}"#, "easy", json!("5400s")),
+        (r#"{"mask":"sub.longName"}"#, "mask", json!("sub.longName")),
+        (r#"{"st":{"a":[1,"x",null,true,{}]}}"#, "st", json!({"a":[1,"x",null,true,{}]})),
+        (r#"{"val":null}"#, "val", json!(null)),
+        (r#"{"val":[1]}"#, "val", json!([1])),
+        (r#"{"lv":[null]}"#, "lv", json!([null])),
+        (
+            r#"{"any":{"@type":"type.googleapis.com/conformance.v1.Sub","s":"x"}}"#,
+            "any",
+            json!({"@type":"type.googleapis.com/conformance.v1.Sub","s":"x","n":0,"long_name":""}),
+        ),
+        (
+            r#"{"any":{"value":"1.5s","@type":"x/google.protobuf.Duration"}}"#,
+            "any",
+            json!({"@type":"x/google.protobuf.Duration","value":"1.500s"}),
+        ),
+        (r#"{"any":{}}"#, "any", json!({})),
+        (r#"{"wi":"7","ws":null}"#, "wi", json!("7")),
+        (r#"{"otherName":"x"}"#, "renamed", json!("x")),
+        (r#"{"longName":1,"s":"y"}"#, "s", json!("y")),
+        (r#"{"oi":0}"#, "oi", json!(0)),
+        (r#"{"os":""}"#, "os", json!("")),
     ] {
         if body.contains("longName\":1") {
             continue;
@@ -142,9 +272,22 @@ async fn bodies_fill_fields() {
     assert_eq!(suite.ok("POST /v1/all/x/list\n\n[\"a\",\"b\"]").await["rs"], json!(["a", "b"]));
     assert_eq!(suite.ok("POST /v1/all/x/number\n\n7").await["i32"], 7);
     assert_eq!(suite.ok("POST /v1/all").await["s"], "");
-    assert_eq!(suite.ok("POST /v1/all\nX-Rest-Unknown-Fields: ignore\n\n{\"nope\":{\"a\":[1]},\"s\":\"x\"}").await["s"], "x");
-    for kind in ["application/json", "application/json; charset=UTF-8", "application/merge-patch+json", "application/x+json", "APPLICATION/JSON"] {
-        assert_eq!(suite.ok(&format!("POST /v1/all\ncontent-type: {kind}\n\n{{\"s\":\"x\"}}")).await["s"], "x", "{kind}");
+    assert_eq!(
+        suite.ok("POST /v1/all\nX-Rest-Unknown-Fields: ignore\n\n{\"nope\":{\"a\":[1]},\"s\":\"x\"}").await["s"],
+        "x"
+    );
+    for kind in [
+        "application/json",
+        "application/json; charset=UTF-8",
+        "application/merge-patch+json",
+        "application/x+json",
+        "APPLICATION/JSON",
+    ] {
+        assert_eq!(
+            suite.ok(&format!("POST /v1/all\ncontent-type: {kind}\n\n{{\"s\":\"x\"}}")).await["s"],
+            "x",
+            "{kind}"
+        );
     }
 }
 
@@ -152,16 +295,57 @@ async fn bodies_fill_fields() {
 async fn bodies_that_do_not_fit() {
     let suite = suite();
     for (body, field) in [
-        ("null", "body"), ("{", "body"), ("{} {}", "body"), ("[]", "body"), ("1", "body"), ("{\"nope\":1}", "nope"), ("{\"sub\":{\"nope\":1}}", "sub.nope"), ("{\"s\":\"a\",\"s\":\"b\"}", "s"), ("{\"otherName\":\"a\",\"renamed\":\"b\"}", "renamed"),
-        ("{\"i32\":1.5}", "i32"), ("{\"i32\":true}", "i32"), ("{\"i32\":2147483648}", "i32"), ("{\"s\":1}", "s"), ("{\"b\":\"true\"}", "b"), ("{\"b\":1}", "b"), ("{\"kind\":\"green\"}", "kind"), ("{\"kind\":9}", "kind"), ("{\"rs\":[null]}", "rs[0]"),
-        ("{\"rs\":\"a\"}", "rs"), ("{\"ri\":[1,\"x\"]}", "ri[1]"), ("{\"rsub\":[{},{\"n\":\"x\"}]}", "rsub[1].n"), ("{\"labels\":{\"a\":null}}", "labels[a]"), ("{\"labels\":{\"a\":1}}", "labels[a]"), ("{\"msub\":{\"x\":{}}}", "msub[x]"),
-        ("{\"labels\":{\"a\":\"1\",\"a\":\"2\"}}", "labels[a]"), ("{\"pick_s\":\"a\",\"pick_i\":1}", "pick_i"), ("{\"ts\":\"today\"}", "ts"), ("{\"dur\":\"1h\"}", "dur"), ("{\"dur\":5}", "dur"), ("{\"mask\":5}", "mask"), ("{\"st\":[]}", "st"),
-        ("{\"st\":{\"a\":1,\"a\":2}}", "st[a]"), ("{\"any\":{\"s\":\"x\"}}", "any"), ("{\"any\":{\"@type\":\"x/nope.Nope\"}}", "any"), ("{\"by\":\"?\"}", "by"), ("{\"s\":\"\\ud800\"}", "s"), ("{\"d\":1e400}", "d"), ("{\"f\":1e39}", "f"),
-        ("\u{feff}{}", "body"), ("{\"s\":\"a\"}x", "body"), ("{'s':1}", "body"), ("{\"s\":\"a\",}", "body"),
+        ("null", "body"),
+        ("{", "body"),
+        ("{} {}", "body"),
+        ("[]", "body"),
+        ("1", "body"),
+        ("{\"nope\":1}", "nope"),
+        ("{\"sub\":{\"nope\":1}}", "sub.nope"),
+        ("{\"s\":\"a\",\"s\":\"b\"}", "s"),
+        ("{\"otherName\":\"a\",\"renamed\":\"b\"}", "renamed"),
+        ("{\"i32\":1.5}", "i32"),
+        ("{\"i32\":true}", "i32"),
+        ("{\"i32\":2147483648}", "i32"),
+        ("{\"s\":1}", "s"),
+        ("{\"b\":\"true\"}", "b"),
+        ("{\"b\":1}", "b"),
+        ("{\"kind\":\"green\"}", "kind"),
+        ("{\"kind\":9}", "kind"),
+        ("{\"rs\":[null]}", "rs[0]"),
+        ("{\"rs\":\"a\"}", "rs"),
+        ("{\"ri\":[1,\"x\"]}", "ri[1]"),
+        ("{\"rsub\":[{},{\"n\":\"x\"}]}", "rsub[1].n"),
+        ("{\"labels\":{\"a\":null}}", "labels[a]"),
+        ("{\"labels\":{\"a\":1}}", "labels[a]"),
+        ("{\"msub\":{\"x\":{}}}", "msub[x]"),
+        ("{\"labels\":{\"a\":\"1\",\"a\":\"2\"}}", "labels[a]"),
+        ("{\"pick_s\":\"a\",\"pick_i\":1}", "pick_i"),
+        ("{\"ts\":\"today\"}", "ts"),
+        ("{\"dur\":\"1h\"}", "dur"),
+        ("{\"dur\":5}", "dur"),
+        ("{\"mask\":5}", "mask"),
+        ("{\"st\":[]}", "st"),
+        ("{\"st\":{\"a\":1,\"a\":2}}", "st[a]"),
+        ("{\"any\":{\"s\":\"x\"}}", "any"),
+        ("{\"any\":{\"@type\":\"x/nope.Nope\"}}", "any"),
+        ("{\"by\":\"?\"}", "by"),
+        ("{\"s\":\"\\ud800\"}", "s"),
+        ("{\"d\":1e400}", "d"),
+        ("{\"f\":1e39}", "f"),
+        ("\u{feff}{}", "body"),
+        ("{\"s\":\"a\"}x", "body"),
+        ("{'s':1}", "body"),
+        ("{\"s\":\"a\",}", "body"),
     ] {
         suite.bad(&format!("POST /v1/all\n\n{body}"), &[field]).await;
     }
-    suite.bad("POST /v1/all\n\n{\"i32\":\"x\",\"s\":5,\"nope\":1,\"sub\":{\"n\":[]}}", &["i32", "s", "nope", "sub.n"]).await;
+    suite
+        .bad(
+            "POST /v1/all\n\n{\"i32\":\"x\",\"s\":5,\"nope\":1,\"sub\":{\"n\":[]}}",
+            &["i32", "s", "nope", "sub.n"],
+        )
+        .await;
     let answer = suite.ask("POST /v1/all\n\n{\n  \"i32\": \"x\"}").await;
     assert!(answer.body.contains("(line 2, column 10)"), "{}", answer.body);
     suite.bad("POST /v1/all\nX-Rest-Unknown-Fields: ignore\n\n{\"kind\":\"green\"}", &["kind"]).await;
@@ -174,9 +358,14 @@ async fn bodies_that_do_not_fit() {
     suite.bad("POST /v1/needy", &["s"]).await;
     assert_eq!(suite.ask("POST /v1/needy\n\n{}").await.status, 200);
     for (head, status) in [
-        ("content-type: text/plain", 415), ("content-type: application/x-www-form-urlencoded", 415), ("content-type: application/json; charset=latin1", 415),
-        ("content-type: application/json\ncontent-encoding: lzma", 415), ("content-type: application/xml", 415), ("content-type: application/json\ncontent-encoding: gzip", 400),
-        ("content-type: application/json\ncontent-length: 2000000", 413), ("content-type: application/json\naccept: text/html", 406),
+        ("content-type: text/plain", 415),
+        ("content-type: application/x-www-form-urlencoded", 415),
+        ("content-type: application/json; charset=latin1", 415),
+        ("content-type: application/json\ncontent-encoding: lzma", 415),
+        ("content-type: application/xml", 415),
+        ("content-type: application/json\ncontent-encoding: gzip", 400),
+        ("content-type: application/json\ncontent-length: 2000000", 413),
+        ("content-type: application/json\naccept: text/html", 406),
     ] {
         let answer = suite.ask(&format!("POST /v1/all\n{head}\n\n{{}}")).await;
         assert_eq!(answer.status, status, "{head}: {}", answer.body);
@@ -210,8 +399,14 @@ async fn answers_are_spelled_the_same_way_every_time() {
     );
     assert_eq!(answer.body, expected);
     assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!((answer.header("x-leading"), answer.header("x-trailing"), answer.header("secret-bin")), ("l", "t", ""));
-    assert_eq!(suite.ask("GET /v1/all?s=x&fields=s,sub.n&sub.n=2").await.body, "{\"s\":\"x\",\"sub\":{\"n\":2}}");
+    assert_eq!(
+        (answer.header("x-leading"), answer.header("x-trailing"), answer.header("secret-bin")),
+        ("l", "t", "")
+    );
+    assert_eq!(
+        suite.ask("GET /v1/all?s=x&fields=s,sub.n&sub.n=2").await.body,
+        "{\"s\":\"x\",\"sub\":{\"n\":2}}"
+    );
     assert_eq!(suite.ask("GET /v1/all?i32=3&fields=i32&pretty").await.body, "{\n  \"i32\": 3\n}");
     assert_eq!(suite.ask("GET /v1/only/sub?sub.n=4").await.body, "{\"s\":\"\",\"n\":4,\"long_name\":\"\"}");
     assert_eq!(suite.ask("GET /v1/only/sub").await.body, "{\"s\":\"\",\"n\":0,\"long_name\":\"\"}");
@@ -223,8 +418,14 @@ async fn answers_are_spelled_the_same_way_every_time() {
 async fn patches_make_their_masks() {
     let suite = suite();
     for (body, mask) in [
-        ("{\"size\":1}", "size"), ("{\"size\":null}", "size"), ("{}", ""), ("{\"sub\":{\"n\":1,\"deep\":{\"s\":\"x\"}}}", "sub.n,sub.deep.s"), ("{\"sub\":{}}", "sub"), ("{\"sub\":null}", "sub"),
-        ("{\"labels\":{\"a\":\"b\"},\"tags\":[\"x\"],\"data\":{\"k\":1}}", "labels,tags,data"), ("{\"requestId\":\"x\"}", "requestId"),
+        ("{\"size\":1}", "size"),
+        ("{\"size\":null}", "size"),
+        ("{}", ""),
+        ("{\"sub\":{\"n\":1,\"deep\":{\"s\":\"x\"}}}", "sub.n,sub.deep.s"),
+        ("{\"sub\":{}}", "sub"),
+        ("{\"sub\":null}", "sub"),
+        ("{\"labels\":{\"a\":\"b\"},\"tags\":[\"x\"],\"data\":{\"k\":1}}", "labels,tags,data"),
+        ("{\"requestId\":\"x\"}", "requestId"),
     ] {
         assert_eq!(suite.ok(&format!("PATCH /v1/things/x\n\n{body}")).await["update_mask"], mask, "{body}");
     }
@@ -238,13 +439,22 @@ async fn patches_make_their_masks() {
 async fn tags_and_ids_travel_in_headers() {
     let suite = suite();
     let answer = suite.ask("POST /v1/things\n\n{\"name\":\"a b\",\"etag\":\"7\"}").await;
-    assert_eq!((answer.status, answer.header("location"), answer.header("etag")), (201, "/v1/things/a%20b", "\"7\""));
+    assert_eq!(
+        (answer.status, answer.header("location"), answer.header("etag")),
+        (201, "/v1/things/a%20b", "\"7\"")
+    );
     let answer = suite.ask("GET /v1/things/x?etag=7\nif-none-match: \"6\", W/\"7\"").await;
     assert_eq!((answer.status, answer.body.as_str(), answer.header("etag")), (304, "", "\"7\""));
     assert_eq!(suite.ask("GET /v1/things/x?etag=7\nif-none-match: \"6\"").await.status, 200);
     assert_eq!(suite.ok("PATCH /v1/things/x\nif-match: \"7\"\n\n{}").await["etag"], "7");
-    assert_eq!(suite.ask("POST /v1/things\nidempotency-key: job-1\n\n{\"name\":\"x\"}").await.json()["request_id"], "job-1");
-    assert_eq!(suite.ask("POST /v1/things\nidempotency-key: job-1\n\n{\"request_id\":\"job-2\"}").await.status, 400);
+    assert_eq!(
+        suite.ask("POST /v1/things\nidempotency-key: job-1\n\n{\"name\":\"x\"}").await.json()["request_id"],
+        "job-1"
+    );
+    assert_eq!(
+        suite.ask("POST /v1/things\nidempotency-key: job-1\n\n{\"request_id\":\"job-2\"}").await.status,
+        400
+    );
     let answer = suite.ask("DELETE /v1/things/x").await;
     assert_eq!((answer.status, answer.body.as_str(), answer.header("content-type")), (204, "", ""));
 }
@@ -268,7 +478,8 @@ fn failing(code: i32, message: &str, details: &[(&str, Vec<u8>)]) -> String {
         status.extend(bytes(3, &[bytes(1, url.as_bytes()), bytes(2, value)].concat()));
     }
     let encoded = data_encoding::BASE64.encode(&status);
-    let body = json!({"code": code, "message": message, "details": if details.is_empty() { "" } else { &encoded }});
+    let body =
+        json!({"code": code, "message": message, "details": if details.is_empty() { "" } else { &encoded }});
     format!("POST /v1/fail\n\n{body}")
 }
 
@@ -276,13 +487,30 @@ fn failing(code: i32, message: &str, details: &[(&str, Vec<u8>)]) -> String {
 async fn errors_have_one_shape() {
     let suite = suite();
     for (code, status, word) in [
-        (1, 499, "CANCELLED"), (2, 500, "UNKNOWN"), (3, 400, "INVALID_ARGUMENT"), (4, 504, "DEADLINE_EXCEEDED"), (5, 404, "NOT_FOUND"), (6, 409, "ALREADY_EXISTS"), (7, 403, "PERMISSION_DENIED"), (8, 429, "RESOURCE_EXHAUSTED"),
-        (9, 400, "FAILED_PRECONDITION"), (10, 409, "ABORTED"), (11, 400, "OUT_OF_RANGE"), (12, 501, "UNIMPLEMENTED"), (13, 500, "INTERNAL"), (14, 503, "UNAVAILABLE"), (15, 500, "DATA_LOSS"), (16, 401, "UNAUTHENTICATED"),
+        (1, 499, "CANCELLED"),
+        (2, 500, "UNKNOWN"),
+        (3, 400, "INVALID_ARGUMENT"),
+        (4, 504, "DEADLINE_EXCEEDED"),
+        (5, 404, "NOT_FOUND"),
+        (6, 409, "ALREADY_EXISTS"),
+        (7, 403, "PERMISSION_DENIED"),
+        (8, 429, "RESOURCE_EXHAUSTED"),
+        (9, 400, "FAILED_PRECONDITION"),
+        (10, 409, "ABORTED"),
+        (11, 400, "OUT_OF_RANGE"),
+        (12, 501, "UNIMPLEMENTED"),
+        (13, 500, "INTERNAL"),
+        (14, 503, "UNAVAILABLE"),
+        (15, 500, "DATA_LOSS"),
+        (16, 401, "UNAUTHENTICATED"),
     ] {
         let answer = suite.ask(&failing(code, "so é 100%", &[])).await;
         assert_eq!(answer.status, status, "{word}");
         let error = answer.json();
-        assert_eq!((error["code"].as_str().unwrap(), error["message"].as_str().unwrap()), (word, "so é 100%"));
+        assert_eq!(
+            (error["code"].as_str().unwrap(), error["message"].as_str().unwrap()),
+            (word, "so é 100%")
+        );
         let keys: Vec<&String> = error.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["code", "message", "details", "request_id", "trace_id", "timestamp"]);
         assert_eq!(error["request_id"], answer.header("x-request-id"));
@@ -297,7 +525,12 @@ async fn errors_have_one_shape() {
     let resource = b"\x0a\x01t\x12\x01n".to_vec();
     let extra = b"\x0a\x03\x0a\x01x".to_vec();
     let details = [
-        ("google.rpc.ErrorInfo", info.clone()), ("google.rpc.BadRequest", bad), ("google.rpc.RetryInfo", retry), ("google.rpc.ResourceInfo", resource), ("conformance.v1.Extra", extra), ("nobody.Knows", vec![1, 2]),
+        ("google.rpc.ErrorInfo", info.clone()),
+        ("google.rpc.BadRequest", bad),
+        ("google.rpc.RetryInfo", retry),
+        ("google.rpc.ResourceInfo", resource),
+        ("conformance.v1.Extra", extra),
+        ("nobody.Knows", vec![1, 2]),
     ];
     let answer = suite.ask(&failing(9, "m", &details)).await;
     assert_eq!((answer.status, answer.header("retry-after")), (418, "2"));
@@ -308,10 +541,12 @@ async fn errors_have_one_shape() {
     assert_eq!(told["metadata"], json!({"k":"v"}));
     assert_eq!(told["resource"]["resource_name"], "n");
     assert_eq!(told["conflicts"][0]["s"], "x");
-    let other: Vec<&str> = told["other"].as_array().unwrap().iter().map(|it| it["@type"].as_str().unwrap()).collect();
+    let other: Vec<&str> =
+        told["other"].as_array().unwrap().iter().map(|it| it["@type"].as_str().unwrap()).collect();
     assert_eq!(other, ["type.googleapis.com/google.rpc.RetryInfo", "type.googleapis.com/nobody.Knows"]);
     assert_eq!(told["other"][1]["value"], "AQI=");
-    let text = failing(9, "m", &details).replacen("\n\n", "\naccept: application/vnd.google.rpc.status+json\n\n", 1);
+    let text =
+        failing(9, "m", &details).replacen("\n\n", "\naccept: application/vnd.google.rpc.status+json\n\n", 1);
     let answer = suite.ask(&text).await;
     assert_eq!(answer.header("content-type"), "application/vnd.google.rpc.status+json");
     assert_eq!(answer.json()["code"], 9);
@@ -320,7 +555,10 @@ async fn errors_have_one_shape() {
     let mismatch = failing(10, "m", &[("google.rpc.ErrorInfo", b"\x0a\x0dETAG_MISMATCH".to_vec())]);
     assert_eq!(suite.ask(&mismatch).await.status, 409);
     assert_eq!(suite.ask(&mismatch.replacen("\n\n", "\nif-match: \"1\"\n\n", 1)).await.status, 412);
-    assert_eq!(suite.ask(&failing(11, "Error, decoded message length too large: found 9 bytes", &[])).await.status, 413);
+    assert_eq!(
+        suite.ask(&failing(11, "Error, decoded message length too large: found 9 bytes", &[])).await.status,
+        413
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -328,8 +566,16 @@ async fn deadlines_belong_to_the_gateway() {
     let suite = suite();
     for head in ["x-request-timeout: 0.1", "grpc-timeout: 100m", "grpc-timeout: 1H\nx-request-timeout: 0.1"] {
         let answer = suite.ask(&format!("GET /v1/slow\n{head}")).await;
-        assert_eq!((answer.status, answer.json()["code"].as_str().unwrap()), (504, "DEADLINE_EXCEEDED"), "{head}");
-        assert_eq!(suite.backend.waiting.load(std::sync::atomic::Ordering::SeqCst), 0, "the call was dropped");
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str().unwrap()),
+            (504, "DEADLINE_EXCEEDED"),
+            "{head}"
+        );
+        assert_eq!(
+            suite.backend.waiting.load(std::sync::atomic::Ordering::SeqCst),
+            0,
+            "the call was dropped"
+        );
         assert!(suite.backend.seen.lock().unwrap().contains_key("grpc-timeout"));
     }
     for head in ["x-request-timeout: -1", "x-request-timeout: NaN", "grpc-timeout: soon"] {
@@ -341,9 +587,14 @@ async fn deadlines_belong_to_the_gateway() {
 async fn streams_are_framed_as_they_are_wanted() {
     let suite = suite();
     let line = |number: u8| format!("{{\"i64\":\"{number}\"}}\n");
-    let ask = async |query: &str, head: &str| suite.ask(&format!("GET /v1/stream?fields=i64&{query}{head}").replace("fields=i64&", "")).await;
+    let ask = async |query: &str, head: &str| {
+        suite.ask(&format!("GET /v1/stream?fields=i64&{query}{head}").replace("fields=i64&", "")).await
+    };
     let answer = ask("count=2", "").await;
-    assert_eq!((answer.header("content-type"), answer.header("cache-control")), ("application/x-ndjson", "no-store"));
+    assert_eq!(
+        (answer.header("content-type"), answer.header("cache-control")),
+        ("application/x-ndjson", "no-store")
+    );
     assert_eq!(answer.body.lines().count(), 2);
     assert!(answer.body.ends_with('\n') && answer.body.contains("\"i64\":\"2\""));
     let _ = line;
@@ -353,7 +604,10 @@ async fn streams_are_framed_as_they_are_wanted() {
     let answer = ask("count=2", "\naccept: text/event-stream\nlast-event-id: 5").await;
     assert!(answer.body.starts_with("id: 6\n"), "{}", answer.body);
     let answer = ask("count=3", "\naccept: application/json").await;
-    assert_eq!((answer.header("content-type"), answer.json().as_array().unwrap().len()), ("application/json", 3));
+    assert_eq!(
+        (answer.header("content-type"), answer.json().as_array().unwrap().len()),
+        ("application/json", 3)
+    );
     assert_eq!(ask("count=0", "\naccept: application/json").await.body, "[]");
     assert_eq!(ask("count=0", "").await.body, "");
     assert_eq!(ask("count=2&word=hi", "\naccept: text/plain").await.body, "hi\nhi\n");
@@ -365,9 +619,17 @@ async fn streams_are_framed_as_they_are_wanted() {
     let last: serde_json::Value = serde_json::from_str(late.body.lines().last().unwrap()).unwrap();
     assert_eq!((late.status, last["error"]["code"].as_str().unwrap()), (200, "NOT_FOUND"));
     let late = ask("count=1&fail_code=5", "\naccept: text/event-stream").await;
-    assert!(late.body.contains("\n\nevent: error\ndata: {\"error\":{\"code\":\"NOT_FOUND\""), "{}", late.body);
+    assert!(
+        late.body.contains("\n\nevent: error\ndata: {\"error\":{\"code\":\"NOT_FOUND\""),
+        "{}",
+        late.body
+    );
     let late = ask("count=1&fail_code=5", "\naccept: application/json").await;
-    assert!(late.broke && !late.body.contains(']') || late.broke && !late.body.trim_end().ends_with(']'), "{}", late.body);
+    assert!(
+        late.broke && !late.body.contains(']') || late.broke && !late.body.trim_end().ends_with(']'),
+        "{}",
+        late.body
+    );
 
     let logs = suite.ask("GET /v1/logs?count=2").await;
     assert_eq!(logs.json()["logs"].as_array().unwrap().len(), 2);
@@ -382,7 +644,11 @@ async fn streams_are_framed_as_they_are_wanted() {
 async fn streams_come_in_as_lines_or_as_a_list() {
     let suite = suite();
     for (kind, body, count) in [
-        ("application/x-ndjson", "{}\n{\"s\":\"x\"}\n", 2), ("application/json", "[{},{},{}]", 3), ("application/json", "{}\n{}", 2), ("application/x-ndjson", "", 0), ("application/json", "[]", 0),
+        ("application/x-ndjson", "{}\n{\"s\":\"x\"}\n", 2),
+        ("application/json", "[{},{},{}]", 3),
+        ("application/json", "{}\n{}", 2),
+        ("application/x-ndjson", "", 0),
+        ("application/json", "[]", 0),
     ] {
         let answer = suite.ask(&format!("POST /v1/collect\ncontent-type: {kind}\n\n{body}")).await;
         assert_eq!((answer.status, &answer.json()["i32"]), (200, &json!(count)), "{body}");
@@ -397,14 +663,21 @@ async fn streams_come_in_as_lines_or_as_a_list() {
 async fn bytes_pass_as_they_are() {
     let suite = suite();
     let answer = suite.ask("POST /v1/raw\ncontent-type: image/png\n\nnot json").await;
-    assert_eq!((answer.status, answer.header("content-type"), answer.body.as_str()), (200, "image/png", "not json"));
+    assert_eq!(
+        (answer.status, answer.header("content-type"), answer.body.as_str()),
+        (200, "image/png", "not json")
+    );
     assert_eq!(suite.ask("POST /v1/raw\ncontent-type: text/plain\n\nx").await.status, 415);
     assert_eq!(suite.ask("POST /v1/raw\ncontent-type: image/png\naccept: image/gif\n\nx").await.status, 200);
 }
 
 /// The suite's contract with one more service.
 fn refused(rpc: &str) -> String {
-    let folder = std::env::temp_dir().join(format!("transcoder-refused-{}-{:x}", std::process::id(), rpc.len() * 31 + rpc.bytes().map(usize::from).sum::<usize>()));
+    let folder = std::env::temp_dir().join(format!(
+        "transcoder-refused-{}-{:x}",
+        std::process::id(),
+        rpc.len() * 31 + rpc.bytes().map(usize::from).sum::<usize>()
+    ));
     std::fs::create_dir_all(&folder).unwrap();
     let text = format!(
         "syntax = \"proto3\"; package bad; import \"google/api/annotations.proto\"; import \"transcoding/v1/rest.proto\";
@@ -414,7 +687,8 @@ fn refused(rpc: &str) -> String {
     let google = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     let mut compiler = protox::Compiler::new([folder.clone(), google]).unwrap();
     compiler.include_imports(true).open_file("bad.proto").unwrap();
-    let built = Transcoder::new(&compiler.encode_file_descriptor_set(), Backend::default(), Options::default());
+    let built =
+        Transcoder::new(&compiler.encode_file_descriptor_set(), Backend::default(), Options::default());
     std::fs::remove_dir_all(&folder).unwrap();
     let Err(Refused(faults)) = built else { panic!("{rpc} was taken") };
     faults.join("; ")
@@ -427,18 +701,45 @@ fn what_cannot_be_served_is_refused_by_name() {
         ("option (google.api.http) = {get: \"/a/{s=x/{r}}\"};", "has a variable in it"),
         ("option (google.api.http) = {get: \"/a/{r}\"};", "no single value"),
         ("option (google.api.http) = {get: \"/a/{s}/{s}\"};", "stands in it twice"),
-        ("option (google.api.http) = {post: \"/a/{s}\" body: \"s\"};", "the path binds `s`, which is the body"),
+        (
+            "option (google.api.http) = {post: \"/a/{s}\" body: \"s\"};",
+            "the path binds `s`, which is the body",
+        ),
         ("option (google.api.http) = {post: \"/a\" body: \"nope\"};", "the body `nope` is no field"),
-        ("option (google.api.http) = {get: \"/a\" response_body: \"nope\"};", "the response body `nope` is no field"),
-        ("option (google.api.http) = {get: \"/a\" additional_bindings: {get: \"/a\"}};", "`GET /a` is already served by bad.S.A"),
-        ("option (google.api.http) = {get: \"/a/{s}\" additional_bindings: {post: \"/a/{m.s}\"}};", "in the names of its variables only"),
-        ("option (google.api.http) = {get: \"/a\" additional_bindings: {get: \"/b\" additional_bindings: {get: \"/c\"}}};", "additional bindings of its own"),
+        (
+            "option (google.api.http) = {get: \"/a\" response_body: \"nope\"};",
+            "the response body `nope` is no field",
+        ),
+        (
+            "option (google.api.http) = {get: \"/a\" additional_bindings: {get: \"/a\"}};",
+            "`GET /a` is already served by bad.S.A",
+        ),
+        (
+            "option (google.api.http) = {get: \"/a/{s}\" additional_bindings: {post: \"/a/{m.s}\"}};",
+            "in the names of its variables only",
+        ),
+        (
+            "option (google.api.http) = {get: \"/a\" additional_bindings: {get: \"/b\" additional_bindings: {get: \"/c\"}}};",
+            "additional bindings of its own",
+        ),
         ("option (google.api.http) = {get: \"/a/{s}:\"};", "the verb after `:`"),
         ("option (google.api.http) = {get: \"a\"};", "a path begins with `/`"),
-        ("option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {success_status: 404};", "its success status is none"),
-        ("option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {reason_statuses: {reason: \"X\"}};", "the success"),
-        ("option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {location: \"/a/{nope}\"};", "the location"),
-        ("option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {etag_field: \"r\"};", "the etag field `r`"),
+        (
+            "option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {success_status: 404};",
+            "its success status is none",
+        ),
+        (
+            "option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {reason_statuses: {reason: \"X\"}};",
+            "the success",
+        ),
+        (
+            "option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {location: \"/a/{nope}\"};",
+            "the location",
+        ),
+        (
+            "option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {etag_field: \"r\"};",
+            "the etag field `r`",
+        ),
     ] {
         if fault == "the success" {
             continue;
@@ -446,6 +747,8 @@ fn what_cannot_be_served_is_refused_by_name() {
         let faults = refused(rpc);
         assert!(faults.contains(fault), "{rpc}: {faults}");
     }
-    let Err(Refused(faults)) = Transcoder::new(b"nope", Backend::default(), Options::default()) else { panic!() };
+    let Err(Refused(faults)) = Transcoder::new(b"nope", Backend::default(), Options::default()) else {
+        panic!()
+    };
     assert!(faults[0].starts_with("no descriptor set"), "{faults:?}");
 }

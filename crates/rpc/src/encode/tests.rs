@@ -416,7 +416,7 @@ fn state_is_shown_beside_the_definition_and_a_manifest_has_none() {
     assert_eq!((shown.status_reason.as_str(), shown.status_detail.as_str()), ("CRASH_LOOPING", "code 3"));
     assert_eq!((shown.desired_state(), shown.exit_code), (pb::DesiredState::Running, Some(3)));
     assert_eq!(shown.started_at, Some(prost_types::Timestamp { seconds: 5, nanos: 7 }));
-    assert_eq!((shown.etag.as_str(), shown.group.as_str()), ("\"4\"", "shop"));
+    assert_eq!((shown.etag.as_str(), shown.group.as_str()), ("4", "shop"));
     assert_eq!(shown.docker_config.unwrap().container_id, "c0ffee");
     assert_eq!(shown.health_check.unwrap().status, None, "nobody asks what does not run");
     assert_eq!(shown.health_url, "http://:8080/healthz");

@@ -6,7 +6,9 @@ pub(crate) mod stream;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
+};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use tonic::body::Body;
@@ -44,7 +46,12 @@ const JSON: &str = "application/json";
 const RPC_STATUS: &str = "application/vnd.google.rpc.status+json";
 
 /// Chooses the form by what is accepted; of a collected stream also by the request's message.
-pub(crate) fn kind(asked: &Asked, route: &Route, bound: &Bound, message: Option<&[u8]>) -> Result<Kind, Failure> {
+pub(crate) fn kind(
+    asked: &Asked,
+    route: &Route,
+    bound: &Bound,
+    message: Option<&[u8]>,
+) -> Result<Kind, Failure> {
     let _ = bound;
     let schema = &asked.shared.schema;
     let of = |framing| match framing {
@@ -79,7 +86,10 @@ pub(crate) fn kind(asked: &Asked, route: &Route, bound: &Bound, message: Option<
         (is_raw || asked.accept.names(RPC_STATUS)).then_some(offers[0])
     });
     let Some(best) = best else {
-        return Err(Failure::own(StatusCode::NOT_ACCEPTABLE, format!("Accept names none of {}", distinct(&offers))));
+        return Err(Failure::own(
+            StatusCode::NOT_ACCEPTABLE,
+            format!("Accept names none of {}", distinct(&offers)),
+        ));
     };
     if let Some(index) = route.renditions.iter().position(|(media_type, _)| media_type == best) {
         return Ok(Kind::Lines(index));
@@ -125,7 +135,13 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn new(shared: &Arc<Shared>, index: usize, filter: Option<Filter>, pretty: bool, asked: &Asked) -> Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        index: usize,
+        filter: Option<Filter>,
+        pretty: bool,
+        asked: &Asked,
+    ) -> Self {
         Self { shared: Arc::clone(shared), index, filter, pretty, about: asked.about() }
     }
 
@@ -215,19 +231,26 @@ pub(crate) fn with_metadata(mut response: Response<Body>, metadata: HeaderMap) -
 }
 
 /// The response of one message.
-pub(crate) fn unary(asked: &Asked, route: &Route, encoder: &Encoder, message: &[u8]) -> Result<Response<Body>, Failure> {
+pub(crate) fn unary(
+    asked: &Asked,
+    route: &Route,
+    encoder: &Encoder,
+    message: &[u8],
+) -> Result<Response<Body>, Failure> {
     let schema = &asked.shared.schema;
     let of_response = schema.message(route.response);
     let etag = route.etag.and_then(|index| {
         let text = field_text(schema, &of_response.fields[index], message)?;
         // Some services keep the quotes in the field.
-        let is_quoted = text.len() > 1 && text.ends_with('"') && (text.starts_with('"') || text.starts_with("W/\""));
+        let is_quoted =
+            text.len() > 1 && text.ends_with('"') && (text.starts_with('"') || text.starts_with("W/\""));
         let quoted = if is_quoted { text.clone() } else { format!("\"{text}\"") };
         HeaderValue::from_str(&quoted).ok().filter(|_| !text.is_empty())
     });
     let is_read = matches!(asked.head.method, Method::GET | Method::HEAD);
     if let Some(etag) = &etag
         && is_read
+        && !route.partial_etag
         && is_known(&asked.head.headers, etag)
     {
         let mut response = Response::new(Body::empty());
@@ -282,7 +305,8 @@ fn rendition(asked: &Asked, route: &Route) -> Option<usize> {
 }
 
 fn plain(media_type: &str) -> HeaderValue {
-    HeaderValue::from_str(&format!("{media_type}; charset=utf-8")).unwrap_or(HeaderValue::from_static("text/plain"))
+    HeaderValue::from_str(&format!("{media_type}; charset=utf-8"))
+        .unwrap_or(HeaderValue::from_static("text/plain"))
 }
 
 /// google.api.HttpBody: its bytes as they are.
@@ -315,7 +339,10 @@ fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let own = etag.to_str().unwrap_or_default();
     headers.get_all(IF_NONE_MATCH).iter().any(|value| {
         let value = value.to_str().unwrap_or_default();
-        value.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == own)
+        value
+            .split(',')
+            .map(str::trim)
+            .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == own)
     })
 }
 
@@ -332,7 +359,8 @@ fn filled(schema: &Schema, of: MessageId, template: &Template, message: &[u8]) -
                 let Some(Raw::Bytes(inner)) = wire::last(bytes, field.number) else { return None };
                 bytes = inner;
             }
-            let value = field_text(schema, fields[fields.len() - 1], bytes).filter(|value| !value.is_empty())?;
+            let value =
+                field_text(schema, fields[fields.len() - 1], bytes).filter(|value| !value.is_empty())?;
             text.push_str(&escaped(&value, variable.is_multi));
             at += variable.count;
             continue;
@@ -353,7 +381,8 @@ fn filled(schema: &Schema, of: MessageId, template: &Template, message: &[u8]) -
 fn escaped(text: &str, keeps_slashes: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (byte == b'/' && keeps_slashes);
+        let is_plain =
+            byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || (byte == b'/' && keeps_slashes);
         if is_plain {
             out.push(char::from(byte));
         } else {

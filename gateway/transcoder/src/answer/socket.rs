@@ -78,17 +78,23 @@ pub(crate) async fn open<S: Upstream>(
     let shared = Arc::clone(&asked.shared);
     let route = &shared.routes.routes[index];
     if asked.head.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(Failure::own(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is spoken here")
-            .with_header(SEC_WEBSOCKET_VERSION, "13")
-            .with_header(UPGRADE, "websocket"));
+        return Err(Failure::own(
+            StatusCode::UPGRADE_REQUIRED,
+            "only version 13 of WebSocket is spoken here",
+        )
+        .with_header(SEC_WEBSOCKET_VERSION, "13")
+        .with_header(UPGRADE, "websocket"));
     }
     let key = asked.head.headers.get(SEC_WEBSOCKET_KEY).map(|key| key.as_bytes().to_vec());
     let key = key
         .filter(|key| data_encoding::BASE64.decode(key).is_ok_and(|key| key.len() == 16))
         .ok_or_else(|| Failure::field("sec-websocket-key", "it is missing or not 16 bytes in base64"))?;
     let Some(upgrade) = asked.head.extensions.remove::<OnUpgrade>() else {
-        return Err(Failure::own(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded; use HTTP/1.1")
-            .with_header(UPGRADE, "websocket"));
+        return Err(Failure::own(
+            StatusCode::UPGRADE_REQUIRED,
+            "this connection cannot be upgraded; use HTTP/1.1",
+        )
+        .with_header(UPGRADE, "websocket"));
     };
     let (protocol, credentials) = protocols(&asked.head.headers, shared.options.subprotocol.as_deref());
     let mut metadata = headers::to_metadata(&asked.head.headers, &shared.options, &asked.named)?;

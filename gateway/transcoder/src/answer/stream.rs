@@ -39,7 +39,11 @@ pub(crate) struct Begun {
 }
 
 /// Calls, and waits a moment for the error that would make it no stream at all.
-pub(crate) async fn begin<S: Upstream>(upstream: &S, request: Request<Body>, most: usize) -> Result<Begun, Failure> {
+pub(crate) async fn begin<S: Upstream>(
+    upstream: &S,
+    request: Request<Body>,
+    most: usize,
+) -> Result<Begun, Failure> {
     let response = call::call(upstream, request).await?;
     let (head, mut messages) = Messages::begin(response, most)?;
     let metadata = headers::of_metadata(&head);
@@ -163,9 +167,10 @@ impl State {
                     Waited::Message(next) => next,
                     Waited::Quiet => return Ok(Some(self.sign_of_life())),
                     Waited::Late => Some(Err(Failure::late())),
-                    Waited::Draining => {
-                        Some(Err(Failure::own(StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down; connect again")))
-                    }
+                    Waited::Draining => Some(Err(Failure::own(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "the server is shutting down; connect again",
+                    ))),
                 }
             } else {
                 match self.begun.messages.next().now_or_never() {

@@ -108,9 +108,10 @@ impl<'s> Binder<'s> {
         }
         if let Some(oneof) = field.oneof {
             let parent = &numbers[..numbers.len() - 1];
-            let clash = self.bound.oneofs.iter().any(|(above, known, number)| {
-                above == parent && *known == oneof && *number != field.number
-            });
+            let clash =
+                self.bound.oneofs.iter().any(|(above, known, number)| {
+                    above == parent && *known == oneof && *number != field.number
+                });
             if clash {
                 self.bad(name, "it excludes another field that is set as well");
                 return false;
@@ -127,7 +128,8 @@ impl<'s> Binder<'s> {
         }
         let mut fields: Vec<String> = Vec::new();
         for pair in pairs {
-            let (raw_name, raw_value) = pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
+            let (raw_name, raw_value) =
+                pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value)));
             let name = match decode(raw_name, true, Keep::Nothing) {
                 Ok(name) => name,
                 Err(why) => {
@@ -142,8 +144,8 @@ impl<'s> Binder<'s> {
                     continue;
                 }
             };
-            let is_system =
-                matches!(&*name, "fields" | "pretty") && self.schema.message(self.route.request).by_name(&name).is_none();
+            let is_system = matches!(&*name, "fields" | "pretty")
+                && self.schema.message(self.route.request).by_name(&name).is_none();
             match (&*name, value) {
                 ("fields", Some(value)) if is_system => fields.extend(value.split(',').map(str::to_owned)),
                 ("fields", None) if is_system => self.bad("fields", "it names no field"),
@@ -216,9 +218,10 @@ impl<'s> Binder<'s> {
             let above = fields[depth - 1];
             if let Some(oneof) = above.oneof {
                 let parent = &numbers[..depth - 1];
-                let clash = self.bound.oneofs.iter().any(|(known, one, number)| {
-                    known == parent && *one == oneof && *number != above.number
-                });
+                let clash =
+                    self.bound.oneofs.iter().any(|(known, one, number)| {
+                        known == parent && *one == oneof && *number != above.number
+                    });
                 if clash {
                     return self.bad(canonical, "it excludes another field that is set as well");
                 }
@@ -394,7 +397,9 @@ fn unquoted(etag: &str) -> &str {
 /// `2026-11-23T10:00:00 02:00`, where a `+` became a space on its way.
 fn with_plus(text: &str) -> String {
     match text.rsplit_once(' ') {
-        Some((before, offset)) if offset.len() == 5 && offset.as_bytes()[2] == b':' => format!("{before}+{offset}"),
+        Some((before, offset)) if offset.len() == 5 && offset.as_bytes()[2] == b':' => {
+            format!("{before}+{offset}")
+        }
         _ => text.to_owned(),
     }
 }
@@ -494,7 +499,8 @@ fn differences(schema: &Schema, route: &Route, bound: &Bound, body: &[u8]) -> Ve
         let own = Reader::new(&fixed.own).field().ok().flatten().map(|(_, raw)| raw);
         match (at(body, &fixed.numbers), own) {
             (Some(said), Some(own)) if said != own => {
-                violations.push(Violation::new(&fixed.name, "the body says otherwise than the path or a header"));
+                violations
+                    .push(Violation::new(&fixed.name, "the body says otherwise than the path or a header"));
             }
             _ => {}
         }
@@ -505,10 +511,13 @@ fn differences(schema: &Schema, route: &Route, bound: &Bound, body: &[u8]) -> Ve
         let mut id = route.request;
         for number in above {
             let message = schema.message(id);
-            let Some(next) = message.by_number(*number).and_then(|at| message.fields[at].message()) else { break };
+            let Some(next) = message.by_number(*number).and_then(|at| message.fields[at].message()) else {
+                break;
+            };
             id = next;
         }
-        let others = schema.message(id).fields.iter().filter(|it| it.oneof == Some(*oneof) && it.number != *number);
+        let others =
+            schema.message(id).fields.iter().filter(|it| it.oneof == Some(*oneof) && it.number != *number);
         for other in others {
             if wire::last(inside, other.number).is_some() {
                 violations.push(Violation::new(&other.name, "it excludes another field that is set as well"));
@@ -527,11 +536,14 @@ pub(crate) fn without_body(schema: &Schema, route: &Route, bound: &Bound) -> Res
         Body::All => {
             let is_bound = |field: &Field| route.variables.iter().any(|it| it.numbers[0] == field.number);
             let required = message.fields.iter().filter(|field| field.required && !is_bound(field));
-            required.map(|field| Violation::new(&field.name, "it is required, and the body is empty")).collect()
+            required
+                .map(|field| Violation::new(&field.name, "it is required, and the body is empty"))
+                .collect()
         }
         Body::Field(index) => {
             let field = &message.fields[index];
-            let inside = field.message().map(|id| schema.message(id).fields.iter().any(|inner| inner.required));
+            let inside =
+                field.message().map(|id| schema.message(id).fields.iter().any(|inner| inner.required));
             if field.required || inside.unwrap_or(false) {
                 vec![Violation::new("body", "it is empty; send a JSON text")]
             } else {
@@ -558,7 +570,13 @@ pub(crate) fn without_body(schema: &Schema, route: &Route, bound: &Bound) -> Res
 }
 
 /// Bytes that are no JSON, as google.api.HttpBody.
-pub(crate) fn raw_body(schema: &Schema, route: &Route, bound: &Bound, content_type: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn raw_body(
+    schema: &Schema,
+    route: &Route,
+    bound: &Bound,
+    content_type: &str,
+    data: &[u8],
+) -> Vec<u8> {
     let mut raw = Vec::with_capacity(data.len() + content_type.len() + 16);
     wire::put_bytes(&mut raw, 1, content_type.as_bytes());
     wire::put_bytes(&mut raw, 2, data);

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http_body::Body;
 
 use crate::status::Failure;
@@ -24,7 +24,9 @@ impl Incoming {
         B::Error: Into<BoxError>,
     {
         use http_body_util::BodyExt as _;
-        let body = body.map_err(Into::into).map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
+        let body = body
+            .map_err(Into::into)
+            .map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
         Self(Box::pin(body))
     }
 
@@ -144,7 +146,8 @@ const FREE: usize = 64 << 10;
 impl Decoder {
     pub(crate) fn of(headers: &HeaderMap, ratio: usize) -> Result<Self, Failure> {
         let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-        let named = codings.next().map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase());
+        let named =
+            codings.next().map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase());
         let empty = || Capped { out: Vec::new(), left: 0 };
         let coding = match named.as_deref() {
             _ if codings.next().is_some() => return Err(unknown_coding()),
@@ -174,9 +177,10 @@ impl Decoder {
                 self.given += out.len();
                 Ok(out.into())
             }
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                Err(Failure::own(StatusCode::PAYLOAD_TOO_LARGE, "the body becomes too large when it is decompressed"))
-            }
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(Failure::own(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body becomes too large when it is decompressed",
+            )),
             Err(_) => Err(broken()),
         }
     }
@@ -325,7 +329,9 @@ impl Splitter {
                 self.depth -= 1;
                 return if self.depth == 0 { Ends::After } else { Ends::No };
             }
-            b',' | b']' | b' ' | b'\t' | b'\r' | b'\n' if self.depth == 0 && self.seen > self.start => return Ends::Before,
+            b',' | b']' | b' ' | b'\t' | b'\r' | b'\n' if self.depth == 0 && self.seen > self.start => {
+                return Ends::Before;
+            }
             _ => {}
         }
         Ends::No
@@ -387,7 +393,11 @@ mod tests {
             assert!(split("[{} {}]", size).is_err());
             assert!(split("[{}", size).is_err());
             assert!(split("[{}] {}", size).is_err());
-            assert_eq!(split("{\"a\":", size), Ok(vec!["{\"a\":".to_owned()]), "its reader says what is wrong");
+            assert_eq!(
+                split("{\"a\":", size),
+                Ok(vec!["{\"a\":".to_owned()]),
+                "its reader says what is wrong"
+            );
         }
         assert!(split(&format!("\"{}\"", "x".repeat(2_000)), 100).is_err());
     }
@@ -414,7 +424,9 @@ mod tests {
             out
         };
         let zstd = zstd::encode_all(text.as_bytes(), 3).unwrap();
-        for (coding, bytes) in [("gzip", gzip), ("br", brotli), ("zstd", zstd), ("identity", text.clone().into())] {
+        for (coding, bytes) in
+            [("gzip", gzip), ("br", brotli), ("zstd", zstd), ("identity", text.clone().into())]
+        {
             for size in [1, 7, 10_000] {
                 let mut decoder = Decoder::of(&headers(coding), 100).unwrap();
                 let mut out = Vec::new();
@@ -429,7 +441,10 @@ mod tests {
                 let failure = decoder.push(bytes.clone().into(), 100).unwrap_err();
                 assert_eq!(failure.code, tonic::Code::ResourceExhausted, "{coding}");
                 let mut decoder = Decoder::of(&headers(coding), 100).unwrap();
-                assert!(decoder.push(Bytes::from_static(b"no such thing at all"), 1_000).is_err() || decoder.end().is_err());
+                assert!(
+                    decoder.push(Bytes::from_static(b"no such thing at all"), 1_000).is_err()
+                        || decoder.end().is_err()
+                );
             }
         }
         assert!(Decoder::of(&headers("lzma"), 100).is_err());

@@ -20,7 +20,11 @@ use crate::status::{Failure, framed};
 
 /// What speaks gRPC behind a transcoder: tonic's `Routes` in process, or a `Channel`.
 pub trait Upstream:
-    Service<Request<Body>, Response = Response<Body>, Error: Into<BoxError>, Future: Send> + Clone + Send + Sync + 'static
+    Service<Request<Body>, Response = Response<Body>, Error: Into<BoxError>, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
 {
 }
 
@@ -97,7 +101,10 @@ pub(crate) fn many(messages: impl Stream<Item = Result<Bytes, tonic::Status>> + 
 }
 
 /// Calls, and waits for the head of the answer.
-pub(crate) async fn call<S: Upstream>(upstream: &S, request: Request<Body>) -> Result<Response<Body>, Failure> {
+pub(crate) async fn call<S: Upstream>(
+    upstream: &S,
+    request: Request<Body>,
+) -> Result<Response<Body>, Failure> {
     upstream.clone().oneshot(request).await.map_err(|error| {
         let error: BoxError = error.into();
         tracing::warn!(error = %chain(error.as_ref()), "the backend cannot be called");

@@ -394,10 +394,44 @@ mod tests {
     #[test]
     fn what_is_json_and_what_is_not_agrees_with_a_reader_that_is_widely_used() {
         for text in [
-            "{}", "[]", "1", "-0", "1.5e+3", "\"a\\u00e9\\ud83d\\ude00\"", " { \"a\" : [ 1 , null , true ] } ", "",
-            "{", "[1,]", "{,}", "{\"a\":1,}", "01", "1.", ".5", "1e", "+1", "-", "NaN", "'a'", "\"\\x\"", "\"\\ud800\"",
-            "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\u{1}\"", "\"a", "{} {}", "[1 2]", "{\"a\" 1}", "{1:2}", "tru", "nulll",
-            "\u{feff}{}", "// x\n{}", "\"\\u12\"", "\"\\u12g4\"", "\"é\\n\"", "[1e400]",
+            "{}",
+            "[]",
+            "1",
+            "-0",
+            "1.5e+3",
+            "\"a\\u00e9\\ud83d\\ude00\"",
+            " { \"a\" : [ 1 , null , true ] } ",
+            "",
+            "{",
+            "[1,]",
+            "{,}",
+            "{\"a\":1,}",
+            "01",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "-",
+            "NaN",
+            "'a'",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\"",
+            "\"\u{1}\"",
+            "\"a",
+            "{} {}",
+            "[1 2]",
+            "{\"a\" 1}",
+            "{1:2}",
+            "tru",
+            "nulll",
+            "\u{feff}{}",
+            "// x\n{}",
+            "\"\\u12\"",
+            "\"\\u12g4\"",
+            "\"é\\n\"",
+            "[1e400]",
         ] {
             let theirs = serde_json::from_str::<serde_json::Value>(text);
             // 1e400 is well-formed, and no number of theirs.
@@ -432,6 +466,9 @@ mod tests {
     fn a_text_is_laid_out_for_people() {
         let compact = br#"{"a":[1,{"b":"x:,{\"}"}],"c":{},"d":[]}"#;
         let laid = String::from_utf8(indent(compact)).unwrap();
-        assert_eq!(laid, "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x:,{\\\"}\"\n    }\n  ],\n  \"c\": {},\n  \"d\": []\n}");
+        assert_eq!(
+            laid,
+            "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x:,{\\\"}\"\n    }\n  ],\n  \"c\": {},\n  \"d\": []\n}"
+        );
     }
 }

@@ -48,17 +48,29 @@ pub(crate) fn document(
 }
 
 /// Reads a whole text as a message.
-pub(crate) fn message(schema: &Schema, id: MessageId, text: &str, how: How) -> Result<Parsed, Vec<Violation>> {
+pub(crate) fn message(
+    schema: &Schema,
+    id: MessageId,
+    text: &str,
+    how: How,
+) -> Result<Parsed, Vec<Violation>> {
     let mut parser = Parser::new(schema, text, how);
     let result = parser.top(id);
     parser.finish(result)
 }
 
 /// Writes the value of a query parameter or path variable, with its tag.
-pub(crate) fn text_value(schema: &Schema, field: &Field, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
+pub(crate) fn text_value(
+    schema: &Schema,
+    field: &Field,
+    text: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     let bad = |expected: &str| format!("`{}` is not {expected}", shown(text));
     match field.kind {
-        Kind::Scalar(of) => text_scalar(of, field.number, text, Digits::Plain, out).ok_or_else(|| bad(of.expected())),
+        Kind::Scalar(of) => {
+            text_scalar(of, field.number, text, Digits::Plain, out).ok_or_else(|| bad(of.expected()))
+        }
         Kind::Enum(id) => {
             let known = schema.enumeration(id);
             let number = known.parse(text).ok_or_else(|| bad(&known.expected()))?;
@@ -77,8 +89,8 @@ pub(crate) fn text_value(schema: &Schema, field: &Field, text: &str, out: &mut V
                 Ok(())
             }
             Shape::Duration => {
-                let (seconds, nanos) =
-                    time::parse_duration(text, true).ok_or_else(|| bad("a duration such as 1.5s or 1h30m"))?;
+                let (seconds, nanos) = time::parse_duration(text, true)
+                    .ok_or_else(|| bad("a duration such as 1.5s or 1h30m"))?;
                 put_seconds(out, seconds, nanos);
                 Ok(())
             }
@@ -94,7 +106,13 @@ pub(crate) fn text_value(schema: &Schema, field: &Field, text: &str, out: &mut V
 }
 
 /// Writes a scalar with its tag.
-pub(crate) fn text_scalar(of: Scalar, number: u32, text: &str, digits: Digits, out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn text_scalar(
+    of: Scalar,
+    number: u32,
+    text: &str,
+    digits: Digits,
+    out: &mut Vec<u8>,
+) -> Option<()> {
     match of {
         Scalar::String => wire::put_bytes(out, number, text.as_bytes()),
         Scalar::Bytes => wire::put_bytes(out, number, &scalar::base64(text)?),
@@ -229,7 +247,8 @@ impl<'s, 't> Parser<'s, 't> {
     }
 
     fn document(&mut self, field: &'s Field) -> Result<(), Fatal> {
-        let has_null = matches!(field.kind, Kind::Message(id) if self.schema.message(id).shape == Shape::Value);
+        let has_null =
+            matches!(field.kind, Kind::Message(id) if self.schema.message(id).shape == Shape::Value);
         if self.cursor.peek()? == Peek::Null && !has_null {
             self.note("the body is null; leave it out or send a value");
             return Ok(());
@@ -417,7 +436,12 @@ impl<'s, 't> Parser<'s, 't> {
     }
 
     /// An object's members as fields; `prefix` is there when paths are noted, `except` is passed over.
-    fn object(&mut self, message: &'s Message, prefix: Option<&str>, except: Option<&str>) -> Result<(), Fatal> {
+    fn object(
+        &mut self,
+        message: &'s Message,
+        prefix: Option<&str>,
+        except: Option<&str>,
+    ) -> Result<(), Fatal> {
         let mut seen = Seen::default();
         self.members(|this, key, at| {
             if except == Some(&*key) {
@@ -436,7 +460,8 @@ impl<'s, 't> Parser<'s, 't> {
                         place.column
                     );
                     if this.violations.len() < MOST {
-                        this.violations.push(Violation::new(format!("{path}{dot}{}", shown(&key)), description));
+                        this.violations
+                            .push(Violation::new(format!("{path}{dot}{}", shown(&key)), description));
                     }
                 }
                 return this.cursor.skip(DEPTH.saturating_sub(this.depth));
@@ -514,7 +539,9 @@ impl<'s, 't> Parser<'s, 't> {
                     return self.unfit("an object");
                 }
                 let mut seen: Vec<Vec<u8>> = Vec::new();
-                self.members(|this, text, at| this.keyed(&text, |this| this.entry(field, key, &text, at, &mut seen)))
+                self.members(|this, text, at| {
+                    this.keyed(&text, |this| this.entry(field, key, &text, at, &mut seen))
+                })
             }
         }
     }

@@ -38,7 +38,8 @@ impl Filter {
     pub(crate) fn add(&mut self, schema: &Schema, id: MessageId, path: &str) -> Result<(), String> {
         let message = schema.message(id);
         let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
-        let index = message.by_name(name).ok_or_else(|| format!("`{}` has no field `{name}`", message.name))?;
+        let index =
+            message.by_name(name).ok_or_else(|| format!("`{}` has no field `{name}`", message.name))?;
         let known = self.fields.iter().position(|(at, _)| *at == index);
         let Some(rest) = rest else {
             match known {
@@ -120,7 +121,13 @@ struct Printer<'s, 'o> {
 }
 
 impl Printer<'_, '_> {
-    fn message(&mut self, id: MessageId, bytes: &[u8], filter: Option<&Filter>, depth: usize) -> Result<(), Error> {
+    fn message(
+        &mut self,
+        id: MessageId,
+        bytes: &[u8],
+        filter: Option<&Filter>,
+        depth: usize,
+    ) -> Result<(), Error> {
         if depth >= DEPTH {
             return Err(Error::Depth);
         }
@@ -298,7 +305,13 @@ impl Printer<'_, '_> {
         }
     }
 
-    fn single(&mut self, field: &Field, raw: Raw<'_>, filter: Option<&Filter>, depth: usize) -> Result<(), Error> {
+    fn single(
+        &mut self,
+        field: &Field,
+        raw: Raw<'_>,
+        filter: Option<&Filter>,
+        depth: usize,
+    ) -> Result<(), Error> {
         let bad = || Error::Value(field.name.clone());
         match (field.kind, raw) {
             (Kind::Scalar(of), raw) => scalar::print(self.out, of, raw, field.number64).ok_or_else(bad),
@@ -370,7 +383,13 @@ impl Printer<'_, '_> {
         }
     }
 
-    fn packed(&mut self, field: &Field, packed: &[u8], of: super::wire::Type, start: usize) -> Result<(), Error> {
+    fn packed(
+        &mut self,
+        field: &Field,
+        packed: &[u8],
+        of: super::wire::Type,
+        start: usize,
+    ) -> Result<(), Error> {
         let mut reader = Reader::new(packed);
         while !reader.is_empty() {
             let raw = match of {
@@ -435,7 +454,13 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
-    fn well_known(&mut self, shape: Shape, message: &Message, bytes: &[u8], depth: usize) -> Result<(), Error> {
+    fn well_known(
+        &mut self,
+        shape: Shape,
+        message: &Message,
+        bytes: &[u8],
+        depth: usize,
+    ) -> Result<(), Error> {
         let bad = || Error::Value(message.name.clone());
         match shape {
             Shape::Timestamp | Shape::Duration => {

@@ -303,7 +303,9 @@ mod tests {
             for text in [below.as_str(), &format!("{most}0"), "", "-", "a", "1 ", " 1", "+1", "0x1", "1_0"] {
                 assert_eq!(read(of, text, Digits::Json), None, "{of:?} {text}");
             }
-            for (text, value) in [("5.0", "5"), ("5e1", "50"), ("1.5e1", "15"), ("500e-2", "5"), ("-0", "0"), ("0.0", "0")] {
+            for (text, value) in
+                [("5.0", "5"), ("5e1", "50"), ("1.5e1", "15"), ("500e-2", "5"), ("-0", "0"), ("0.0", "0")]
+            {
                 assert_eq!(read(of, text, Digits::Json).as_deref(), Some(value), "{of:?} {text}");
             }
             for text in ["1.5", "1e-1", "1e400", "5.0e-1", "1e99"] {
@@ -313,14 +315,24 @@ mod tests {
                 assert_eq!(read(of, text, Digits::Plain), None, "{of:?} {text}");
             }
         }
-        assert_eq!(read(S::Int64, "9223372036854775807.0", Digits::Json).as_deref(), Some("9223372036854775807"));
+        assert_eq!(
+            read(S::Int64, "9223372036854775807.0", Digits::Json).as_deref(),
+            Some("9223372036854775807")
+        );
     }
 
     #[test]
     fn floats_are_as_short_as_they_read_back() {
         for (text, shown) in [
-            ("1", "1"), ("0.1", "0.1"), ("-0", "-0"), ("1e300", "1e300"), ("1.5E-7", "1.5e-7"), ("123456789", "123456789"),
-            ("NaN", "\"NaN\""), ("Infinity", "\"Infinity\""), ("-Infinity", "\"-Infinity\""),
+            ("1", "1"),
+            ("0.1", "0.1"),
+            ("-0", "-0"),
+            ("1e300", "1e300"),
+            ("1.5E-7", "1.5e-7"),
+            ("123456789", "123456789"),
+            ("NaN", "\"NaN\""),
+            ("Infinity", "\"Infinity\""),
+            ("-Infinity", "\"-Infinity\""),
         ] {
             assert_eq!(read(Scalar::Double, text, Digits::Json).as_deref(), Some(shown));
         }

@@ -46,9 +46,9 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
     let bytes = text.as_bytes();
     let number = |from: usize, length: usize| {
         let digits = bytes.get(from..from + length)?;
-        digits.iter().try_fold(0, |value, digit| {
-            digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0'))
-        })
+        digits
+            .iter()
+            .try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i64::from(digit - b'0')))
     };
     let is = |at: usize, byte: u8| bytes.get(at) == Some(&byte);
     let shape = is(4, b'-') && is(7, b'-') && is(10, b'T') && is(13, b':') && is(16, b':');
@@ -98,13 +98,9 @@ pub(crate) fn put_timestamp(out: &mut Vec<u8>, seconds: i64, nanos: i32) -> Opti
     let (year, month, day) = date(seconds.div_euclid(DAY));
     let of_day = seconds.rem_euclid(DAY);
     put_digits(out, year, 4);
-    for (mark, value) in [
-        (b'-', month),
-        (b'-', day),
-        (b'T', of_day / 3_600),
-        (b':', of_day / 60 % 60),
-        (b':', of_day % 60),
-    ] {
+    for (mark, value) in
+        [(b'-', month), (b'-', day), (b'T', of_day / 3_600), (b':', of_day / 60 % 60), (b':', of_day % 60)]
+    {
         out.push(mark);
         put_digits(out, value, 2);
     }
@@ -245,11 +241,25 @@ mod tests {
     #[test]
     fn what_is_no_timestamp_is_refused() {
         for text in [
-            "", "2026-11-23", "2026-11-23T10:00:00", "2026-11-23t10:00:00Z", "2026-11-23 10:00:00Z",
-            "2026-13-23T10:00:00Z", "2026-02-29T10:00:00Z", "2026-11-23T24:00:00Z", "2026-11-23T10:00:60Z",
-            "2026-11-23T10:00:00.Z", "2026-11-23T10:00:00.1234567890Z", "2026-11-23T10:00:00z",
-            "2026-11-23T10:00:00+0200", "2026-11-23T10:00:00+24:00", "0000-12-31T23:59:59Z", "2026-11-23T10:00:00ZZ",
-            "é026-11-23T10:00:00Z", "2026-11-23T10:00:00.éZ", "0001-01-01T00:00:00+01:00",
+            "",
+            "2026-11-23",
+            "2026-11-23T10:00:00",
+            "2026-11-23t10:00:00Z",
+            "2026-11-23 10:00:00Z",
+            "2026-13-23T10:00:00Z",
+            "2026-02-29T10:00:00Z",
+            "2026-11-23T24:00:00Z",
+            "2026-11-23T10:00:60Z",
+            "2026-11-23T10:00:00.Z",
+            "2026-11-23T10:00:00.1234567890Z",
+            "2026-11-23T10:00:00z",
+            "2026-11-23T10:00:00+0200",
+            "2026-11-23T10:00:00+24:00",
+            "0000-12-31T23:59:59Z",
+            "2026-11-23T10:00:00ZZ",
+            "é026-11-23T10:00:00Z",
+            "2026-11-23T10:00:00.éZ",
+            "0001-01-01T00:00:00+01:00",
         ] {
             assert_eq!(parse_timestamp(text), None, "{text}");
         }
@@ -269,9 +279,25 @@ mod tests {
         assert_eq!(both("1m0.25s"), (None, Some((60, 250_000_000))));
         assert_eq!(both("-2m"), (None, Some((-120, 0))));
         assert_eq!(both("3µs4us5ns"), (None, Some((0, 7_005))));
-        for text in
-            ["", "s", "1", "1.s", ".s", "1..5s", " 1s", "1 s", "1e3s", "+1s", "315576000001s", "1d", "h", "-", "1.0000000001s", "99999999h", "315576000000.1s"]
-        {
+        for text in [
+            "",
+            "s",
+            "1",
+            "1.s",
+            ".s",
+            "1..5s",
+            " 1s",
+            "1 s",
+            "1e3s",
+            "+1s",
+            "315576000001s",
+            "1d",
+            "h",
+            "-",
+            "1.0000000001s",
+            "99999999h",
+            "315576000000.1s",
+        ] {
             assert_eq!(both(text), (None, None), "{text}");
         }
         let shown = |seconds, nanos| {

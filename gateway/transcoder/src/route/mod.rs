@@ -51,6 +51,8 @@ pub(crate) struct Route {
     /// The member, and the field of the request that turns collecting off.
     pub(crate) collect: Option<(String, Option<usize>)>,
     pub(crate) optional_body: bool,
+    /// The etag does not tell of all of the answer.
+    pub(crate) partial_etag: bool,
     pub(crate) max_body: usize,
     pub(crate) max_timeout: Option<std::time::Duration>,
     /// The descriptor, for documents.
@@ -99,7 +101,11 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Routes {
-    pub(crate) fn compile(pool: &DescriptorPool, schema: &Schema, options: &Options) -> Result<Self, Refused> {
+    pub(crate) fn compile(
+        pool: &DescriptorPool,
+        schema: &Schema,
+        options: &Options,
+    ) -> Result<Self, Refused> {
         let mut routes = Self { reasons: reasons(pool, schema), ..Self::default() };
         let mut faults = Vec::new();
         for service in pool.services() {
@@ -107,7 +113,12 @@ impl Routes {
                 let of_method = |fault: String| format!("{}: {fault}", method.full_name());
                 let Some(http) = schema.rules().http(&method) else {
                     if let Some(prefix) = &options.auto_map {
-                        let path = format!("{}/{}/{}", prefix.trim_end_matches('/'), service.full_name(), method.name());
+                        let path = format!(
+                            "{}/{}/{}",
+                            prefix.trim_end_matches('/'),
+                            service.full_name(),
+                            method.name()
+                        );
                         let rule = HttpRule {
                             verb: "POST".to_owned(),
                             path,
@@ -119,7 +130,9 @@ impl Routes {
                     continue;
                 };
                 if http.is_nested {
-                    faults.push(of_method("an additional binding has additional bindings of its own".to_owned()));
+                    faults.push(of_method(
+                        "an additional binding has additional bindings of its own".to_owned(),
+                    ));
                 }
                 for rule in &http.rules {
                     routes.add(schema, options, &method, rule, &mut faults);
@@ -243,7 +256,8 @@ fn route(
     if rule.verb.is_empty() || (rule.verb != "*" && Method::from_bytes(rule.verb.as_bytes()).is_err()) {
         return Err(vec![format!("`{}` is no method of HTTP", rule.verb)]);
     }
-    let request = schema.find(method.input().full_name()).ok_or_else(|| vec!["its request is unknown".to_owned()])?;
+    let request =
+        schema.find(method.input().full_name()).ok_or_else(|| vec!["its request is unknown".to_owned()])?;
     let response =
         schema.find(method.output().full_name()).ok_or_else(|| vec!["its response is unknown".to_owned()])?;
     let (of_request, of_response) = (schema.message(request), schema.message(response));
@@ -316,7 +330,8 @@ fn route(
         .filter_map(|(kind, field)| Some((kind.clone(), named(response, field, "rendition field", true)?)))
         .collect();
     // These names have their meaning without a word.
-    let usual = |of: &crate::schema::Message, name: &str| of.by_name(name).filter(|at| of.fields[*at].is_text());
+    let usual =
+        |of: &crate::schema::Message, name: &str| of.by_name(name).filter(|at| of.fields[*at].is_text());
     let success = match rules.success_status {
         Some(status) => StatusCode::from_u16(status).ok().filter(StatusCode::is_success),
         None if of_response.name == "google.protobuf.Empty" => Some(StatusCode::NO_CONTENT),
@@ -346,7 +361,9 @@ fn route(
     let mut field_statuses = Vec::new();
     for (name, value, status) in &rules.field_statuses {
         let found = of_response.by_name(name).and_then(|index| match of_response.fields[index].kind {
-            Kind::Enum(id) => Some((index, schema.enumeration(id).parse(value)?, StatusCode::from_u16(*status).ok()?)),
+            Kind::Enum(id) => {
+                Some((index, schema.enumeration(id).parse(value)?, StatusCode::from_u16(*status).ok()?))
+            }
             _ => None,
         });
         match found {
@@ -402,7 +419,11 @@ fn route(
         event_name,
         collect,
         optional_body: rules.optional_body,
-        max_body: rules.max_body_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(options.limits.body),
+        partial_etag: rules.partial_etag,
+        max_body: rules
+            .max_body_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(options.limits.body),
         max_timeout,
         method: method.clone(),
     })
@@ -435,5 +456,10 @@ fn bind(schema: &Schema, request: MessageId, path: &str) -> Result<Bound, String
     }
     let index = schema.message(owner).by_name(&last.name).ok_or_else(|| format!("`{path}` is no field"))?;
     let canonical: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-    Ok(Bound { numbers: fields.iter().map(|field| field.number).collect(), owner, index, path: canonical.join(".") })
+    Ok(Bound {
+        numbers: fields.iter().map(|field| field.number).collect(),
+        owner,
+        index,
+        path: canonical.join("."),
+    })
 }

@@ -181,8 +181,18 @@ mod tests {
     #[test]
     fn a_template_reads_as_it_prints() {
         for text in [
-            "/", "/v1/things", "/v1/{id}", "/v1/{a.b.c}/x", "/v1/{name=a/*/b/*}", "/v1/{name=**}", "/v1/**/tail",
-            "/v1/{name=a/**}/b/c", "/v1/*/x", "/v1/{id}:start", "/v1/things:batch", "/v1/{name=**}:copy",
+            "/",
+            "/v1/things",
+            "/v1/{id}",
+            "/v1/{a.b.c}/x",
+            "/v1/{name=a/*/b/*}",
+            "/v1/{name=**}",
+            "/v1/**/tail",
+            "/v1/{name=a/**}/b/c",
+            "/v1/*/x",
+            "/v1/{id}:start",
+            "/v1/things:batch",
+            "/v1/{name=**}:copy",
         ] {
             assert_eq!(Template::parse(text).unwrap().to_string(), text);
         }
@@ -192,9 +202,27 @@ mod tests {
     #[test]
     fn what_is_no_template_is_refused() {
         for text in [
-            "", "v1", "/v1/", "//v1", "/v1//x", "/v1/{}", "/v1/{a", "/v1/{a}b", "/v1/x{a}", "/v1/{a={b}}", "/v1/{a}/{a}",
-            "/v1/**/**", "/v1/{a=**}/{b=**}", "/v1/{a}:", "/v1/{a}:x:y", "/v1/***", "/v1/{1a}", "/v1/{a.}", "/v1/{a=}",
-            "/v1/a b", "/:x",
+            "",
+            "v1",
+            "/v1/",
+            "//v1",
+            "/v1//x",
+            "/v1/{}",
+            "/v1/{a",
+            "/v1/{a}b",
+            "/v1/x{a}",
+            "/v1/{a={b}}",
+            "/v1/{a}/{a}",
+            "/v1/**/**",
+            "/v1/{a=**}/{b=**}",
+            "/v1/{a}:",
+            "/v1/{a}:x:y",
+            "/v1/***",
+            "/v1/{1a}",
+            "/v1/{a.}",
+            "/v1/{a=}",
+            "/v1/a b",
+            "/:x",
         ] {
             assert!(Template::parse(text).is_err(), "{text}");
         }

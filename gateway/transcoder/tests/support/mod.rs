@@ -78,7 +78,16 @@ fn trailers(code: i32, message: &str, details: Option<&[u8]>) -> HeaderMap {
     let mut map = HeaderMap::new();
     map.insert("grpc-status", HeaderValue::from(code));
     if !message.is_empty() {
-        let escaped: String = message.bytes().map(|it| if it.is_ascii_graphic() && it != b'%' { char::from(it).to_string() } else { format!("%{it:02X}") }).collect();
+        let escaped: String = message
+            .bytes()
+            .map(|it| {
+                if it.is_ascii_graphic() && it != b'%' {
+                    char::from(it).to_string()
+                } else {
+                    format!("%{it:02X}")
+                }
+            })
+            .collect();
         map.insert("grpc-message", escaped.parse().unwrap());
     }
     if let Some(details) = details {
@@ -106,7 +115,11 @@ fn failed(code: i32, message: &str, details: Option<&[u8]>) -> Response<Body> {
     response
 }
 
-fn field<T>(message: &DynamicMessage, name: &str, pick: impl FnOnce(&prost_reflect::Value) -> Option<T>) -> T {
+fn field<T>(
+    message: &DynamicMessage,
+    name: &str,
+    pick: impl FnOnce(&prost_reflect::Value) -> Option<T>,
+) -> T {
     pick(&message.get_field_by_name(name).unwrap()).unwrap()
 }
 
@@ -115,7 +128,8 @@ impl Backend {
         *self.seen.lock().unwrap() = request.headers().clone();
         let rpc = request.uri().path().rsplit('/').next().unwrap().to_owned();
         if rpc == "Chat" {
-            let messages = request.into_body().into_data_stream().map(|chunk| Ok(Frame::data(chunk.unwrap())));
+            let messages =
+                request.into_body().into_data_stream().map(|chunk| Ok(Frame::data(chunk.unwrap())));
             let end = futures::stream::iter([Ok::<_, Infallible>(Frame::trailers(trailers(0, "", None)))]);
             return Response::new(Body::new(StreamBody::new(messages.chain(end))));
         }
@@ -126,7 +140,8 @@ impl Backend {
         let message = body.get(5..).unwrap_or_default().to_vec();
         *self.message.lock().unwrap() = message.clone();
         let of = |name: &str| -> DynamicMessage {
-            let descriptor: MessageDescriptor = pool().get_message_by_name(&format!("conformance.v1.{name}")).unwrap();
+            let descriptor: MessageDescriptor =
+                pool().get_message_by_name(&format!("conformance.v1.{name}")).unwrap();
             DynamicMessage::decode(descriptor, message.as_slice()).unwrap()
         };
         match rpc.as_str() {
@@ -151,7 +166,11 @@ impl Backend {
                 let request = of("FailRequest");
                 let details = field(&request, "details", |it| it.as_bytes().cloned());
                 let text = field(&request, "message", |it| it.as_str().map(str::to_owned));
-                failed(field(&request, "code", prost_reflect::Value::as_i32), &text, Some(&details).filter(|it| !it.is_empty()).map(|it| &it[..]))
+                failed(
+                    field(&request, "code", prost_reflect::Value::as_i32),
+                    &text,
+                    Some(&details).filter(|it| !it.is_empty()).map(|it| &it[..]),
+                )
             }
             "Stream" | "Logs" => self.stream(&of("StreamRequest")),
             _ => unary(&message),
@@ -166,7 +185,8 @@ impl Backend {
         let word = field(request, "word", |it| it.as_str().map(str::to_owned));
         if count == 0 && code != 0 {
             // Not in the head: the gateway has to look at what comes instead of a message.
-            let end = futures::stream::iter([Ok::<_, Infallible>(Frame::trailers(trailers(code, "early", None)))]);
+            let end =
+                futures::stream::iter([Ok::<_, Infallible>(Frame::trailers(trailers(code, "early", None)))]);
             return Response::new(Body::new(StreamBody::new(end)));
         }
         let messages = (after + 1..=after + count).map(move |number| {
@@ -259,7 +279,12 @@ impl Suite {
                 Err(_) => broke = true,
             }
         }
-        Answer { status: head.status.as_u16(), headers: head.headers, body: String::from_utf8_lossy(&bytes).into_owned(), broke }
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            broke,
+        }
     }
 
     pub async fn ok(&self, text: &str) -> serde_json::Value {
