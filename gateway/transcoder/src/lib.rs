@@ -47,6 +47,7 @@ mod call;
 mod codec;
 mod headers;
 mod negotiate;
+mod openapi;
 mod options;
 mod route;
 mod rules;
@@ -66,6 +67,7 @@ use tonic::body::Body;
 use tower::Service;
 
 pub use crate::call::Upstream;
+pub use crate::openapi::Document;
 pub use crate::options::{Enums, Int64, Limits, Names, Options, Source, Spelling};
 pub use crate::route::Refused;
 
@@ -129,6 +131,11 @@ impl<S: Upstream> Transcoder<S> {
     /// What is served: `GET /v1/things/{id}`.
     pub fn routes(&self) -> impl Iterator<Item = String> {
         self.shared.routes.routes.iter().map(|route| format!("{} {}", route.verb, route.shown))
+    }
+
+    /// What is served as OpenAPI 3.1, with the comments of the descriptors if they have any.
+    pub fn openapi(&self, about: &Document) -> serde_json::Value {
+        openapi::document(&self.shared, about)
     }
 
     /// Pairs of templates that some paths match both, for the log of a start.

@@ -55,7 +55,7 @@ pub(crate) struct FieldRules {
 
 /// How the messages of a stream are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// One JSON text a line, `application/x-ndjson`.
     #[default]
     Ndjson,
@@ -95,7 +95,6 @@ pub(crate) struct MethodRules {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReasonRules {
     pub(crate) http_status: Option<u16>,
-    pub(crate) retryable: bool,
 }
 
 impl Rules {
@@ -144,7 +143,7 @@ impl Rules {
 
     pub(crate) fn reason(&self, value: &EnumValueDescriptor) -> Option<ReasonRules> {
         let rules = extension(&value.options(), self.reason.as_ref())?;
-        Some(ReasonRules { http_status: status(&rules, "http_status"), retryable: flag(&rules, "retryable") })
+        Some(ReasonRules { http_status: status(&rules, "http_status") })
     }
 
     /// The words of `google.api.field_behavior`: `REQUIRED`, `OUTPUT_ONLY`.

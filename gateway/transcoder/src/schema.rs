@@ -10,7 +10,7 @@ use crate::rules::Rules;
 
 /// Which message of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MessageId(usize);
+pub(crate) struct MessageId(usize);
 
 /// Which enum of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub(crate) struct EnumId(usize);
 
 /// Every message and enum of a pool.
 #[derive(Debug)]
-pub struct Schema {
+pub(crate) struct Schema {
     messages: Vec<Message>,
     enums: Vec<Enum>,
     by_name: HashMap<String, MessageId>,
@@ -261,7 +261,7 @@ impl Schema {
     }
 
     /// A message by its full name.
-    pub fn find(&self, name: &str) -> Option<MessageId> {
+    pub(crate) fn find(&self, name: &str) -> Option<MessageId> {
         self.by_name.get(name).copied()
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct Failure {
     details: Vec<(String, Vec<u8>)>,
     /// Where the code alone does not say it.
     status: Option<StatusCode>,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Box<HeaderMap>,
 }
 
 /// The status that code.proto gives each code.
@@ -92,7 +92,7 @@ impl Failure {
             message: message.into(),
             details: Vec::new(),
             status: Some(status),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -159,7 +159,7 @@ impl Failure {
         let message = unescaped(raw);
         let details = trailers.get("grpc-status-details-bin").and_then(|value| bin(value.as_bytes()));
         let details = details.map(|bytes| details_of(&bytes)).unwrap_or_default();
-        let headers = crate::headers::of_metadata(trailers);
+        let headers = Box::new(crate::headers::of_metadata(trailers));
         let too_large = matches!(code, Code::OutOfRange | Code::ResourceExhausted)
             && (message.contains("decoded message length too large")
                 || message.contains("received message larger than max"));
@@ -181,7 +181,7 @@ impl Failure {
             message: format!("the backend answered {status} and no gRPC"),
             details: Vec::new(),
             status: None,
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
@@ -220,7 +220,7 @@ impl Failure {
 
     /// Headers that go with it.
     pub(crate) fn all_headers(&self, options: &Options) -> HeaderMap {
-        let mut headers = self.headers.clone();
+        let mut headers = (*self.headers).clone();
         if self.code == Code::Unauthenticated
             && let Ok(value) =
                 HeaderValue::from_str(&format!("Bearer realm=\"{}\", error=\"invalid_token\"", options.realm))

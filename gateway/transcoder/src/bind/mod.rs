@@ -324,7 +324,7 @@ impl<'s> Binder<'s> {
                 Some(Ok("*")) if *name == IF_MATCH => {}
                 Some(Ok(value)) => {
                     let value = if *name == IF_MATCH { unquoted(value) } else { value };
-                    self.from_header(name, index, value);
+                    self.by_header(name, index, value);
                 }
                 Some(Err(why)) => self.bad(name.as_str(), why),
                 None => {}
@@ -341,7 +341,7 @@ impl<'s> Binder<'s> {
         }
     }
 
-    fn from_header(&mut self, header: &HeaderName, index: usize, value: &str) {
+    fn by_header(&mut self, header: &HeaderName, index: usize, value: &str) {
         let field = &self.schema.message(self.route.request).fields[index];
         let mut own = Vec::new();
         wire::put_bytes(&mut own, field.number, value.as_bytes());

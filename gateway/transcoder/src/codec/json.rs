@@ -4,20 +4,20 @@ use std::borrow::Cow;
 
 /// Where something stands in a text; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The line.
-    pub line: usize,
+    pub(crate) line: usize,
     /// The column.
-    pub column: usize,
+    pub(crate) column: usize,
 }
 
 /// A text that is no JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Syntax {
+pub(crate) struct Syntax {
     /// What was wrong.
-    pub message: &'static str,
+    pub(crate) message: &'static str,
     /// Where: bytes from the beginning.
-    pub at: usize,
+    pub(crate) at: usize,
 }
 
 /// What begins at a place.

@@ -8,18 +8,18 @@ pub(crate) mod parse;
 pub(crate) mod print;
 pub(crate) mod scalar;
 pub(crate) mod time;
-pub mod wire;
+pub(crate) mod wire;
 
 /// How deeply messages, lists and objects may nest.
 pub(crate) const DEPTH: usize = 64;
 
 /// A field that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// Which: `ports[0].host_port`.
-    pub field: String,
+    pub(crate) field: String,
     /// What is wrong, and the way out.
-    pub description: String,
+    pub(crate) description: String,
 }
 
 impl Violation {

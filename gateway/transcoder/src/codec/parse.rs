@@ -19,20 +19,20 @@ const MOST: usize = 50;
 
 /// How a body is read.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct How {
+pub(crate) struct How {
     /// Pass over fields that the message does not have.
-    pub ignore_unknown: bool,
+    pub(crate) ignore_unknown: bool,
     /// Note the paths that the text sets, for a field mask.
-    pub mask: bool,
+    pub(crate) mask: bool,
 }
 
 /// What came of a text that fits.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
+pub(crate) struct Parsed {
     /// The message on the wire.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The paths that the text sets, if they were asked for.
-    pub mask: Vec<String>,
+    pub(crate) mask: Vec<String>,
 }
 
 /// Reads a whole text as a value of a field's kind; messages are written without tag and length.
@@ -416,7 +416,8 @@ impl<'s, 't> Parser<'s, 't> {
     }
 
     fn time(&mut self, shape: Shape, lenient: bool) -> Result<(), Fatal> {
-        let (read, expected): (fn(&str, bool) -> Option<(i64, i32)>, _) = match shape {
+        type Read = fn(&str, bool) -> Option<(i64, i32)>;
+        let (read, expected): (Read, _) = match shape {
             Shape::Timestamp => {
                 (|text, _| time::parse_timestamp(text), "a time such as \"2026-11-23T10:00:00Z\"")
             }

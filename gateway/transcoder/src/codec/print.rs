@@ -14,7 +14,7 @@ const DEPTH: usize = 100;
 
 /// A message that has no JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// It is no message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -28,7 +28,7 @@ pub enum Error {
 
 /// Which fields are printed: everything, or a tree of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Index of a field, and what of it.
     fields: Vec<(usize, Option<Filter>)>,
 }

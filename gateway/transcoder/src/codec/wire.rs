@@ -13,7 +13,7 @@ pub(crate) enum Type {
 /// A message that is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes are no message: {0}")]
-pub struct Malformed(pub(crate) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
