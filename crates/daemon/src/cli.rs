@@ -37,6 +37,8 @@ pub enum Command {
         #[command(flatten)]
         overrides: Overrides,
     },
+    /// Print the OpenAPI document of the REST surface
+    Openapi,
     /// Print the version
     Version,
 }
@@ -137,7 +139,7 @@ mod tests {
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let overrides = match &cli.command {
             Command::Serve(overrides) | Command::Config { overrides, .. } => overrides.clone(),
-            Command::Version => Overrides::default(),
+            Command::Openapi | Command::Version => Overrides::default(),
         };
         cli.sources(&overrides, environment)
     }

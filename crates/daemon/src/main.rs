@@ -20,6 +20,13 @@ const RUNNING: u8 = 3;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
+        Command::Openapi => match clos_daemon::rest::openapi() {
+            Ok(document) => say(&format!("{document}\n")),
+            Err(error) => {
+                complain(&error);
+                ExitCode::FAILURE
+            }
+        },
         Command::Version => say(&format!("closd {VERSION}\n")),
         Command::Config { explain, overrides } => match configuration(&cli, overrides) {
             Ok((effective, _)) => {

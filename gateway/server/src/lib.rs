@@ -12,6 +12,7 @@
 pub mod connection;
 pub mod door;
 pub mod listen;
+pub mod pages;
 pub mod surface;
 pub mod upstreams;
 

@@ -11,7 +11,7 @@ use clos_gateway::door::Names;
 use clos_gateway::listen::{Limits, Listener};
 use clos_gateway::surface::Surface;
 use clos_gateway::upstreams::Upstreams;
-use clos_transcoder::{Enums, Int64, Names as FieldNames, Options, Spelling};
+use clos_transcoder::{Document, Enums, Int64, Names as FieldNames, Options, Spelling};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -61,6 +61,12 @@ struct Args {
     /// WebSocket subprotocol
     #[arg(long, value_name = "NAME", default_value = "clos.v2")]
     subprotocol: String,
+    /// Title of the OpenAPI document
+    #[arg(long, default_value = "API")]
+    title: String,
+    /// Version of the OpenAPI document
+    #[arg(long, default_value = "1")]
+    api_version: String,
     /// Connections at a time
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     max_connections: usize,
@@ -113,10 +119,16 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let upstreams = Upstreams::new(&args.upstream)?;
     let mut options = options(&args)?;
     options.limits.body = args.max_body;
+    let about = Document {
+        title: args.title.clone(),
+        version: args.api_version.clone(),
+        description: "Made from the descriptors of the server behind this gateway.".to_owned(),
+        open: None,
+    };
     let (drain, sockets) = (options.drain.clone(), options.sockets.clone());
     let metrics = clos_telemetry::metrics();
     metrics.build(env!("CARGO_PKG_VERSION"));
-    let surface = Surface::new(&set, upstreams, options, metrics.clone())
+    let surface = Surface::new(&set, upstreams, options, &about, metrics.clone())
         .with_context(|| format!("--descriptor-set: {}", args.descriptor_set.display()))?;
 
     let mut terminate = signal(SignalKind::terminate())?;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use clos_telemetry::Metrics;
-use clos_transcoder::{Options, Refused, Streamed, Transcoder, Upstream};
+use clos_transcoder::{Document, Options, Refused, Streamed, Transcoder, Upstream};
 use http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
     HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, ORIGIN, RETRY_AFTER,
@@ -22,6 +22,7 @@ use tower_http::compression::{Compression, CompressionLayer};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
 use crate::door::Names;
+use crate::pages::Pages;
 
 /// A browser may keep the answer to a preflight so long.
 const PREFLIGHT: Duration = Duration::from_secs(600);
@@ -55,10 +56,12 @@ impl<S: Upstream> Surface<S> {
         descriptor_set: &[u8],
         upstream: S,
         options: Options,
+        about: &Document,
         metrics: Metrics,
     ) -> Result<Self, Refused> {
         let rest = Transcoder::new(descriptor_set, upstream.clone(), options)?;
-        let routed = Routed { grpc: Reached(upstream), rest, metrics };
+        let pages = Pages::new(&rest.openapi(about));
+        let routed = Routed { grpc: Reached(upstream), rest, pages, metrics };
         let layered = CompressionLayer::new().compress_when(Worth).layer(cors().layer(routed.clone()));
         Ok(Self { routed, layered })
     }
@@ -168,6 +171,7 @@ fn is_grpc(headers: &http::HeaderMap, family: &str) -> bool {
 struct Routed<S> {
     grpc: Reached<S>,
     rest: Transcoder<S>,
+    pages: Pages,
     metrics: Metrics,
 }
 
@@ -188,6 +192,9 @@ impl<S: Upstream> Service<Request<Incoming>> for Routed<S> {
         }
         if is_grpc(request.headers(), "application/grpc") {
             return Box::pin(self.grpc.clone().oneshot(request.map(Body::new)));
+        }
+        if let Some(page) = self.pages.answer(request.method(), request.uri().path(), request.headers()) {
+            return Box::pin(std::future::ready(Ok(page)));
         }
         match (request.uri().path(), request.method()) {
             ("/metrics", &Method::GET | &Method::HEAD) => {

@@ -53,7 +53,7 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
     let schemas = schemas(&shared.schema, used);
     let mut tags: Vec<Value> = Vec::new();
     for service in shared.schema.pool().services() {
-        if shared.routes.routes.iter().any(|route| route.method.parent_service() == service) {
+        if shared.routes.routes.iter().any(|route| *route.method.parent_service() == service) {
             tags.push(json!({"name": service.name(), "description": comment(&service.parent_file(), service.path())}));
         }
     }
@@ -385,8 +385,7 @@ fn well_known(shape: Shape) -> Value {
 fn schemas(schema: &Schema, mut used: BTreeSet<String>) -> Map<String, Value> {
     let mut made: Map<String, Value> = Map::new();
     made.insert("Error".to_owned(), error());
-    loop {
-        let Some(name) = used.iter().find(|name| !made.contains_key(*name)).cloned() else { break };
+    while let Some(name) = used.iter().find(|name| !made.contains_key(*name)).cloned() {
         if let Some(of) = schema.pool().get_enum_by_name(&name) {
             made.insert(name, enumeration(schema, &of));
             continue;

@@ -169,11 +169,11 @@ impl Rules {
             location: text(&rules, "location"),
             reason_statuses: messages(&rules, "reason_statuses")
                 .iter()
-                .filter_map(|it| Some((text(it, "reason"), status(it, "status")?)))
+                .map(|it| (text(it, "reason"), status(it, "status").unwrap_or_default()))
                 .collect(),
             field_statuses: messages(&rules, "field_statuses")
                 .iter()
-                .filter_map(|it| Some((text(it, "field"), text(it, "value"), status(it, "status")?)))
+                .map(|it| (text(it, "field"), text(it, "value"), status(it, "status").unwrap_or_default()))
                 .collect(),
             optional_body: flag(&rules, "optional_body"),
             auto_update_mask: flag(&rules, "auto_update_mask"),

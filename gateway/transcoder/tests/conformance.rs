@@ -258,13 +258,9 @@ async fn bodies_fill_fields() {
         (r#"{"any":{}}"#, "any", json!({})),
         (r#"{"wi":"7","ws":null}"#, "wi", json!("7")),
         (r#"{"otherName":"x"}"#, "renamed", json!("x")),
-        (r#"{"longName":1,"s":"y"}"#, "s", json!("y")),
         (r#"{"oi":0}"#, "oi", json!(0)),
         (r#"{"os":""}"#, "os", json!("")),
     ] {
-        if body.contains("longName\":1") {
-            continue;
-        }
         assert_eq!(suite.ok(&format!("POST /v1/all\n\n{body}")).await[field], value, "{body}");
     }
     assert!(suite.ok("POST /v1/all\n\n{\"val\":null}").await.as_object().unwrap().contains_key("val"));
@@ -586,10 +582,7 @@ async fn deadlines_belong_to_the_gateway() {
 #[tokio::test]
 async fn streams_are_framed_as_they_are_wanted() {
     let suite = suite();
-    let line = |number: u8| format!("{{\"i64\":\"{number}\"}}\n");
-    let ask = async |query: &str, head: &str| {
-        suite.ask(&format!("GET /v1/stream?fields=i64&{query}{head}").replace("fields=i64&", "")).await
-    };
+    let ask = async |query: &str, head: &str| suite.ask(&format!("GET /v1/stream?{query}{head}")).await;
     let answer = ask("count=2", "").await;
     assert_eq!(
         (answer.header("content-type"), answer.header("cache-control")),
@@ -597,7 +590,6 @@ async fn streams_are_framed_as_they_are_wanted() {
     );
     assert_eq!(answer.body.lines().count(), 2);
     assert!(answer.body.ends_with('\n') && answer.body.contains("\"i64\":\"2\""));
-    let _ = line;
     let answer = ask("count=2&word=tick", "\naccept: text/event-stream").await;
     assert_eq!(answer.header("content-type"), "text/event-stream");
     assert!(answer.body.starts_with("id: 1\nevent: tick\ndata: {"), "{}", answer.body);
@@ -625,11 +617,7 @@ async fn streams_are_framed_as_they_are_wanted() {
         late.body
     );
     let late = ask("count=1&fail_code=5", "\naccept: application/json").await;
-    assert!(
-        late.broke && !late.body.contains(']') || late.broke && !late.body.trim_end().ends_with(']'),
-        "{}",
-        late.body
-    );
+    assert!(late.broke && !late.body.trim_end().ends_with(']'), "{}", late.body);
 
     let logs = suite.ask("GET /v1/logs?count=2").await;
     assert_eq!(logs.json()["logs"].as_array().unwrap().len(), 2);
@@ -730,7 +718,7 @@ fn what_cannot_be_served_is_refused_by_name() {
         ),
         (
             "option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {reason_statuses: {reason: \"X\"}};",
-            "the success",
+            "the status of the reason `X` is missing or none",
         ),
         (
             "option (google.api.http) = {get: \"/a\"}; option (transcoding.v1.method) = {location: \"/a/{nope}\"};",
@@ -741,9 +729,6 @@ fn what_cannot_be_served_is_refused_by_name() {
             "the etag field `r`",
         ),
     ] {
-        if fault == "the success" {
-            continue;
-        }
         let faults = refused(rpc);
         assert!(faults.contains(fault), "{rpc}: {faults}");
     }

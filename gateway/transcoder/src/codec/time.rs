@@ -112,7 +112,6 @@ pub(crate) fn put_timestamp(out: &mut Vec<u8>, seconds: i64, nanos: i32) -> Opti
 fn put_digits(out: &mut Vec<u8>, mut value: i64, width: usize) {
     let mut digits = [b'0'; 9];
     for digit in digits[..width].iter_mut().rev() {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "one digit")]
         let next = (value % 10) as u8;
         *digit = b'0' + next;
         value /= 10;

@@ -19,7 +19,7 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
 
 /// The encoded descriptors of the suite's contract.
-pub fn descriptors() -> Vec<u8> {
+pub(crate) fn descriptors() -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../transcoder");
     let includes = [root.join("tests/proto"), root.join("../../proto")];
     let mut compiler = protox::Compiler::new(includes).unwrap();
@@ -28,18 +28,18 @@ pub fn descriptors() -> Vec<u8> {
     compiler.encode_file_descriptor_set()
 }
 
-pub fn pool() -> DescriptorPool {
+pub(crate) fn pool() -> DescriptorPool {
     DescriptorPool::decode(descriptors().as_slice()).unwrap()
 }
 
 #[derive(Clone, Default)]
-pub struct Backend {
+pub(crate) struct Backend {
     /// Metadata of the last call.
-    pub seen: Arc<Mutex<HeaderMap>>,
+    pub(crate) seen: Arc<Mutex<HeaderMap>>,
     /// The last message that came.
-    pub message: Arc<Mutex<Vec<u8>>>,
+    pub(crate) message: Arc<Mutex<Vec<u8>>>,
     /// Calls that are still waiting.
-    pub waiting: Arc<AtomicUsize>,
+    pub(crate) waiting: Arc<AtomicUsize>,
 }
 
 struct Waiting(Arc<AtomicUsize>);
@@ -67,7 +67,7 @@ impl Service<Request<Body>> for Backend {
     }
 }
 
-pub fn framed(message: &[u8]) -> Bytes {
+pub(crate) fn framed(message: &[u8]) -> Bytes {
     let mut frame = vec![0];
     frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
     frame.extend_from_slice(message);
@@ -217,43 +217,43 @@ impl Backend {
 
 /// An answer that was read to its end, or to where it broke off.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: String,
-    pub broke: bool,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+    pub(crate) broke: bool,
 }
 
 impl Answer {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
     /// The fields that an error names.
-    pub fn fields(&self) -> Vec<String> {
+    pub(crate) fn fields(&self) -> Vec<String> {
         let json = self.json();
         let violations = json["details"]["field_violations"].as_array().cloned().unwrap_or_default();
         violations.iter().map(|it| it["field"].as_str().unwrap().to_owned()).collect()
     }
 }
 
-pub struct Suite {
-    pub rest: Transcoder<Backend>,
-    pub backend: Backend,
+pub(crate) struct Suite {
+    pub(crate) rest: Transcoder<Backend>,
+    pub(crate) backend: Backend,
 }
 
 impl Suite {
-    pub fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         let backend = Backend::default();
         Self { rest: Transcoder::new(&descriptors(), backend.clone(), options).unwrap(), backend }
     }
 
     /// `GET /v1/all?x=1`, then header lines, an empty line and the body.
-    pub async fn ask(&self, text: &str) -> Answer {
+    pub(crate) async fn ask(&self, text: &str) -> Answer {
         let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
         let mut lines = head.lines();
         let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
@@ -269,7 +269,7 @@ impl Suite {
         self.send(request).await
     }
 
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let response = self.rest.clone().oneshot(request).await.unwrap();
         let (head, mut body) = response.into_parts();
         let (mut bytes, mut broke) = (Vec::new(), false);
@@ -287,13 +287,13 @@ impl Suite {
         }
     }
 
-    pub async fn ok(&self, text: &str) -> serde_json::Value {
+    pub(crate) async fn ok(&self, text: &str) -> serde_json::Value {
         let answer = self.ask(text).await;
         assert_eq!(answer.status, 200, "{text}: {}", answer.body);
         answer.json()
     }
 
-    pub async fn bad(&self, text: &str, fields: &[&str]) {
+    pub(crate) async fn bad(&self, text: &str, fields: &[&str]) {
         let answer = self.ask(text).await;
         assert_eq!(answer.status, 400, "{text}: {}", answer.body);
         assert_eq!(answer.json()["code"], "INVALID_ARGUMENT", "{text}");

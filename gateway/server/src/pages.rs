@@ -1,0 +1,107 @@
+//! What is served beside the routes: the OpenAPI document, and a page that shows it
+//! and sends requests. All of it is in the program; a browser loads nothing from elsewhere.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use http::{Method, Response, StatusCode};
+use http_body_util::Full;
+use tonic::body::Body;
+
+/// Where the document is.
+pub const OPENAPI: &str = "/api/v2/openapi.json";
+
+/// A thing that does not change while we run.
+#[derive(Debug, Clone)]
+struct Page {
+    paths: &'static [&'static str],
+    kind: &'static str,
+    bytes: Bytes,
+    etag: HeaderValue,
+}
+
+/// All of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Pages(std::sync::Arc<[Page]>);
+
+impl Pages {
+    pub(crate) fn new(openapi: &serde_json::Value) -> Self {
+        let page = |paths, kind, bytes: Bytes| {
+            let etag = HeaderValue::from_str(&format!("\"{:016x}\"", digest(&bytes)));
+            Page { paths, kind, bytes, etag: etag.unwrap_or(HeaderValue::from_static("\"0\"")) }
+        };
+        let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+        Self(std::sync::Arc::from([
+            page(&[OPENAPI], "application/json", openapi.to_string().into()),
+            page(&["/docs", "/docs/"], "text/html; charset=utf-8", text(include_str!("docs/index.html"))),
+            page(&["/docs/docs.css"], "text/css; charset=utf-8", text(include_str!("docs/docs.css"))),
+            page(&["/docs/docs.js"], "text/javascript; charset=utf-8", text(include_str!("docs/docs.js"))),
+        ]))
+    }
+
+    /// The page at a path, if there is one.
+    pub(crate) fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+        let page = self.0.iter().find(|page| page.paths.contains(&path))?;
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = if *method == Method::OPTIONS {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            } else {
+                let options = clos_transcoder::Options::default();
+                clos_transcoder::refusal(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "GET is served here",
+                    headers,
+                    &options,
+                )
+            };
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            return Some(response);
+        }
+        let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let is_known = known.split(',').any(|etag| etag.trim().trim_start_matches("W/") == page.etag);
+        let mut response = if is_known {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else {
+            Response::new(Body::new(Full::new(page.bytes.clone())))
+        };
+        let own = response.headers_mut();
+        own.insert(CONTENT_TYPE, HeaderValue::from_static(page.kind));
+        own.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        own.insert(ETAG, page.etag.clone());
+        Some(response)
+    }
+}
+
+/// FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>: tells versions apart, guards nothing.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_read_and_nothing_else() {
+        let pages = Pages::new(&serde_json::json!({"openapi": "3.1.0"}));
+        let ask = |method: &Method, path, etag: Option<&HeaderValue>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag.clone())));
+            pages.answer(method, path, &headers)
+        };
+        for path in [OPENAPI, "/docs", "/docs/", "/docs/docs.js", "/docs/docs.css"] {
+            let page = ask(&Method::GET, path, None).unwrap();
+            assert_eq!(page.status(), 200);
+            let again = ask(&Method::GET, path, Some(&page.headers()[ETAG])).unwrap();
+            assert_eq!(again.status(), 304);
+            assert_eq!(ask(&Method::POST, path, None).unwrap().status(), 405);
+            assert_eq!(ask(&Method::OPTIONS, path, None).unwrap().status(), 204);
+        }
+        assert!(ask(&Method::GET, "/docs/other", None).is_none());
+    }
+}
