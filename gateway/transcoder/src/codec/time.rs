@@ -175,11 +175,11 @@ fn parse_units(text: &str) -> Option<(i64, i32)> {
         let (number, after) = rest.split_at(amount);
         let (unit, nanos) = UNITS.iter().find(|(unit, _)| after.starts_with(unit))?;
         let (whole, part) = number.split_once('.').map_or((number, "0"), |pair| pair);
-        if !number.bytes().any(|byte| byte.is_ascii_digit()) {
+        if whole.is_empty() || part.is_empty() {
             return None;
         }
-        let whole: i128 = if whole.is_empty() { 0 } else { i128::from(whole.parse::<u64>().ok()?) };
-        let billionths = i128::from(fraction(if part.is_empty() { "0" } else { part })?);
+        let whole = i128::from(whole.parse::<u64>().ok()?);
+        let billionths = i128::from(fraction(part)?);
         total += whole * nanos + billionths * nanos / 1_000_000_000;
         rest = &after[unit.len()..];
     }
