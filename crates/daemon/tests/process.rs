@@ -127,8 +127,10 @@ fn a_wrong_host_and_a_foreign_origin_do_not_come_in() {
     assert!(own.starts_with("HTTP/1.1 404"), "{own}");
     let rebound = closd.http("GET /nothing HTTP/1.1\r\nHost: evil.example");
     assert!(rebound.starts_with("HTTP/1.1 403") || rebound.starts_with("HTTP/1.1 421"), "{rebound}");
-    let page = closd.http("GET /nothing HTTP/1.1\r\nHost: {address}\r\nOrigin: http://evil.example");
+    let page = closd.http("POST /nothing HTTP/1.1\r\nHost: {address}\r\nOrigin: http://evil.example");
     assert!(page.starts_with("HTTP/1.1 403"), "{page}");
+    let read = closd.http("GET /nothing HTTP/1.1\r\nHost: {address}\r\nOrigin: http://evil.example");
+    assert!(read.starts_with("HTTP/1.1 404") && !read.contains("access-control"), "{read}");
 }
 
 #[test]

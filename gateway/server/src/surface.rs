@@ -44,7 +44,9 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Clone)]
 pub struct Surface<S> {
     routed: Routed<S>,
-    layered: Compression<Cors<Routed<S>>, Worth>,
+    compressed: Compression<Routed<S>, Worth>,
+    /// For pages of an origin that may read what we answer.
+    shared: Compression<Cors<Routed<S>>, Worth>,
 }
 
 impl<S: Upstream> Surface<S> {
@@ -62,8 +64,10 @@ impl<S: Upstream> Surface<S> {
         let rest = Transcoder::new(descriptor_set, upstream.clone(), options)?;
         let pages = Pages::new(&rest.openapi(about));
         let routed = Routed { grpc: Reached(upstream), rest, pages, metrics };
-        let layered = CompressionLayer::new().compress_when(Worth).layer(cors().layer(routed.clone()));
-        Ok(Self { routed, layered })
+        let compression = CompressionLayer::new().compress_when(Worth);
+        let compressed = compression.layer(routed.clone());
+        let shared = compression.layer(cors().layer(routed.clone()));
+        Ok(Self { routed, compressed, shared })
     }
 
     /// The transcoder, for what it serves.
@@ -138,15 +142,21 @@ impl<S: Upstream> Service<Request<Incoming>> for Surface<S> {
         if is_grpc(headers, "application/grpc") && !is_grpc(headers, "application/grpc-web") {
             return self.routed.call(request);
         }
-        let is_plain = !headers.contains_key(ORIGIN) && !headers.contains_key(ACCEPT_ENCODING);
+        let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        let names = request.extensions().get::<std::sync::Arc<Names>>();
+        let is_shared =
+            origin.is_some_and(|origin| names.is_some_and(|names| names.is_allowed_origin(origin)));
         // Only a preflight is CORS's own; another OPTIONS asks what is served.
         let is_question =
             *request.method() == Method::OPTIONS && !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        let answered: BoxFuture<Result<Response<Body>, Infallible>> = if is_plain || is_question {
-            self.routed.call(request)
+        let answered: BoxFuture<Result<Response<Body>, Infallible>> = if is_shared && !is_question {
+            let shared = self.shared.clone();
+            Box::pin(async move { Ok(shared.oneshot(request).await?.map(Body::new)) })
+        } else if headers.contains_key(ACCEPT_ENCODING) {
+            let compressed = self.compressed.clone();
+            Box::pin(async move { Ok(compressed.oneshot(request).await?.map(Body::new)) })
         } else {
-            let layered = self.layered.clone();
-            Box::pin(async move { Ok(layered.oneshot(request).await?.map(Body::new)) })
+            self.routed.call(request)
         };
         Box::pin(async move {
             let mut response = answered.await?;

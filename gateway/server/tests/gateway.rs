@@ -180,7 +180,7 @@ async fn who_may_not_come_in_hears_it_before_anything_is_routed() {
             .starts_with("HTTP/1.1 403")
     );
     let read = gateway.ask("GET /v1/all", evil, "").await;
-    assert!(read.starts_with("HTTP/1.1 200") && !read.contains("access-control-allow-origin"), "{read}");
+    assert!(read.starts_with("HTTP/1.1 200") && !read.contains("access-control"), "{read}");
     let own = format!("origin: http://{}\r\n", gateway.address);
     let read = gateway.ask("GET /v1/all", &own, "").await;
     assert!(

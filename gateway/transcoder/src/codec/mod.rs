@@ -4,6 +4,8 @@
 //! writes JSON. Neither builds a tree of values in between.
 
 pub(crate) mod json;
+#[cfg(test)]
+mod oracle;
 pub(crate) mod parse;
 pub(crate) mod print;
 pub(crate) mod scalar;

@@ -110,6 +110,12 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// How many bytes were not read yet.
+    #[cfg(test)]
+    pub(crate) const fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         if let Some((&first, rest)) = self.rest.split_first()
             && first < 0x80
