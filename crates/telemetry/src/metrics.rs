@@ -28,6 +28,8 @@ struct Inner {
     registry: Registry,
     rpc_requests: IntCounterVec,
     rpc_seconds: HistogramVec,
+    http_requests: IntCounterVec,
+    http_seconds: HistogramVec,
     operations: IntCounterVec,
     operation_seconds: HistogramVec,
     steps: IntCounterVec,
@@ -53,6 +55,8 @@ impl Metrics {
         let inner = Inner {
             rpc_requests: counter(&registry, &names::RPC_REQUESTS),
             rpc_seconds: histogram(&registry, &names::RPC_SECONDS),
+            http_requests: counter(&registry, &names::HTTP_REQUESTS),
+            http_seconds: histogram(&registry, &names::HTTP_SECONDS),
             operations: counter(&registry, &names::OPERATIONS),
             operation_seconds: histogram(&registry, &names::OPERATION_SECONDS),
             steps: counter(&registry, &names::STEPS),
@@ -81,6 +85,18 @@ impl Metrics {
     pub fn rpc(&self, method: &str, code: &str, took: Duration) {
         self.inner.rpc_requests.with_label_values(&[method, code]).inc();
         self.inner.rpc_seconds.with_label_values(&[method]).observe(took.as_secs_f64());
+    }
+
+    /// The head of an HTTP answer went out. `route` is a template, never a path; `method` one of HTTP's own.
+    pub fn http(&self, method: &str, route: &str, status: u16, took: Duration) {
+        let mut digits = [0_u8; 3];
+        let hundreds = [status / 100 % 10, status / 10 % 10, status % 10];
+        for (digit, value) in digits.iter_mut().zip(hundreds) {
+            *digit = b'0' + u8::try_from(value).unwrap_or_default();
+        }
+        let status = std::str::from_utf8(&digits).unwrap_or_default();
+        self.inner.http_requests.with_label_values(&[method, route, status]).inc();
+        self.inner.http_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
     }
 
     /// An operation ended.

@@ -53,6 +53,10 @@ metrics! {
         "gRPC requests that ended, by method and code; a stream counts when it ends";
     RPC_SECONDS Kind::Histogram(FAST), "clos_rpc_request_duration_seconds", "seconds", ["method"],
         "Time from a request to its last byte";
+    HTTP_REQUESTS Kind::Counter, "clos_http_requests_total", "requests", ["method", "route", "status"],
+        "HTTP requests that were answered and are no gRPC, by route template and status";
+    HTTP_SECONDS Kind::Histogram(FAST), "clos_http_request_duration_seconds", "seconds", ["route"],
+        "Time from the head of an HTTP request to the head of its answer";
     OPERATIONS Kind::Counter, "clos_operations_total", "operations", ["verb", "outcome"],
         "Operations that ended, by verb and outcome";
     OPERATION_SECONDS Kind::Histogram(SLOW), "clos_operation_duration_seconds", "seconds", ["verb"],

@@ -197,6 +197,8 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         subprotocol: Some(args.subprotocol.clone()),
         auto_map: args.auto_map.clone(),
         max_timeout,
+        // A connection that broke while nobody used it is noticed by the next call.
+        retries: 2,
         ..Options::default()
     })
 }

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clos_telemetry::Metrics;
-use clos_transcoder::{Document, Options, Refused, Streamed, Transcoder, Upstream};
+use clos_transcoder::{Document, Options, Refused, RouteTemplate, Streamed, Transcoder, Upstream};
 use http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
     HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, ORIGIN, RETRY_AFTER,
@@ -26,6 +26,8 @@ use crate::pages::Pages;
 
 /// A browser may keep the answer to a preflight so long.
 const PREFLIGHT: Duration = Duration::from_secs(600);
+/// The label of what is no route: pages, and paths that lead nowhere.
+const NO_ROUTE: &str = "-";
 /// Answers below are not worth compressing.
 const WORTH: u64 = 1024;
 /// What every answer that is no gRPC says to browsers.
@@ -142,6 +144,7 @@ impl<S: Upstream> Service<Request<Incoming>> for Surface<S> {
         if is_grpc(headers, "application/grpc") && !is_grpc(headers, "application/grpc-web") {
             return self.routed.call(request);
         }
+        let request_method = request.method().clone();
         let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
         let names = request.extensions().get::<std::sync::Arc<Names>>();
         let is_shared =
@@ -158,14 +161,33 @@ impl<S: Upstream> Service<Request<Incoming>> for Surface<S> {
         } else {
             self.routed.call(request)
         };
+        let method = known_method(&request_method);
+        let (metrics, began) = (self.routed.metrics.clone(), Instant::now());
         Box::pin(async move {
             let mut response = answered.await?;
+            let template = response.extensions().get::<RouteTemplate>();
+            let route = template.map_or(NO_ROUTE, |template| &template.0);
+            metrics.http(method, route, response.status().as_u16(), began.elapsed());
             for (name, value) in SECURITY {
                 let name = HeaderName::from_static(name);
                 response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
             }
             Ok(response)
         })
+    }
+}
+
+/// A method as a label: what callers make up is one.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
     }
 }
 

@@ -127,7 +127,8 @@ async fn a_server_that_is_not_ours_is_asked_over_http() {
     assert_eq!(stream.matches("\"i64\":").count(), 3, "{stream}");
     assert!(gateway.ask("GET /nothing", "", "").await.starts_with("HTTP/1.1 404"));
     let metrics = gateway.ask("GET /metrics", "", "").await;
-    assert!(metrics.contains("clos_connections"), "{metrics}");
+    let counted = "clos_http_requests_total{method=\"GET\",route=\"/v1/all/{s}\",status=\"200\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
 
     let large = format!("{{\"s\":\"{}\"}}", "x".repeat(5_000));
     let json = "content-type: application/json\r\n";
@@ -229,6 +230,30 @@ async fn nobody_behind_is_unavailable() {
         "{answer}"
     );
     assert!(gateway.folder.path().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_is_tried_again_when_its_connection_broke() {
+    // The first connection closes as soon as it is asked something.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let backend = Backend::default();
+    let behind = upstream(backend.clone()).await.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        for at in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if at % 2 == 0 {
+                // Its preface and settings, and no word back.
+                let _ = stream.read(&mut [0; 64]).await;
+                continue;
+            }
+            let mut behind = TcpStream::connect(&behind).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut behind).await;
+        }
+    });
+    let gateway = start(&format!("http://{address}"), backend, &[]);
+    let answer = gateway.ask("GET /v1/all/x", "", "").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -129,6 +129,8 @@ pub struct Options {
     pub limits: Limits,
     /// Longest deadline that a caller may set, and the one of unary calls without; none is no timer.
     pub max_timeout: Option<Duration>,
+    /// How often a unary call that only reads is tried again when the backend could not be reached.
+    pub retries: u32,
     /// How often a quiet stream shows that it lives.
     pub keep_alive: Duration,
     /// Time and names.
@@ -149,6 +151,7 @@ impl Default for Options {
             auto_map: None,
             limits: Limits::default(),
             max_timeout: None,
+            retries: 0,
             keep_alive: Duration::from_secs(15),
             source: Source::default(),
             drain: CancellationToken::new(),

@@ -209,6 +209,17 @@ async fn serve<S: Upstream>(
     // Whether a stream is collected depends on what was asked.
     let kind =
         if route.is_server_stream { answer::kind(asked, route, &bound, Some(&message))? } else { kind };
+    let retries = if route.is_idempotent && !route.is_server_stream { shared.options.retries } else { 0 };
+    for _ in 0..retries {
+        let again =
+            call::request(&route.rpc, metadata.clone(), extensions.clone(), &deadline, call::one(&message)?)?;
+        let encoder = Encoder::new(&shared, index, bound.filter.clone(), bound.pretty, asked);
+        let answered = deadline.wait(finish(upstream, again, asked, route, encoder, kind)).await?;
+        match answered {
+            Err(failure) if failure.is_unreachable() => {}
+            answered => return answered.map_err(|failure| deadline.judge(failure)),
+        }
+    }
     let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
     let encoder = Encoder::new(&shared, index, bound.filter, bound.pretty, asked);
     if route.is_server_stream && kind != Kind::Collected {

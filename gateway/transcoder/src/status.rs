@@ -139,6 +139,11 @@ impl Failure {
         failure
     }
 
+    /// Whether it is that nobody answers.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.status == Some(StatusCode::SERVICE_UNAVAILABLE) && self.details.is_empty()
+    }
+
     #[must_use]
     pub(crate) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {

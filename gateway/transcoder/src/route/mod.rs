@@ -55,6 +55,8 @@ pub(crate) struct Route {
     pub(crate) partial_etag: bool,
     pub(crate) max_body: usize,
     pub(crate) max_timeout: Option<std::time::Duration>,
+    /// Asking twice does no harm: it is a GET, or the method says so itself.
+    pub(crate) is_idempotent: bool,
     /// The descriptor, for documents.
     pub(crate) method: MethodDescriptor,
 }
@@ -425,8 +427,16 @@ fn route(
             .and_then(|bytes| usize::try_from(bytes).ok())
             .unwrap_or(options.limits.body),
         max_timeout,
+        is_idempotent: rule.verb == "GET" || is_idempotent(method),
         method: method.clone(),
     })
+}
+
+/// Whether `idempotency_level` says so.
+fn is_idempotent(method: &MethodDescriptor) -> bool {
+    let level =
+        method.options().get_field_by_name("idempotency_level").and_then(|level| level.as_enum_number());
+    matches!(level, Some(1 | 2))
 }
 
 pub(crate) fn is_mask(schema: &Schema, field: &Field) -> bool {
