@@ -1,7 +1,7 @@
 //! How the REST surface of this installation is spelled.
 
 use anyhow::Context as _;
-use clos_transcoder::{Document, Enums, Int64, Options, Spelling, Transcoder};
+use clos_transcoder::{Document, Enums, Int64, Multiplex, Options, Spelling, Transcoder};
 use tonic::service::Routes;
 
 use crate::VERSION;
@@ -14,6 +14,16 @@ pub fn options() -> Options {
         realm: "clos".to_owned(),
         header_prefix: "x-clos-".to_owned(),
         subprotocol: Some("clos.v2".to_owned()),
+        multiplex: Some(Multiplex {
+            path: "/api/v2/ws".to_owned(),
+            method: "clos.v2.EventsApi.WatchEvents".to_owned(),
+            rename: vec![("types".to_owned(), "event_type".to_owned())],
+            after: "after".to_owned(),
+            kind: "type".to_owned(),
+            position: "seq".to_owned(),
+            bookmark: "watch.bookmark".to_owned(),
+            resync: "watch.resync".to_owned(),
+        }),
         ..Options::default()
     }
 }

@@ -68,7 +68,7 @@ use tower::Service;
 
 pub use crate::call::Upstream;
 pub use crate::openapi::Document;
-pub use crate::options::{Enums, Int64, Limits, Names, Options, Source, Spelling};
+pub use crate::options::{Enums, Int64, Limits, Multiplex, Names, Options, Source, Spelling};
 pub use crate::route::Refused;
 
 use crate::route::Routes;
@@ -93,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) schema: Schema,
     pub(crate) routes: Routes,
     pub(crate) options: Options,
+    pub(crate) multiplex: Option<answer::multiplex::Place>,
 }
 
 /// The template of the route that answered, in the extensions of a response: `/v1/things/{id}`.
@@ -125,7 +126,12 @@ impl<S: Upstream> Transcoder<S> {
         for overlap in &routes.overlaps {
             tracing::info!(%overlap, "some paths match two routes; the literal that comes first wins");
         }
-        Ok(Self { upstream, shared: Arc::new(Shared { schema, routes, options }) })
+        let mut shared = Shared { schema, routes, options, multiplex: None };
+        if let Some(wanted) = &shared.options.multiplex {
+            let place = answer::multiplex::Place::of(&shared, wanted);
+            shared.multiplex = Some(place.map_err(|fault| Refused(vec![fault]))?);
+        }
+        Ok(Self { upstream, shared: Arc::new(shared) })
     }
 
     /// What is served: `GET /v1/things/{id}`.

@@ -111,6 +111,27 @@ impl Default for Limits {
     }
 }
 
+/// One WebSocket for many subscriptions to one method that streams.
+#[derive(Debug, Clone)]
+pub struct Multiplex {
+    /// Where: `/v1/ws`.
+    pub path: String,
+    /// The method by its full name: `pkg.Service.Method`. It needs a route of its own.
+    pub method: String,
+    /// Members of a `subscribe` frame that are fields of another name; the others keep theirs.
+    pub rename: Vec<(String, String)>,
+    /// Field of the request with the position to go on after.
+    pub after: String,
+    /// Field of a message that tells what it is.
+    pub kind: String,
+    /// Field of a message that tells its position.
+    pub position: String,
+    /// The kind that only tells a position.
+    pub bookmark: String,
+    /// The kind that tells of a gap.
+    pub resync: String,
+}
+
 /// Everything that is decided from outside.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -123,6 +144,8 @@ pub struct Options {
     pub header_prefix: String,
     /// The WebSocket subprotocol that is chosen when a client offers it.
     pub subprotocol: Option<String>,
+    /// The socket for many subscriptions.
+    pub multiplex: Option<Multiplex>,
     /// Serves methods without an annotation as `POST <prefix>/<package.Service>/<Method>`.
     pub auto_map: Option<String>,
     /// How much is let in.
@@ -148,6 +171,7 @@ impl Default for Options {
             realm: "api".to_owned(),
             header_prefix: "x-rest-".to_owned(),
             subprotocol: None,
+            multiplex: None,
             auto_map: None,
             limits: Limits::default(),
             max_timeout: None,

@@ -121,6 +121,11 @@ async fn serve<S: Upstream>(
     judge_size(asked)?;
     let path = asked.head.uri.path().to_owned();
     let query = asked.head.uri.query().unwrap_or_default().to_owned();
+    if let (Some(wanted), Some(at)) = (&shared.options.multiplex, &shared.multiplex)
+        && wanted.path == path
+    {
+        return answer::multiplex::open(upstream, asked, wanted, at).await;
+    }
     let found = find(&shared, &asked.head, &path);
     judge_path(&shared, &path, &found)?;
     let (index, segments) = match found {

@@ -11,7 +11,7 @@ use http::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Extensions, Method, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
@@ -77,6 +77,56 @@ pub(crate) async fn open<S: Upstream>(
 ) -> Result<Response<Body>, Failure> {
     let shared = Arc::clone(&asked.shared);
     let route = &shared.routes.routes[index];
+    let Accepted { response, upgrade, metadata, extensions } = accept(asked)?;
+    let limits = shared.options.limits;
+    let keep_alive = shared.options.keep_alive;
+
+    if route.is_client_stream {
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
+        let messages = futures::stream::poll_fn(move |context| receiver.poll_recv(context)).map(Ok);
+        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages))?;
+        let encoder = Encoder::new(&shared, index, None, false, asked);
+        let upstream = upstream.clone();
+        shared.options.sockets.clone().spawn(async move {
+            let Some(socket) = upgraded(upgrade, limits.socket_message).await else { return };
+            let call = async move { call::call(&upstream, request).await };
+            let both =
+                Both { sender: Some(sender), bound, talk: Talk::new(socket, encoder, deadline, keep_alive) };
+            both.run(call).await;
+        });
+        return Ok(response);
+    }
+    // What the body would have to say cannot be said.
+    let message = match route.body {
+        route::Body::None => bind::without_body(&shared.schema, route, &bound),
+        _ if route.optional_body || bind::without_body(&shared.schema, route, &bound).is_ok() => {
+            bind::without_body(&shared.schema, route, &bound)
+        }
+        _ => return Err(Failure::field("body", "a WebSocket has none")),
+    };
+    let message = message.map_err(|violations| Failure::fields(&violations))?;
+    let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
+    let begun = deadline.wait(begin(upstream, request, limits.answer)).await??;
+    let encoder = Encoder::new(&shared, index, bound.filter, false, asked);
+    shared.options.sockets.clone().spawn(async move {
+        let Some(socket) = upgraded(upgrade, limits.socket_message).await else { return };
+        Talk::new(socket, encoder, deadline, keep_alive).out(begun).await;
+    });
+    Ok(response)
+}
+
+/// A request for a socket that may have one.
+pub(crate) struct Accepted {
+    /// 101.
+    pub(crate) response: Response<Body>,
+    pub(crate) upgrade: OnUpgrade,
+    pub(crate) metadata: HeaderMap,
+    pub(crate) extensions: Extensions,
+}
+
+/// Judges what a request says of the socket that it wants.
+pub(crate) fn accept(asked: &mut Asked) -> Result<Accepted, Failure> {
+    let shared = Arc::clone(&asked.shared);
     if asked.head.headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(Failure::own(
             StatusCode::UPGRADE_REQUIRED,
@@ -103,8 +153,6 @@ pub(crate) async fn open<S: Upstream>(
     {
         metadata.insert(AUTHORIZATION, credentials);
     }
-    let extensions = std::mem::take(&mut asked.head.extensions);
-    let limits = shared.options.limits;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let own = response.headers_mut();
@@ -116,48 +164,22 @@ pub(crate) async fn open<S: Upstream>(
     if let Some(protocol) = protocol {
         own.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
+    let extensions = std::mem::take(&mut asked.head.extensions);
+    Ok(Accepted { response, upgrade, metadata, extensions })
+}
 
-    let socket = async move |upgrade: OnUpgrade| match upgrade.await {
-        Ok(upgraded) => Some(accepted(upgraded, limits.socket_message).await),
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The socket, once the connection is its own.
+pub(crate) async fn upgraded(upgrade: OnUpgrade, most: usize) -> Option<Socket> {
+    match upgrade.await {
+        Ok(upgraded) => Some(accepted(upgraded, most).await),
         Err(error) => {
             tracing::debug!(%error, "a connection was not upgraded");
             None
         }
-    };
-    if route.is_client_stream {
-        let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
-        let messages = futures::stream::poll_fn(move |context| receiver.poll_recv(context)).map(Ok);
-        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages))?;
-        let encoder = Encoder::new(&shared, index, None, false, asked);
-        let upstream = upstream.clone();
-        shared.options.sockets.clone().spawn(async move {
-            let Some(socket) = socket(upgrade).await else { return };
-            let call = async move { call::call(&upstream, request).await };
-            let both = Both { sender: Some(sender), bound, talk: Talk::new(socket, encoder, deadline) };
-            both.run(call).await;
-        });
-        return Ok(response);
     }
-    // What the body would have to say cannot be said.
-    let message = match route.body {
-        route::Body::None => bind::without_body(&shared.schema, route, &bound),
-        _ if route.optional_body || bind::without_body(&shared.schema, route, &bound).is_ok() => {
-            bind::without_body(&shared.schema, route, &bound)
-        }
-        _ => return Err(Failure::field("body", "a WebSocket has none")),
-    };
-    let message = message.map_err(|violations| Failure::fields(&violations))?;
-    let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
-    let begun = deadline.wait(begin(upstream, request, limits.answer)).await??;
-    let encoder = Encoder::new(&shared, index, bound.filter, false, asked);
-    shared.options.sockets.clone().spawn(async move {
-        let Some(socket) = socket(upgrade).await else { return };
-        Talk::new(socket, encoder, deadline).out(begun).await;
-    });
-    Ok(response)
 }
-
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 async fn accepted(upgraded: Upgraded, most: usize) -> Socket {
     // The defaults take 128 KiB a connection before a byte is read.
@@ -171,17 +193,19 @@ async fn accepted(upgraded: Upgraded, most: usize) -> Socket {
 }
 
 /// A socket with what its frames mean.
-struct Talk {
-    socket: Socket,
-    encoder: Encoder,
+pub(crate) struct Talk {
+    pub(crate) socket: Socket,
+    pub(crate) encoder: Encoder,
     deadline: Deadline,
+    /// How often a quiet client is asked whether it is there.
+    every: Duration,
     /// When the next ping is due, and whether the last one was answered.
-    ping: Instant,
-    is_answered: bool,
+    pub(crate) ping: Instant,
+    pub(crate) is_answered: bool,
 }
 
 /// What came in.
-enum Came {
+pub(crate) enum Came {
     Text(Bytes),
     /// A frame that is no text.
     Other,
@@ -194,9 +218,9 @@ enum Came {
 }
 
 impl Talk {
-    fn new(socket: Socket, encoder: Encoder, deadline: Deadline) -> Self {
-        let ping = Instant::now() + encoder.shared.options.keep_alive;
-        Self { socket, encoder, deadline, ping, is_answered: true }
+    pub(crate) fn new(socket: Socket, encoder: Encoder, deadline: Deadline, every: Duration) -> Self {
+        let ping = Instant::now() + every;
+        Self { socket, encoder, deadline, every, ping, is_answered: true }
     }
 
     /// Sends the messages of a stream until either side ends.
@@ -238,12 +262,12 @@ impl Talk {
     }
 
     /// Asks whether somebody is there; `false` when the last time nobody answered.
-    async fn ping(&mut self) -> bool {
+    pub(crate) async fn ping(&mut self) -> bool {
         if !std::mem::take(&mut self.is_answered) {
             tracing::debug!("a socket does not answer");
             return false;
         }
-        self.ping = Instant::now() + self.encoder.shared.options.keep_alive;
+        self.ping = Instant::now() + self.every;
         self.send(Message::Ping(Bytes::new())).await
     }
 
@@ -258,7 +282,7 @@ impl Talk {
         }
     }
 
-    async fn send_text(&mut self, text: Vec<u8>) -> bool {
+    pub(crate) async fn send_text(&mut self, text: Vec<u8>) -> bool {
         let text = String::from_utf8(text).unwrap_or_default();
         self.send(Message::Text(text.into())).await
     }
@@ -280,7 +304,7 @@ impl Talk {
         self.fail_in_place(failure).await;
     }
 
-    async fn close(mut self, code: CloseCode, reason: &str) {
+    pub(crate) async fn close(mut self, code: CloseCode, reason: &str) {
         self.end(code, reason).await;
     }
 
@@ -298,7 +322,7 @@ impl Talk {
     }
 
     /// The client closed: its close is answered by reading on.
-    async fn leave(mut self) {
+    pub(crate) async fn leave(mut self) {
         let _ = tokio::time::timeout(CLOSING, self.socket.flush()).await;
         self.drain().await;
     }
@@ -310,7 +334,7 @@ impl Talk {
 }
 
 /// What a frame means; nothing for a pong or ping.
-fn judged(came: Option<Result<Message, WsError>>) -> Option<Came> {
+pub(crate) fn judged(came: Option<Result<Message, WsError>>) -> Option<Came> {
     Some(match came {
         Some(Ok(Message::Text(text))) => Came::Text(text.into()),
         Some(Ok(Message::Binary(_))) => Came::Other,
