@@ -11,4 +11,5 @@ mod demo;
 mod doors;
 mod neighbours;
 mod rest;
+mod socket;
 mod watching;
