@@ -238,6 +238,7 @@ mod tests {
     fn everything() -> Metrics {
         let metrics = Metrics::new();
         let took = Duration::from_millis(30);
+        metrics.http("GET", "/v1/things/{id}", 200, Duration::from_millis(1));
         metrics.rpc("/clos.v2.ServicesApi/GetService", "OK", took);
         metrics.operation("up", "completed", took);
         metrics.step("create", "completed", took);
