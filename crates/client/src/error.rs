@@ -183,6 +183,10 @@ impl Error {
                 Kind::Unreachable,
                 format!("the connection to {address} broke: {}", status.message()),
             ),
+            // What tonic says when a deadline passes, at either end.
+            Code::Cancelled if status.message() == "Timeout expired" => {
+                Self::bare(Kind::DeadlineExceeded, "the daemon did not answer in time".to_owned())
+            }
             code => Self::bare(kind(code), status.message().to_owned()),
         }
     }

@@ -261,6 +261,11 @@ async fn what_is_no_daemon_of_ours_is_said_so() {
 #[tokio::test]
 async fn a_daemon_that_says_nothing_is_late() {
     let bed = Bed::new();
+    // The word of whichever end notices first; it comes with the code of a cancellation.
+    bed.server.on("StartGroup", |_| Reply::Status(Status::cancelled("Timeout expired")));
+    let error = bed.client().await.start_group(pb::StartGroupRequest::default()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::DeadlineExceeded, "{error}");
+
     let (_open, channel) = tokio::sync::mpsc::unbounded_channel();
     let mut channel = Some(channel);
     bed.server.on("StopGroup", move |_| Reply::Stream(channel.take().unwrap()));
