@@ -73,6 +73,8 @@ address_of() {
   clos status "shop/$1" -o json 2>/dev/null | tr -d ' \n' |
     grep -oE '"host_port":[0-9]+' | head -n1 | sed 's/.*:/http:\/\/localhost:/' || true
 }
+# Another port than usual when that one is somebody's.
+api=$(sed -n 's/.*"tcp": *"\([^"]*\)".*/\1/p' "$CLOS_HOME/run/endpoint.json" 2>/dev/null || true)
 cat <<SAY
 
 The shop is up.
@@ -81,6 +83,7 @@ The shop is up.
   catalog    $(address_of catalog)
   orders     $(address_of orders)
 
+  api        ${api:+http://$api/docs}
   clos       $CLOS
   engine     $engine
   state      $CLOS_HOME
