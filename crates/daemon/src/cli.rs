@@ -46,7 +46,7 @@ pub enum Command {
 /// Settings that a flag can give.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Overrides {
-    /// Loopback address with port, or port, for gRPC and /metrics
+    /// Loopback address with port, or port, for gRPC, REST and /metrics
     #[arg(long, value_name = "ADDRESS", conflicts_with = "no_tcp")]
     pub listen: Option<String>,
     /// Serve on the Unix socket only

@@ -184,7 +184,7 @@ async fn serve<S: Upstream>(
     if route.is_client_stream && route.is_server_stream {
         return Err(upgrade_needed());
     }
-    let kind = answer::kind(asked, route, &bound, None)?;
+    let kind = answer::kind(asked, route, None)?;
     let metadata = headers::to_metadata(&asked.head.headers, &shared.options, &asked.named)?;
     let mut extensions = std::mem::take(&mut asked.head.extensions);
     extensions.remove::<hyper::upgrade::OnUpgrade>();
@@ -212,8 +212,7 @@ async fn serve<S: Upstream>(
         _ => deadline.wait(message_of(&shared, route, &bound, asked, body)).await??,
     };
     // Whether a stream is collected depends on what was asked.
-    let kind =
-        if route.is_server_stream { answer::kind(asked, route, &bound, Some(&message))? } else { kind };
+    let kind = if route.is_server_stream { answer::kind(asked, route, Some(&message))? } else { kind };
     let retries = if route.is_idempotent && !route.is_server_stream { shared.options.retries } else { 0 };
     for _ in 0..retries {
         let again =

@@ -268,12 +268,11 @@ impl Failure {
             let printed = schema.find(name).and_then(|id| {
                 let mut text = Vec::new();
                 print::message(schema, id, value, None, &mut text).ok()?;
-                Some((id, text))
+                Some(text)
             });
             let pick = |field: &str| {
-                let (id, text) = printed.as_ref()?;
+                let text = printed.as_ref()?;
                 let parsed: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
-                let _ = id;
                 parsed.get(field).map(|value| value.to_string().into_bytes())
             };
             let own: Vec<(String, Vec<u8>)> = match name {
@@ -284,12 +283,12 @@ impl Failure {
                     .into_iter()
                     .collect(),
                 "google.rpc.ResourceInfo" => match &printed {
-                    Some((_, text)) => vec![("resource".to_owned(), text.clone())],
+                    Some(text) => vec![("resource".to_owned(), text.clone())],
                     None => Vec::new(),
                 },
                 _ if name.starts_with("google.") => Vec::new(),
                 _ => match &printed {
-                    Some((_, text)) => {
+                    Some(text) => {
                         match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(text) {
                             Ok(fields) => fields
                                 .into_iter()

@@ -36,7 +36,7 @@ macro_rules! section {
 section! {
     /// Who may come in, and how.
     Server {
-        /// Where gRPC and /metrics are served over TCP: a loopback address with a port.
+        /// Where gRPC, REST and /metrics are served over TCP: a loopback address with a port.
         /// When port 8080 was not asked for and is taken, the next free one is used.
         listen: Listen = Listen::loopback(8_080),
         /// Whether TCP is served at all; the Unix socket always is.

@@ -15,7 +15,6 @@ use http_body_util::Full;
 use tonic::body::Body;
 
 use crate::Shared;
-use crate::bind::Bound;
 use crate::call::messages::Messages;
 use crate::codec::print::{self, Filter};
 use crate::codec::wire::{self, Raw};
@@ -47,13 +46,7 @@ const JSON: &str = "application/json";
 const RPC_STATUS: &str = "application/vnd.google.rpc.status+json";
 
 /// Chooses the form by what is accepted; of a collected stream also by the request's message.
-pub(crate) fn kind(
-    asked: &Asked,
-    route: &Route,
-    bound: &Bound,
-    message: Option<&[u8]>,
-) -> Result<Kind, Failure> {
-    let _ = bound;
+pub(crate) fn kind(asked: &Asked, route: &Route, message: Option<&[u8]>) -> Result<Kind, Failure> {
     let schema = &asked.shared.schema;
     let of = |framing| match framing {
         Framing::Ndjson => NDJSON,

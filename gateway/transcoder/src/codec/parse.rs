@@ -247,9 +247,9 @@ impl<'s, 't> Parser<'s, 't> {
     }
 
     fn document(&mut self, field: &'s Field) -> Result<(), Fatal> {
-        let has_null =
+        let is_value =
             matches!(field.kind, Kind::Message(id) if self.schema.message(id).shape == Shape::Value);
-        if self.cursor.peek()? == Peek::Null && !has_null {
+        if self.cursor.peek()? == Peek::Null && !is_value {
             self.note("the body is null; leave it out or send a value");
             return Ok(());
         }
@@ -482,12 +482,7 @@ impl<'s, 't> Parser<'s, 't> {
         let schema = self.schema;
         let kind_message = field.message().map(|id| schema.message(id));
         let is_null = self.cursor.peek()? == Peek::Null;
-        let takes_null = field.is_single()
-            && match field.kind {
-                Kind::Message(_) => kind_message.is_some_and(|message| message.shape == Shape::Value),
-                Kind::Enum(id) => schema.enumeration(id).is_null,
-                Kind::Scalar(_) => false,
-            };
+        let takes_null = field.is_single() && self.takes_null(field.kind);
         let path = prefix.map(|prefix| {
             if prefix.is_empty() { field.name.clone() } else { format!("{prefix}.{}", field.name) }
         });
@@ -547,21 +542,25 @@ impl<'s, 't> Parser<'s, 't> {
         }
     }
 
-    /// One value of a list or map.
-    fn item(&mut self, field: &'s Field) -> Result<(), Fatal> {
-        let takes_null = match field.kind {
+    /// Whether null is a value of this kind, and not the lack of one.
+    fn takes_null(&self, kind: Kind) -> bool {
+        match kind {
             Kind::Message(id) => self.schema.message(id).shape == Shape::Value,
             Kind::Enum(id) => self.schema.enumeration(id).is_null,
             Kind::Scalar(_) => false,
-        };
-        if self.cursor.peek()? == Peek::Null && !takes_null {
+        }
+    }
+
+    /// One value of a list or map.
+    fn item(&mut self, field: &Field) -> Result<(), Fatal> {
+        if self.cursor.peek()? == Peek::Null && !self.takes_null(field.kind) {
             self.note("null cannot stand in a list or map");
             return self.cursor.word("null");
         }
         self.single(field)
     }
 
-    fn single(&mut self, field: &'s Field) -> Result<(), Fatal> {
+    fn single(&mut self, field: &Field) -> Result<(), Fatal> {
         match field.kind {
             Kind::Scalar(of) => self.scalar(of, field.number),
             Kind::Enum(id) => {
@@ -697,56 +696,9 @@ impl<'s, 't> Parser<'s, 't> {
             _ => self.note_at(at, &format!("the key is not {}", of.expected())),
         }
         let value = Field::value_of(field);
-        self.map_value(&value)?;
+        self.item(&value)?;
         wire::close(&mut self.out, mark);
         Ok(())
-    }
-
-    fn map_value(&mut self, value: &Field) -> Result<(), Fatal> {
-        // The names in paths live as long as the schema; this field has none.
-        match value.kind {
-            Kind::Message(id) => {
-                if self.cursor.peek()? == Peek::Null && self.schema.message(id).shape != Shape::Value {
-                    self.note("null cannot stand in a list or map");
-                    return self.cursor.word("null");
-                }
-                wire::put_tag(&mut self.out, value.number, Type::Bytes);
-                let mark = wire::open(&mut self.out);
-                let mask = std::mem::take(&mut self.how.mask);
-                self.bare(id, value.lenient_duration)?;
-                self.how.mask = mask;
-                wire::close(&mut self.out, mark);
-                Ok(())
-            }
-            Kind::Scalar(of) => {
-                if self.cursor.peek()? == Peek::Null {
-                    self.note("null cannot stand in a list or map");
-                    return self.cursor.word("null");
-                }
-                self.scalar(of, value.number)
-            }
-            Kind::Enum(id) => {
-                let known = self.schema.enumeration(id);
-                let at = self.cursor.at();
-                let number = match self.cursor.peek()? {
-                    Peek::String => known.parse(&self.cursor.string()?),
-                    Peek::Number => self.cursor.number()?.parse().ok().filter(|it| known.is_defined(*it)),
-                    Peek::Null if known.is_null => {
-                        self.cursor.word("null")?;
-                        Some(0)
-                    }
-                    _ => return self.unfit(&known.expected()),
-                };
-                match number {
-                    Some(number) => {
-                        wire::put_tag(&mut self.out, value.number, Type::Varint);
-                        wire::put_varint(&mut self.out, i64::from(number).cast_unsigned());
-                    }
-                    None => self.note_at(at, &format!("it is not {}", known.expected())),
-                }
-                Ok(())
-            }
-        }
     }
 
     /// google.protobuf.Struct.

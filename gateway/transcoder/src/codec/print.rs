@@ -534,7 +534,6 @@ impl Printer<'_, '_> {
             self.out.push(b'}');
             return Ok(());
         }
-        let start = self.out.len();
         self.out.extend_from_slice(b"\"@type\":");
         put_string(self.out, url);
         let after_type = self.out.len();
@@ -562,7 +561,6 @@ impl Printer<'_, '_> {
                 self.out.push(b'"');
             }
         }
-        debug_assert!(self.out.len() > start);
         self.out.push(b'}');
         Ok(())
     }
