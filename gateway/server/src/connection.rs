@@ -131,16 +131,20 @@ impl Recent {
         kept.extend_from_slice(&bytes[bytes.len().saturating_sub(KEPT)..]);
     }
 
-    /// Whether the head of the request that begins with this line has a Content-Length.
+    /// Whether the head that begins with this line has a Content-Length; it is forgotten, with
+    /// what came before it, so that nothing in a body is ever taken for a later request's head.
     pub(crate) fn has_length(&self, first_line: &str) -> bool {
-        let Ok(kept) = self.0.lock() else { return false };
-        let text = String::from_utf8_lossy(&kept);
-        let Some(start) = text.rfind(first_line) else { return false };
-        let head = text[start..].split("\r\n\r\n").next().unwrap_or_default();
-        head.lines().any(|line| {
+        const END: &[u8] = b"\r\n\r\n";
+        let Ok(mut kept) = self.0.lock() else { return false };
+        let find = |bytes: &[u8], wanted: &[u8]| bytes.windows(wanted.len()).position(|part| part == wanted);
+        let Some(start) = find(&kept, first_line.as_bytes()) else { return false };
+        let end = find(&kept[start..], END).map_or(kept.len(), |at| start + at + END.len());
+        let has_length = String::from_utf8_lossy(&kept[start..end]).lines().any(|line| {
             line.split_once(':')
                 .is_some_and(|(name, _)| name.trim_end().eq_ignore_ascii_case("content-length"))
-        })
+        });
+        kept.drain(..end);
+        has_length
     }
 }
 

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 
 use futures::future::Either;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, TRANSFER_ENCODING, UPGRADE};
-use http::uri::{Authority, PathAndQuery};
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tonic::body::Body;
@@ -221,11 +221,12 @@ impl<S> Door<S> {
 
     /// A request that says its length in two ways.
     fn is_ambiguous(&self, request: &Request<Incoming>) -> bool {
-        if request.version() > Version::HTTP_11 || !request.headers().contains_key(TRANSFER_ENCODING) {
+        if request.version() > Version::HTTP_11 {
             return false;
         }
-        let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        self.recent.has_length(&format!("{} {target}", request.method()))
+        let first_line = format!("{} {} HTTP/1.", request.method(), request.uri());
+        let has_length = self.recent.has_length(&first_line);
+        has_length && request.headers().contains_key(TRANSFER_ENCODING)
     }
 }
 

@@ -159,6 +159,11 @@ async fn who_may_not_come_in_hears_it_before_anything_is_routed() {
             "POST /v1/all HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
             400,
         ),
+        // A body with the words of its own first line does not hide the head.
+        (
+            "POST /v1/all HTTP/1.1\r\nhost: HOST\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n1f\r\nPOST /v1/all HTTP/1.1\r\nx: y\r\n\r\n\r\n0\r\n\r\n",
+            400,
+        ),
         ("POST /v1/all HTTP/1.1\r\nhost: HOST\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
         ("GET /v1/all HTTP/1.1\r\nhost: HOST\r\nx: a\r\n b\r\n\r\n", 400),
     ] {
