@@ -67,6 +67,7 @@ use tonic::body::Body;
 use tower::Service;
 
 pub use crate::call::Upstream;
+pub use crate::codec::{Codec, Unfit};
 pub use crate::openapi::Document;
 pub use crate::options::{Enums, Int64, Limits, Multiplex, Names, Options, Source, Spelling};
 pub use crate::route::Refused;
