@@ -13,6 +13,8 @@ pub enum Principal {
     },
     /// A TCP caller who showed the owner's token.
     TokenBearer,
+    /// Who showed a ticket, which is good for watching events only.
+    TicketBearer,
     /// A background task of the daemon itself.
     System,
     /// A caller of a method that needs no credentials.

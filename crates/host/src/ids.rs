@@ -31,9 +31,13 @@ impl IdSource for RandomIds {
     fn unique(&self) -> String {
         ENCODING.encode(uuid::Uuid::now_v7().as_bytes())
     }
+
+    fn secret(&self) -> String {
+        random_token()
+    }
 }
 
-/// A secret for a token file: 32 random bytes in base 62.
+/// A secret such as that of a token file: 32 random bytes in base 62.
 pub fn random_token() -> String {
     let mut bytes = [0_u8; 32];
     rand::rng().fill_bytes(&mut bytes);

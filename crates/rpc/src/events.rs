@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clos_control::Control;
 use clos_control::ledger::Item;
-use clos_domain::event::types;
+use clos_domain::event::{Sequence, types};
 use clos_domain::seams::Clock;
 use clos_domain::{Ctx, Result};
 use clos_proto::v2 as pb;
@@ -15,18 +15,29 @@ use tonic::{Request, Response, Status};
 
 use crate::call::{self, answer};
 use crate::status::{draining, to_status};
+use crate::tickets::Tickets;
 use crate::{decode, encode, listing};
+
+/// Metadata of a watch's head: the position after which it begins. Who was cut off before the first
+/// event goes on from there.
+const POSITION: &str = "watch-position";
 
 /// The service of events.
 pub(crate) struct Events {
     control: Control,
+    tickets: Tickets,
     clock: Arc<dyn Clock>,
     drain: CancellationToken,
 }
 
 impl Events {
-    pub(crate) fn new(control: Control, clock: Arc<dyn Clock>, drain: CancellationToken) -> Self {
-        Self { control, clock, drain }
+    pub(crate) fn new(
+        control: Control,
+        tickets: Tickets,
+        clock: Arc<dyn Clock>,
+        drain: CancellationToken,
+    ) -> Self {
+        Self { control, tickets, clock, drain }
     }
 
     async fn list(&self, ctx: &Ctx, request: &pb::ListEventsRequest) -> Result<pb::ListEventsResponse> {
@@ -37,10 +48,11 @@ impl Events {
         &self,
         ctx: &Ctx,
         request: &pb::WatchEventsRequest,
-    ) -> Result<BoxStream<'static, Result<Item>>> {
+    ) -> Result<(Sequence, BoxStream<'static, Result<Item>>)> {
         let (wish, after) = decode::event::watch(request)?;
         let filter = listing::events_filter(&self.control, ctx, wish).await?;
-        self.control.events().watch(ctx, after, filter).await
+        let position = after.unwrap_or_else(|| self.control.events().head());
+        Ok((position, self.control.events().watch(ctx, Some(position), filter).await?))
     }
 }
 
@@ -62,7 +74,19 @@ impl pb::events_api_server::EventsApi for Events {
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let (ctx, request) = call::open(request);
         let watched = Watched { clock: self.clock.clone(), drain: self.drain.clone() };
-        answer(&ctx, self.watch(&ctx, &request).await.map(|items| shown(&ctx, items, watched)))
+        let (position, items) =
+            self.watch(&ctx, &request).await.map_err(|error| to_status(&error, &ctx.request_id))?;
+        let mut response = Response::new(shown(&ctx, items, watched));
+        response.metadata_mut().insert(POSITION, position.into());
+        Ok(response)
+    }
+
+    async fn create_ws_ticket(
+        &self,
+        request: Request<pb::CreateWsTicketRequest>,
+    ) -> Result<Response<pb::WsTicket>, Status> {
+        let (ctx, _) = call::open(request);
+        answer(&ctx, self.tickets.make().map(|ticket| encode::event::ticket(&ticket)))
     }
 }
 

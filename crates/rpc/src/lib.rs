@@ -30,6 +30,7 @@ mod status;
 mod system;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +82,7 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
-    /// Names for requests that have none.
+    /// Names for requests that have none, and the secrets of tickets.
     pub ids: Arc<dyn IdSource>,
     /// Cancelled when the daemon drains; streams end then.
     pub drain: CancellationToken,
@@ -111,7 +112,8 @@ pub fn routes(control: Control, settings: Settings) -> Result<Layers<Routes>> {
         drain.clone(),
     );
     let operations = operations::Operations::new(control.clone(), clock.clone(), drain.clone());
-    let events = events::Events::new(control.clone(), clock.clone(), drain.clone());
+    let tickets = tickets::Tickets::new(clock.clone(), settings.ids.clone());
+    let events = events::Events::new(control.clone(), tickets.clone(), clock.clone(), drain.clone());
     let mut routes = Routes::builder();
     add!(
         routes,
@@ -129,5 +131,5 @@ pub fn routes(control: Control, settings: Settings) -> Result<Layers<Routes>> {
     };
     routes.add_service(reflection().build_v1().map_err(Error::internal)?);
     routes.add_service(reflection().build_v1alpha().map_err(Error::internal)?);
-    Layers::new(routes.routes().prepare(), settings)
+    Layers::new(routes.routes().prepare(), settings, tickets)
 }

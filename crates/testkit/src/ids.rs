@@ -21,6 +21,10 @@ impl IdSource for SeqIds {
         let uuid = MOMENT << 80 | VERSION_7 | VARIANT | count & ((1 << 62) - 1);
         BASE32_NOPAD.encode(&uuid.to_be_bytes()).to_ascii_lowercase()
     }
+
+    fn secret(&self) -> String {
+        format!("secret{}", self.unique())
+    }
 }
 
 #[cfg(test)]

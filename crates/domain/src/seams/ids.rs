@@ -4,4 +4,7 @@
 pub trait IdSource: Send + Sync + 'static {
     /// A UUIDv7 in lower-case base32 without padding: [`UNIQUE_LEN`](crate::id::UNIQUE_LEN) characters.
     fn unique(&self) -> String;
+
+    /// What nobody can guess: 256 random bits as letters and digits.
+    fn secret(&self) -> String;
 }

@@ -6,6 +6,12 @@ use clos_domain::event::{Data, Event, Severity, types};
 use clos_proto::v2 as pb;
 
 use super::{count, instance, number, timestamp};
+use crate::tickets::Ticket;
+
+/// A ticket, the only time that it is told.
+pub(crate) fn ticket(ticket: &Ticket) -> pb::WsTicket {
+    pb::WsTicket { ticket: ticket.text.clone(), expires_at: Some(timestamp(ticket.expires_at)) }
+}
 
 /// A committed fact.
 pub(crate) fn event(event: &Event) -> pb::Event {

@@ -1,4 +1,5 @@
-//! Who asks: the peer of the Unix socket by its uid, anybody else by the token.
+//! Who asks: the peer of the Unix socket by its uid, anybody else by the token or by a ticket that
+//! was made for one connection ([`crate::tickets`]).
 //!
 //! A caller without either is nobody, which is enough for the methods that need no permission.
 //! A request that does not say how it came in is treated as one over TCP.
@@ -8,7 +9,9 @@ use clos_domain::{Error, Reason, Result};
 use http::Extensions;
 use http::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest as _, Sha256};
-use tonic::transport::server::UdsConnectInfo;
+use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
+
+use crate::tickets::Tickets;
 
 /// The token of this installation, of which only a hash is kept. It does not print.
 #[derive(Clone)]
@@ -39,11 +42,12 @@ impl std::fmt::Debug for Token {
 pub(crate) struct Authenticate {
     uid: u32,
     token: Token,
+    tickets: Tickets,
 }
 
 impl Authenticate {
-    pub(crate) fn new(uid: u32, token: Token) -> Self {
-        Self { uid, token }
+    pub(crate) fn new(uid: u32, token: Token, tickets: Tickets) -> Self {
+        Self { uid, token, tickets }
     }
 
     /// Who asks; for an open method nobody is good enough.
@@ -56,8 +60,8 @@ impl Authenticate {
         if let Some(peer) = came_by.get::<UdsConnectInfo>() {
             return self.judge_peer(peer);
         }
-        match self.judge_token(headers) {
-            Ok(()) => Ok(Principal::TokenBearer),
+        match self.judge_shown(came_by, headers) {
+            Ok(principal) => Ok(principal),
             Err(_) if is_open => Ok(Principal::Anonymous),
             Err(error) => Err(error),
         }
@@ -77,7 +81,7 @@ impl Authenticate {
         }
     }
 
-    fn judge_token(&self, headers: &HeaderMap) -> Result<()> {
+    fn judge_shown(&self, came_by: &Extensions, headers: &HeaderMap) -> Result<Principal> {
         let mut given = headers.get_all(AUTHORIZATION).iter();
         let Some(header) = given.next() else {
             return Err(Error::new(
@@ -86,11 +90,15 @@ impl Authenticate {
             ));
         };
         let shown = header.to_str().ok().and_then(|header| header.split_once(' '));
-        let is_ours = shown.is_some_and(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && self.token.is(token.trim())
-        });
-        if is_ours && given.next().is_none() {
-            return Ok(());
+        let (scheme, secret) = shown.unwrap_or_default();
+        if given.next().is_none() {
+            if scheme.eq_ignore_ascii_case("bearer") && self.token.is(secret.trim()) {
+                return Ok(Principal::TokenBearer);
+            }
+            if scheme.eq_ignore_ascii_case("ticket") {
+                let peer = came_by.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+                return self.tickets.spend(secret.trim(), peer).map(|()| Principal::TicketBearer);
+            }
         }
         Err(Error::new(
             Reason::TokenInvalid,
@@ -101,6 +109,10 @@ impl Authenticate {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use clos_testkit::clock::FrozenClock;
+    use clos_testkit::ids::SeqIds;
     use http::HeaderValue;
     use tokio::net::UnixStream;
     use tonic::transport::server::Connected as _;
@@ -118,8 +130,13 @@ mod tests {
         headers
     }
 
+    fn authenticate(uid: u32) -> Authenticate {
+        let tickets = Tickets::new(Arc::new(FrozenClock::default()), Arc::new(SeqIds::default()));
+        Authenticate::new(uid, Token::new(SECRET), tickets)
+    }
+
     fn over_tcp(given: &[&str], is_open: bool) -> Result<Principal, Reason> {
-        let judge = Authenticate::new(1_000, Token::new(SECRET));
+        let judge = authenticate(1_000);
         judge.judge(&Extensions::new(), &headers(given), is_open).map_err(|error| error.reason())
     }
 
@@ -145,11 +162,29 @@ mod tests {
             "4nUb6cJxw3TqVZ",
             "Bearer4nUb6cJxw3TqVZ",
             "Bearer 4nUb6cJxw3TqVZ, Bearer 4nUb6cJxw3TqVZ",
+            "Ticket 4nUb6cJxw3TqVZ",
+            "Ticket ",
         ] {
             assert_eq!(over_tcp(&[given], false), Err(Reason::TokenInvalid), "{given}");
         }
         let twice = ["Bearer 4nUb6cJxw3TqVZ", "Bearer wrong"];
         assert_eq!(over_tcp(&twice, false), Err(Reason::TokenInvalid));
+    }
+
+    #[test]
+    fn a_ticket_lets_in_for_less() {
+        let judge = authenticate(1_000);
+        let ticket = judge.tickets.make().unwrap().text;
+        let shown = headers(&[&format!("Ticket {ticket}")]);
+        for _ in 0..2 {
+            let principal = judge.judge(&Extensions::new(), &shown, false);
+            assert_eq!(principal.unwrap(), Principal::TicketBearer);
+        }
+        let twice = headers(&[&format!("Ticket {ticket}"), "Bearer wrong"]);
+        assert_eq!(
+            judge.judge(&Extensions::new(), &twice, false).unwrap_err().reason(),
+            Reason::TokenInvalid
+        );
     }
 
     #[test]
@@ -165,10 +200,10 @@ mod tests {
         let uid = info.peer_cred.unwrap().uid();
         let mut extensions = Extensions::new();
         extensions.insert(info.clone());
-        let owner = Authenticate::new(uid, Token::new(SECRET));
+        let owner = authenticate(uid);
         assert_eq!(owner.judge(&extensions, &HeaderMap::new(), false).unwrap(), Principal::Owner { uid });
 
-        let stranger = Authenticate::new(uid + 1, Token::new(SECRET));
+        let stranger = authenticate(uid + 1);
         let shown = headers(&["Bearer 4nUb6cJxw3TqVZ"]);
         for is_open in [false, true] {
             let refused = stranger.judge(&extensions, &shown, is_open).unwrap_err();

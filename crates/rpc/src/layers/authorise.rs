@@ -9,14 +9,18 @@ use clos_domain::{Error, Reason, Result};
 
 use super::methods::Method;
 
+/// What a ticket is good for.
+const OF_A_TICKET: &str = "events:read";
+
 /// Whether the method is for this principal.
 pub(crate) fn judge(method: &Method, principal: &Principal) -> Result<()> {
     if holds(principal, &method.permission) {
         return Ok(());
     }
+    let of_a_ticket = if *principal == Principal::TicketBearer { ", a ticket has not enough" } else { "" };
     Err(Error::new(
         Reason::TokenMissing,
-        format!("the permission `{}` is needed; show the token", method.permission),
+        format!("the permission `{}` is needed; show the token{of_a_ticket}", method.permission),
     )
     .with("permission", &method.permission))
 }
@@ -24,6 +28,7 @@ pub(crate) fn judge(method: &Method, principal: &Principal) -> Result<()> {
 fn holds(principal: &Principal, permission: &str) -> bool {
     match principal {
         Principal::Owner { .. } | Principal::TokenBearer | Principal::System => true,
+        Principal::TicketBearer => [OF_A_TICKET, clos_proto::NO_PERMISSION].contains(&permission),
         Principal::Anonymous => permission == clos_proto::NO_PERMISSION,
     }
 }
@@ -37,22 +42,26 @@ mod tests {
     fn every_method_and_who_may_call_it() {
         let methods = Methods::of_the_contract().unwrap();
         let tick = |may: bool| if may { "yes" } else { "-" };
-        let mut table =
-            format!("{:<72} {:<20} {:<7} {:<6} nobody\n", "method", "permission", "answer", "owner");
+        let mut table = format!(
+            "{:<72} {:<20} {:<7} {:<6} {:<6} nobody\n",
+            "method", "permission", "answer", "owner", "ticket"
+        );
         for method in methods.all() {
             let owner = judge(method, &Principal::Owner { uid: 1 }).is_ok();
             assert_eq!(owner, judge(method, &Principal::TokenBearer).is_ok());
+            let ticket = judge(method, &Principal::TicketBearer).is_ok();
             let nobody = judge(method, &Principal::Anonymous);
             if let Err(error) = &nobody {
                 assert_eq!(error.metadata()["permission"], method.permission);
             }
             let answer = if method.is_stream { "stream" } else { "one" };
             table.push_str(&format!(
-                "{:<72} {:<20} {:<7} {:<6} {}\n",
+                "{:<72} {:<20} {:<7} {:<6} {:<6} {}\n",
                 method.path,
                 method.permission,
                 answer,
                 tick(owner),
+                tick(ticket),
                 tick(nobody.is_ok())
             ));
         }

@@ -44,6 +44,7 @@ use self::methods::{Method, Methods};
 use self::observe::Observer;
 use crate::Settings;
 use crate::status::{draining, to_status, unread};
+use crate::tickets::Tickets;
 
 /// The layers around a service of gRPC.
 #[derive(Clone)]
@@ -62,10 +63,10 @@ struct Shared {
 impl<S> Layers<S> {
     /// # Errors
     /// A method of the contract that does not say who may call it.
-    pub(crate) fn new(inner: S, settings: Settings) -> Result<Self> {
+    pub(crate) fn new(inner: S, settings: Settings, tickets: Tickets) -> Result<Self> {
         let shared = Shared {
             methods: Methods::of_the_contract()?,
-            authenticate: Authenticate::new(settings.uid, settings.token.clone()),
+            authenticate: Authenticate::new(settings.uid, settings.token.clone(), tickets),
             limit: Limit::new(settings.limits.in_flight, settings.limits.streams),
             settings,
         };

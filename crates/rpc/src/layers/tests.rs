@@ -35,6 +35,11 @@ fn settings() -> Settings {
     }
 }
 
+fn layers<S>(inner: S, settings: &Settings) -> Layers<S> {
+    let tickets = Tickets::new(settings.clock.clone(), settings.ids.clone());
+    Layers::new(inner, settings.clone(), tickets).unwrap()
+}
+
 fn request(path: &str) -> Request<()> {
     Request::builder().uri(path).header("authorization", "Bearer secret").body(()).unwrap()
 }
@@ -43,7 +48,7 @@ async fn asked<F>(settings: &Settings, request: Request<()>, answer: fn(Request<
 where
     F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
 {
-    Layers::new(tower::service_fn(answer), settings.clone()).unwrap().oneshot(request).await.unwrap()
+    layers(tower::service_fn(answer), settings).oneshot(request).await.unwrap()
 }
 
 fn reason(headers: &http::HeaderMap) -> String {
@@ -116,9 +121,7 @@ async fn a_stream_that_knows_of_no_drain_ends_with_it() {
 #[tokio::test]
 async fn a_caller_who_goes_away_is_counted_as_cancelled_and_gives_the_place_back() {
     let settings = settings();
-    let layers =
-        Layers::new(tower::service_fn(|_| async { messages(futures::stream::pending()) }), settings.clone())
-            .unwrap();
+    let layers = layers(tower::service_fn(|_| async { messages(futures::stream::pending()) }), &settings);
     let first = layers.clone().oneshot(request(WATCH)).await.unwrap();
     let refused = layers.clone().oneshot(request(WATCH)).await.unwrap();
     assert_eq!(reason(refused.headers()), "TOO_MANY_REQUESTS");

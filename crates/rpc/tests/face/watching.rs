@@ -40,6 +40,40 @@ async fn a_watch_goes_on_after_the_position_where_another_one_ended() {
 }
 
 #[tokio::test]
+async fn a_watch_tells_where_it_begins_before_its_first_event() {
+    let bed = Bed::new().await;
+    bed.create("db").await;
+    let head = within(bed.events().list_events(pb::ListEventsRequest::default())).await.unwrap();
+    let head = head.into_inner().head_seq;
+    assert!(head > 0);
+    for (after, position) in [(None, head), (Some(0), 0), (Some(1), 1)] {
+        let request = pb::WatchEventsRequest { after, ..Default::default() };
+        let answer = within(bed.events().watch_events(request)).await.unwrap();
+        assert_eq!(answer.metadata().get("watch-position").unwrap(), &position.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_opens_a_watch_and_nothing_else() {
+    let bed = Bed::new().await;
+    let made =
+        within(bed.events().create_ws_ticket(pb::CreateWsTicketRequest {})).await.unwrap().into_inner();
+    assert!(made.expires_at.is_some());
+    let shown: &'static str = Box::leak(format!("Ticket {}", made.ticket).into_boxed_str());
+    let bearer = bed.over_tcp(Some(shown));
+    let mut events = pb::events_api_client::EventsApiClient::new(bearer.clone());
+    for _ in 0..2 {
+        within(events.watch_events(pb::WatchEventsRequest::default())).await.unwrap();
+    }
+    let mut services = pb::services_api_client::ServicesApiClient::new(bearer);
+    let refused = within(services.list_services(pb::ListServicesRequest::default())).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "TOKEN_MISSING"));
+    let mut stranger = pb::events_api_client::EventsApiClient::new(bed.over_tcp(Some("Ticket made-up")));
+    let refused = within(stranger.watch_events(pb::WatchEventsRequest::default())).await.unwrap_err();
+    assert_eq!(reason(&refused), "TOKEN_INVALID");
+}
+
+#[tokio::test]
 async fn a_watch_sees_only_what_it_asks_for() {
     let bed = Bed::new().await;
     let db = bed.create("db").await;
