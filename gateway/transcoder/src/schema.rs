@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use prost_reflect::{Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor};
 
+use crate::codec::parse::snake;
+use crate::codec::shown;
 use crate::options::{Enums, Int64, Names, Spelling};
 use crate::rules::Rules;
 
@@ -24,6 +26,14 @@ pub(crate) struct Schema {
     by_name: HashMap<String, MessageId>,
     pool: DescriptorPool,
     rules: Rules,
+}
+
+/// What a field mask speaks of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MaskOf {
+    pub(crate) message: MessageId,
+    /// A request that may have the message in one of its fields.
+    pub(crate) or_inside: Option<MessageId>,
 }
 
 /// Whether a message has a JSON of its own.
@@ -284,6 +294,40 @@ impl Schema {
         &self.rules
     }
 
+    /// A path of a field mask, by the names that the proto gives; why it is none.
+    pub(crate) fn mask_path(&self, of: MaskOf, path: &str) -> Result<String, String> {
+        if path == "*" {
+            return Ok(path.to_owned());
+        }
+        let inside = || {
+            let fields = of.or_inside.map(|id| self.message(id).fields.as_slice()).unwrap_or_default();
+            fields.iter().filter_map(Field::message).find_map(|id| self.named_path(id, path).ok())
+        };
+        self.named_path(of.message, path)
+            .or_else(|why| inside().ok_or_else(|| format!("`{}` is no path: {why}", shown(path))))
+    }
+
+    /// As [`Self::path`], and also into the keys of maps and the members of free objects.
+    fn named_path(&self, of: MessageId, path: &str) -> Result<String, String> {
+        let mut at = Some(of);
+        let mut named: Vec<&str> = Vec::new();
+        let mut parts = path.split('.');
+        while let Some(part) = parts.next() {
+            let message =
+                at.map(|id| self.message(id)).ok_or_else(|| format!("there is no field `{part}`"))?;
+            let field = message.field(part).or_else(|| message.field(&snake(part)));
+            let field = field.ok_or_else(|| format!("`{}` has no field `{}`", message.name, shown(part)))?;
+            named.push(&field.name);
+            at = field.message().filter(|_| field.is_single());
+            let is_free = at.is_some_and(|id| matches!(self.message(id).shape, Shape::Struct | Shape::Value));
+            if is_free || matches!(field.card, Card::Map(_)) {
+                named.extend(parts.by_ref());
+            }
+            at = at.filter(|id| !self.message(*id).shape.is_leaf());
+        }
+        Ok(named.join("."))
+    }
+
     /// Follows a dotted path through single messages; either spelling.
     pub(crate) fn path(&self, from: MessageId, path: &str) -> Result<Vec<&Field>, String> {
         let mut at = from;
@@ -320,18 +364,27 @@ fn message(
         .collect();
     fields.sort_by_key(|(_, field)| field.number);
     let mut names = HashMap::new();
+    let mut others = Vec::new();
     let mut dense = Vec::new();
     for (at, (descriptor, field)) in fields.iter().enumerate() {
         let at = u16::try_from(at)
             .expect("a message has at most 65,535 fields: its bytes in a descriptor are more");
-        names.entry(descriptor.json_name().to_owned()).or_insert(at);
-        names.insert(field.name.clone(), at);
+        // Where one field's JSON name is another one's own, the name that is printed is the one that is meant.
+        let (printed, other) = match spelling.names {
+            Names::Proto => (descriptor.name(), descriptor.json_name()),
+            Names::Json => (descriptor.json_name(), descriptor.name()),
+        };
+        names.insert(printed.to_owned(), at);
+        others.push((other.to_owned(), at));
         if let Ok(number) = usize::try_from(field.number)
             && number < 256
         {
             dense.resize(dense.len().max(number + 1), 0);
             dense[number] = at + 1;
         }
+    }
+    for (name, at) in others {
+        names.entry(name).or_insert(at);
     }
     let fields = fields.into_iter().map(|(_, field)| field).collect();
     Message { name: of.full_name().to_owned(), shape: shape(of.full_name()), fields, names, dense }
@@ -439,14 +492,20 @@ fn enumeration(of: &EnumDescriptor, rules: &Rules, spelling: Spelling) -> Enum {
     let is_null = of.full_name() == "google.protobuf.NullValue";
     let mut words = HashMap::new();
     let mut printed: Vec<(i32, Vec<u8>)> = Vec::new();
-    for value in of.values() {
+    // In the order of their declaration, which is not the one of the pool.
+    let mut values: Vec<_> = of.values().collect();
+    values.sort_by_key(|value| value.path().last().copied());
+    for value in &values {
         let full = value.name();
         let stripped =
             full.strip_prefix(&prefix).filter(|rest| rest.starts_with(|it: char| it.is_ascii_alphabetic()));
         let short = stripped.unwrap_or(full);
         // A full name wins over another's short one.
         words.insert(full.to_owned(), value.number());
-        for word in [full.to_ascii_lowercase(), short.to_owned(), short.to_ascii_lowercase()] {
+        // What begins with a digit is read and not printed, and what is a number means that number.
+        let bare = full.strip_prefix(&prefix).filter(|rest| rest.bytes().any(|it| !it.is_ascii_digit()));
+        let bare = bare.unwrap_or(full);
+        for word in [full.to_ascii_lowercase(), bare.to_owned(), bare.to_ascii_lowercase()] {
             words.entry(word).or_insert(value.number());
         }
         // Of two names for a number the first is printed.
@@ -457,7 +516,7 @@ fn enumeration(of: &EnumDescriptor, rules: &Rules, spelling: Spelling) -> Enum {
             printed.push((value.number(), quoted));
         }
     }
-    for value in of.values() {
+    for value in &values {
         words.insert(value.name().to_owned(), value.number());
     }
     printed.sort_by_key(|(number, _)| *number);

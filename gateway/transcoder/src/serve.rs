@@ -138,7 +138,9 @@ async fn serve<S: Upstream>(
                 response.headers_mut().insert(ALLOW, allow);
                 return Ok(response);
             }
-            if let Some(index) = bidi(&shared, &methods, &path) {
+            if asked.head.method == Method::GET
+                && let Some(index) = bidi(&shared, &methods, &path)
+            {
                 *place = Some(index);
                 return Err(upgrade_needed());
             }
@@ -260,10 +262,6 @@ fn find<'p>(shared: &Shared, head: &Parts, path: &'p str) -> Found<'p> {
     let router = &shared.routes.router;
     let found = router.find(head.method.as_str(), path);
     match (&found, &head.method) {
-        (Found::OtherMethods(_), &Method::HEAD) => match router.find("GET", path) {
-            Found::Route(index, segments) => Found::Route(index, segments),
-            _ => found,
-        },
         // A method of both directions is upgraded by GET, whatever its own verb.
         (Found::OtherMethods(methods), &Method::GET) if answer::socket::is_upgrade(head) => {
             match bidi(shared, methods, path) {
@@ -290,7 +288,12 @@ fn bidi(shared: &Shared, methods: &std::collections::BTreeSet<String>, path: &st
 
 /// Escapes, NUL and dot segments are looked at before anything is made of a path.
 fn judge_path(shared: &Shared, path: &str, found: &Found<'_>) -> Result<(), Failure> {
-    for (at, segment) in path.split('/').skip(1).enumerate() {
+    // A verb is no part of the segment that it stands behind.
+    let without_verb = match found {
+        Found::Route(_, segments) => segments.clone(),
+        _ => path.split('/').skip(1).collect(),
+    };
+    for (at, segment) in without_verb.into_iter().enumerate() {
         let Err(why) = text::judge_segment(segment) else { continue };
         let field = match found {
             Found::Route(index, segments) => {

@@ -80,6 +80,8 @@ async fn paths_that_lead_nowhere() {
         ("/v1/sub/%c3%28", "sub.s"),
         ("/nothing/../x", "path"),
         ("/v1/all/.", "s"),
+        ("/v1/./all", "path"),
+        ("/%2e%2e/v1/all", "path"),
     ] {
         suite.bad(&format!("GET {target}"), &[field]).await;
     }
@@ -94,6 +96,7 @@ async fn methods() {
     let answer = suite.ask("PUT /v1/all").await;
     assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS, POST"));
     assert_eq!(answer.json()["code"], "UNIMPLEMENTED");
+    assert_eq!(suite.ask("DELETE /v1/chat/x").await.status, 405, "only GET can become a socket");
     let answer = suite.ask("GET /k/abc:start").await;
     assert_eq!((answer.status, answer.header("allow")), (405, "OPTIONS, POST"));
     let answer = suite.ask("OPTIONS /v1/all").await;

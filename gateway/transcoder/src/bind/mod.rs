@@ -13,7 +13,7 @@ use crate::codec::print::Filter;
 use crate::codec::wire::{self, Raw, Reader};
 use crate::codec::{Violation, shown};
 use crate::route::{Body, Route, is_mask};
-use crate::schema::{Card, Field, Kind, MessageId, Scalar, Schema, Shape};
+use crate::schema::{Card, Field, Kind, MaskOf, Scalar, Schema, Shape};
 
 /// How deep a path of a query may go.
 const PATH_DEPTH: usize = 64;
@@ -89,12 +89,61 @@ impl<'s> Binder<'s> {
     /// Sets a field that the body may repeat but not change.
     fn set(&mut self, numbers: &[u32], name: &str, field: &Field, value: &str) {
         let mut own = Vec::new();
-        if let Err(why) = parse::text_value(self.schema, field, value, &mut own) {
+        if let Err(why) = self.text(field, value, &mut own) {
             return self.bad(name, why);
         }
-        self.claim(numbers, name, field);
+        if self.claim_above(numbers, name) {
+            self.claim(numbers, name, field);
+        }
         put_below(&mut self.bound.bytes, &numbers[..numbers.len() - 1], &own);
         self.bound.fixed.push(Fixed { numbers: numbers.to_vec(), name: name.to_owned(), own });
+    }
+
+    /// A value of the URL.
+    fn text(&self, field: &Field, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
+        if !is_mask(self.schema, field) {
+            return parse::text_value(self.schema, field, text, out);
+        }
+        let paths =
+            parse::mask_paths(text).ok_or_else(|| format!("`{}` is no list of paths", shown(text)))?;
+        let of = mask_of(self.schema, self.route);
+        wire::put_nested(out, field.number, |out| {
+            for path in paths {
+                wire::put_bytes(out, 1, self.schema.mask_path(of, path)?.as_bytes());
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes the oneofs on the way to a field; says so when another member of one is set.
+    fn claim_above(&mut self, numbers: &[u32], name: &str) -> bool {
+        let mut id = self.route.request;
+        for depth in 1..numbers.len() {
+            let message = self.schema.message(id);
+            let Some(above) = message.by_number(numbers[depth - 1]).map(|at| &message.fields[at]) else {
+                break;
+            };
+            if !self.claim_oneof(&numbers[..depth - 1], above, name) {
+                return false;
+            }
+            let Some(next) = above.message() else { break };
+            id = next;
+        }
+        true
+    }
+
+    fn claim_oneof(&mut self, parent: &[u32], field: &Field, name: &str) -> bool {
+        let Some(oneof) = field.oneof else { return true };
+        let known = self.bound.oneofs.iter().find(|(above, known, _)| above == parent && *known == oneof);
+        match known {
+            Some((.., number)) if *number != field.number => {
+                self.bad(name, "it excludes another field that is set as well");
+                return false;
+            }
+            Some(_) => {}
+            None => self.bound.oneofs.push((parent.to_vec(), oneof, field.number)),
+        }
+        true
     }
 
     /// Notes that a single field is set; says so when it is already.
@@ -106,19 +155,7 @@ impl<'s> Binder<'s> {
             }
             self.bound.singles.push(numbers.to_vec());
         }
-        if let Some(oneof) = field.oneof {
-            let parent = &numbers[..numbers.len() - 1];
-            let clash =
-                self.bound.oneofs.iter().any(|(above, known, number)| {
-                    above == parent && *known == oneof && *number != field.number
-                });
-            if clash {
-                self.bad(name, "it excludes another field that is set as well");
-                return false;
-            }
-            self.bound.oneofs.push((parent.to_vec(), oneof, field.number));
-        }
-        true
+        self.claim_oneof(&numbers[..numbers.len() - 1], field, name)
     }
 
     fn query(&mut self, query: &str, most: usize) {
@@ -167,9 +204,14 @@ impl<'s> Binder<'s> {
 
     fn filter(&mut self, fields: &[String]) {
         let route = self.route;
-        let of = route.response_body.map_or(Some(route.response), |index| {
-            self.schema.message(route.response).fields[index].message()
-        });
+        let of = match route.response_body {
+            None => Some(route.response),
+            Some(index) => {
+                let field = &self.schema.message(route.response).fields[index];
+                field.message().filter(|_| !matches!(field.card, Card::Map(_)))
+            }
+        };
+        let of = of.filter(|id| !self.schema.message(*id).shape.is_leaf());
         let mut filter = Filter::default();
         for path in fields {
             let added = match of {
@@ -214,24 +256,13 @@ impl<'s> Binder<'s> {
             _ => {}
         }
         // A oneof further up is decided by the way as well.
-        for depth in 1..fields.len() {
-            let above = fields[depth - 1];
-            if let Some(oneof) = above.oneof {
-                let parent = &numbers[..depth - 1];
-                let clash =
-                    self.bound.oneofs.iter().any(|(known, one, number)| {
-                        known == parent && *one == oneof && *number != above.number
-                    });
-                if clash {
-                    return self.bad(canonical, "it excludes another field that is set as well");
-                }
-                self.bound.oneofs.push((parent.to_vec(), oneof, above.number));
-            }
+        if !self.claim_above(&numbers, &canonical) {
+            return;
         }
         match field.card {
             Card::Map(of) => self.entry(&numbers, &canonical, field, of, key, value),
             _ if key.is_some() => self.bad(shown(name), "no parameter has this name: it is no map"),
-            Card::Many if field.csv => {
+            Card::Many if field.csv && value.is_some() => {
                 for part in value.unwrap_or_default().split(',') {
                     self.value(&numbers, &canonical, field, Some(part));
                 }
@@ -246,27 +277,27 @@ impl<'s> Binder<'s> {
     }
 
     fn value(&mut self, numbers: &[u32], name: &str, field: &Field, value: Option<&str>) {
-        let shape = match field.kind {
-            Kind::Message(id) => Some(self.schema.message(id).shape),
-            _ => None,
-        };
-        let is_bool = field.kind == Kind::Scalar(Scalar::Bool) || shape == Some(Shape::Wrapper(Scalar::Bool));
-        let Some(text) = value.or(is_bool.then_some("true")) else {
-            return self.bad(name, "it has no value");
-        };
-        let repaired = (shape == Some(Shape::Timestamp)).then(|| with_plus(text));
-        let text = repaired.as_deref().unwrap_or(text);
         if is_mask(self.schema, field) {
             self.bound.has_mask |= numbers.len() == 1 && field.name == "update_mask";
-            if let Err(why) = self.judge_mask(text) {
-                return self.bad(name, why);
-            }
         }
         let mut own = Vec::new();
-        match parse::text_value(self.schema, field, text, &mut own) {
+        match self.parameter_value(field, value, &mut own) {
             Ok(()) => put_below(&mut self.bound.bytes, &numbers[..numbers.len() - 1], &own),
             Err(why) => self.bad(name, why),
         }
+    }
+
+    fn parameter_value(&self, field: &Field, value: Option<&str>, out: &mut Vec<u8>) -> Result<(), String> {
+        let shape = field.message().map(|id| self.schema.message(id).shape);
+        let is = |of: Scalar| field.kind == Kind::Scalar(of) || shape == Some(Shape::Wrapper(of));
+        let text = value.or(is(Scalar::Bool).then_some("true")).ok_or("it has no value")?;
+        // Of these no text has a space, so that one is a `+` that was not escaped.
+        let repaired = match shape {
+            Some(Shape::Timestamp) => Some(with_plus(text)),
+            _ if is(Scalar::Bytes) => Some(text.replace(' ', "+")),
+            _ => None,
+        };
+        self.text(field, repaired.as_deref().unwrap_or(text), out)
     }
 
     fn entry(
@@ -282,7 +313,6 @@ impl<'s> Binder<'s> {
             return self.bad(name, format!("it is a map: `{name}[key]=value`"));
         };
         let full = format!("{name}[{}]", shown(key));
-        let Some(value) = value else { return self.bad(full, "it has no value") };
         let mut entry = Vec::new();
         if parse::text_scalar(of, 1, key, crate::codec::scalar::Digits::Plain, &mut entry).is_none() {
             return self.bad(full, format!("the key is not {}", of.expected()));
@@ -295,7 +325,7 @@ impl<'s> Binder<'s> {
         }
         self.bound.fixed.push(Fixed { numbers: place, name: full.clone(), own: entry.clone() });
         let of_value = Field::value_of(field);
-        match parse::text_value(self.schema, &of_value, value, &mut entry) {
+        match self.parameter_value(&of_value, value, &mut entry) {
             Ok(()) => {
                 let mut own = Vec::new();
                 wire::put_bytes(&mut own, field.number, &entry);
@@ -303,11 +333,6 @@ impl<'s> Binder<'s> {
             }
             Err(why) => self.bad(full, why),
         }
-    }
-
-    /// The paths of a mask have to be ones of what is changed, else of what is answered.
-    fn judge_mask(&self, text: &str) -> Result<(), String> {
-        judge_mask(self.schema, self.route, text)
     }
 
     fn headers(&mut self, headers: &HeaderMap) {
@@ -357,36 +382,20 @@ impl<'s> Binder<'s> {
     }
 }
 
-fn judge_mask(schema: &Schema, route: &Route, text: &str) -> Result<(), String> {
+/// The paths of a mask are ones of what is changed, else of what is answered; where the body is the whole
+/// request, also of the resource in it, since the answer may be another message.
+fn mask_of(schema: &Schema, route: &Route) -> MaskOf {
     let of_body = match route.body {
-        Body::Field(index) => schema.message(route.request).fields[index].message(),
+        Body::Field(index) => {
+            let field = &schema.message(route.request).fields[index];
+            field.message().filter(|id| !is_mask(schema, field) && !schema.message(*id).shape.is_leaf())
+        }
         _ => None,
     };
-    let of = of_body.unwrap_or(route.response);
-    let paths = parse::mask_paths(text).ok_or_else(|| format!("`{}` is no list of paths", shown(text)))?;
-    for path in paths.iter().filter(|path| *path != "*") {
-        is_path(schema, of, path).map_err(|why| format!("`{}` is no path: {why}", shown(path)))?;
+    MaskOf {
+        message: of_body.unwrap_or(route.response),
+        or_inside: (route.body == Body::All).then_some(route.request),
     }
-    Ok(())
-}
-
-/// As [`Schema::path`], and also into the keys of maps and the members of free objects.
-fn is_path(schema: &Schema, of: MessageId, path: &str) -> Result<(), String> {
-    let mut at = Some(of);
-    for part in path.split('.') {
-        let Some(id) = at else { return Err(format!("there is no field `{part}`")) };
-        let message = schema.message(id);
-        let field = message.field(part).ok_or_else(|| format!("`{}` has no field `{part}`", message.name))?;
-        if matches!(field.card, Card::Map(_)) {
-            return Ok(());
-        }
-        at = field.message().filter(|_| field.is_single());
-        if at.is_some_and(|id| matches!(schema.message(id).shape, Shape::Struct | Shape::Value)) {
-            return Ok(());
-        }
-        at = at.filter(|id| !schema.message(*id).shape.is_leaf());
-    }
-    Ok(())
 }
 
 fn unquoted(etag: &str) -> &str {
@@ -437,7 +446,7 @@ pub(crate) fn with_body(
 ) -> Result<Vec<u8>, Vec<Violation>> {
     let message = schema.message(route.request);
     let makes_mask = route.auto_mask.is_some() && !bound.has_mask;
-    let how = How { ignore_unknown, mask: makes_mask };
+    let how = How { ignore_unknown, mask: makes_mask, mask_of: Some(mask_of(schema, route)) };
     let mut bytes = match route.body {
         Body::None => Vec::new(),
         Body::All => parse::message(schema, route.request, text, how)?.bytes,
@@ -463,33 +472,8 @@ pub(crate) fn with_body(
     if !violations.is_empty() {
         return Err(violations);
     }
-    judge_masks(schema, route, &bytes)?;
     bytes.extend_from_slice(&bound.bytes);
     Ok(bytes)
-}
-
-/// Masks in a body are judged as those in a query are.
-fn judge_masks(schema: &Schema, route: &Route, bytes: &[u8]) -> Result<(), Vec<Violation>> {
-    if route.body != Body::All {
-        return Ok(());
-    }
-    let message = schema.message(route.request);
-    for field in message.fields.iter().filter(|field| is_mask(schema, field)) {
-        let Some(Raw::Bytes(mask)) = wire::last(bytes, field.number) else { continue };
-        let mut reader = Reader::new(mask);
-        while let Ok(Some((1, Raw::Bytes(path)))) = reader.field() {
-            let path = String::from_utf8_lossy(path);
-            // Without a body field it is the answer that a mask speaks of, or the resource inside of the request.
-            let inside = message.fields.iter().filter_map(Field::message);
-            let is_known = path == "*"
-                || is_path(schema, route.response, &path).is_ok()
-                || inside.into_iter().any(|id| is_path(schema, id, &path).is_ok());
-            if !is_known {
-                return Err(vec![Violation::new(&field.name, format!("`{}` is no path", shown(&path)))]);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// What a body says otherwise than the path or a header.
@@ -534,7 +518,7 @@ pub(crate) fn without_body(schema: &Schema, route: &Route, bound: &Bound) -> Res
         Body::None => Vec::new(),
         _ if route.optional_body => Vec::new(),
         Body::All => {
-            let is_bound = |field: &Field| route.variables.iter().any(|it| it.numbers[0] == field.number);
+            let is_bound = |field: &Field| bound.fixed.iter().any(|it| it.numbers[0] == field.number);
             let required = message.fields.iter().filter(|field| field.required && !is_bound(field));
             required
                 .map(|field| Violation::new(&field.name, "it is required, and the body is empty"))
@@ -542,9 +526,13 @@ pub(crate) fn without_body(schema: &Schema, route: &Route, bound: &Bound) -> Res
         }
         Body::Field(index) => {
             let field = &message.fields[index];
-            let inside =
-                field.message().map(|id| schema.message(id).fields.iter().any(|inner| inner.required));
-            if field.required || inside.unwrap_or(false) {
+            let is_bound = |inner: &Field| {
+                bound.fixed.iter().any(|it| it.numbers.starts_with(&[field.number, inner.number]))
+            };
+            let inside = field.message().filter(|_| field.is_single()).is_some_and(|id| {
+                schema.message(id).fields.iter().any(|inner| inner.required && !is_bound(inner))
+            });
+            if field.required || inside {
                 vec![Violation::new("body", "it is empty; send a JSON text")]
             } else {
                 Vec::new()

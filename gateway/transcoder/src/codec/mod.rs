@@ -17,6 +17,9 @@ use crate::schema::{MessageId, Schema};
 
 /// How deeply messages, lists and objects may nest.
 pub(crate) const DEPTH: usize = 64;
+/// How deeply messages may nest on the wire, where free objects take three levels for one of JSON and
+/// entries of maps are messages too: prost and upb read no more.
+pub(crate) const WIRE_DEPTH: usize = 100;
 
 /// A field that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

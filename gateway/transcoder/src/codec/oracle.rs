@@ -230,7 +230,7 @@ proptest! {
         let schema = Schema::new(&pool, Spelling::default());
         let id = schema.find("conformance.v1.All").unwrap();
         let _ = parse::message(&schema, id, &text, How::default());
-        let _ = parse::message(&schema, id, &format!("{{\"{text}"), How { ignore_unknown: true, mask: true });
+        let _ = parse::message(&schema, id, &format!("{{\"{text}"), How { ignore_unknown: true, mask: true, mask_of: None });
         let mut out = Vec::new();
         if print::message(&schema, id, &bytes, None, &mut out).is_ok() {
             serde_json::from_slice::<Json>(&out).unwrap();

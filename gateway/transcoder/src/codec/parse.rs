@@ -6,13 +6,14 @@
 //! bytes tell what the text set.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::json::{self, Cursor, Peek, Syntax, TOO_DEEP};
 use super::scalar::{self, Digits};
 use super::wire::{self, Type};
-use super::{DEPTH, Violation, shown, time};
-use crate::schema::{Card, Field, Kind, Message, MessageId, Scalar, Schema, Shape};
+use super::{DEPTH, Violation, WIRE_DEPTH, shown, time};
+use crate::schema::{Card, Field, Kind, MaskOf, Message, MessageId, Scalar, Schema, Shape};
 
 /// Bad fields that are told of at once.
 const MOST: usize = 50;
@@ -24,6 +25,8 @@ pub(crate) struct How {
     pub(crate) ignore_unknown: bool,
     /// Note the paths that the text sets, for a field mask.
     pub(crate) mask: bool,
+    /// What field masks of the text speak of.
+    pub(crate) mask_of: Option<MaskOf>,
 }
 
 /// What came of a text that fits.
@@ -96,7 +99,7 @@ pub(crate) fn text_value(
             }
             Shape::FieldMask => {
                 for path in mask_paths(text).ok_or_else(|| bad("a list of paths with commas"))? {
-                    wire::put_bytes(out, 1, path.as_bytes());
+                    wire::put_bytes(out, 1, snake(path).as_bytes());
                 }
                 Ok(())
             }
@@ -148,22 +151,22 @@ fn put_seconds(out: &mut Vec<u8>, seconds: i64, nanos: i32) {
     }
 }
 
-/// The paths of a mask's text, in snake case.
-pub(crate) fn mask_paths(text: &str) -> Option<Vec<String>> {
+/// The paths of a mask's text, as they are spelled.
+pub(crate) fn mask_paths(text: &str) -> Option<Vec<&str>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
-    let path = |path: &str| {
-        let is_path = path == "*"
+    let is_path = |path: &str| {
+        path == "*"
             || path.split('.').all(|part| {
                 !part.is_empty() && part.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
-            });
-        is_path.then(|| snake(path))
+            })
     };
-    text.split(',').map(|part| path(part.trim())).collect()
+    text.split(',').map(str::trim).map(|part| is_path(part).then_some(part)).collect()
 }
 
-fn snake(camel: &str) -> String {
+/// A path of a mask in snake case, for masks of which nobody knows what they speak of.
+pub(crate) fn snake(camel: &str) -> String {
     let mut out = String::with_capacity(camel.len() + 4);
     for letter in camel.chars() {
         if letter.is_ascii_uppercase() {
@@ -208,6 +211,8 @@ struct Parser<'s, 't> {
     out: Vec<u8>,
     how: How,
     depth: usize,
+    /// How deep the message is that is being written.
+    wire_depth: usize,
     path: Vec<Step<'s>>,
     /// Keys of maps and of unknown members, by which a step may be followed.
     keys: Vec<(usize, String)>,
@@ -225,6 +230,7 @@ impl<'s, 't> Parser<'s, 't> {
             out: Vec::with_capacity(text.len()),
             how,
             depth: 0,
+            wire_depth: 0,
             path: Vec::new(),
             keys: Vec::new(),
             violations: Vec::new(),
@@ -292,12 +298,16 @@ impl<'s, 't> Parser<'s, 't> {
     }
 
     fn note_at(&mut self, at: usize, message: &str) {
+        let field = self.shown_path();
+        self.note_of(at, if field.is_empty() { "body".to_owned() } else { field }, message);
+    }
+
+    fn note_of(&mut self, at: usize, field: String, message: &str) {
+        // A place is found by counting lines from the beginning, so that it is not looked for without end.
         if self.violations.len() >= MOST {
             return;
         }
         let at = json::place(self.cursor.text(), at);
-        let field = self.shown_path();
-        let field = if field.is_empty() { "body".to_owned() } else { field };
         let description = format!("{message} (line {}, column {})", at.line, at.column);
         self.violations.push(Violation { field, description });
     }
@@ -323,6 +333,21 @@ impl<'s, 't> Parser<'s, 't> {
         }
         self.depth += 1;
         Ok(())
+    }
+
+    /// Begins a message, or an entry of a map, as a field of another.
+    fn open(&mut self, number: u32) -> Result<usize, Fatal> {
+        if self.wire_depth == WIRE_DEPTH {
+            return Err(Syntax { message: TOO_DEEP, at: self.cursor.at() });
+        }
+        self.wire_depth += 1;
+        wire::put_tag(&mut self.out, number, Type::Bytes);
+        Ok(wire::open(&mut self.out))
+    }
+
+    fn close(&mut self, mark: usize) {
+        self.wire_depth -= 1;
+        wire::close(&mut self.out, mark);
     }
 
     /// Reads an object's members one after the other.
@@ -400,11 +425,18 @@ impl<'s, 't> Parser<'s, 't> {
                 }
                 let at = self.cursor.at();
                 let text = self.cursor.string()?;
-                match mask_paths(&text) {
-                    Some(paths) => {
-                        paths.iter().for_each(|path| wire::put_bytes(&mut self.out, 1, path.as_bytes()));
+                let Some(paths) = mask_paths(&text) else {
+                    self.note_at(at, "it is not a text of paths with commas");
+                    return Ok(());
+                };
+                for path in paths {
+                    let known = self.how.mask_of.map(|of| schema.mask_path(of, path));
+                    match known {
+                        // Deeper ones may speak of anything.
+                        Some(Err(why)) if self.path.len() < 2 => self.note_at(at, &why),
+                        Some(Ok(path)) => wire::put_bytes(&mut self.out, 1, path.as_bytes()),
+                        _ => wire::put_bytes(&mut self.out, 1, snake(path).as_bytes()),
                     }
-                    None => self.note_at(at, "it is not a text of paths with commas"),
                 }
                 Ok(())
             }
@@ -449,30 +481,22 @@ impl<'s, 't> Parser<'s, 't> {
                 return this.cursor.skip(DEPTH.saturating_sub(this.depth));
             }
             let Some(index) = message.by_name(&key) else {
-                if !this.how.ignore_unknown {
+                if !this.how.ignore_unknown && this.violations.len() < MOST {
                     let path = this.shown_path();
                     let dot = if path.is_empty() { "" } else { "." };
-                    let place = json::place(this.cursor.text(), at);
-                    let description = format!(
-                        "`{}` has no such field{} (line {}, column {})",
-                        message.name,
-                        nearest(message, &key),
-                        place.line,
-                        place.column
-                    );
-                    if this.violations.len() < MOST {
-                        this.violations
-                            .push(Violation::new(format!("{path}{dot}{}", shown(&key)), description));
-                    }
+                    let why = format!("`{}` has no such field{}", message.name, nearest(message, &key));
+                    this.note_of(at, format!("{path}{dot}{}", shown(&key)), &why);
                 }
                 return this.cursor.skip(DEPTH.saturating_sub(this.depth));
             };
             let field = &message.fields[index];
             this.path.push(Step::Field(&field.name));
-            if !seen.insert(index) {
+            if seen.insert(index) {
+                this.member(field, &mut seen, prefix)?;
+            } else {
                 this.note_at(at, "it is there twice");
+                this.cursor.skip(DEPTH.saturating_sub(this.depth))?;
             }
-            this.member(field, &mut seen, prefix)?;
             this.path.pop();
             Ok(())
         })
@@ -503,14 +527,13 @@ impl<'s, 't> Parser<'s, 't> {
             && message.shape == Shape::Plain
             && self.cursor.peek()? == Peek::Object
         {
-            let before = self.mask.len();
-            wire::put_tag(&mut self.out, field.number, Type::Bytes);
-            let mark = wire::open(&mut self.out);
-            self.object(message, Some(path), None)?;
-            wire::close(&mut self.out, mark);
-            if self.mask.len() == before {
+            let mut ahead = self.cursor.clone();
+            if ahead.eat(b'{') && ahead.eat(b'}') {
                 self.mask.push(path.clone());
             }
+            let mark = self.open(field.number)?;
+            self.object(message, Some(path), None)?;
+            self.close(mark);
             return Ok(());
         }
         self.mask.extend(path);
@@ -534,7 +557,7 @@ impl<'s, 't> Parser<'s, 't> {
                 if self.cursor.peek()? != Peek::Object {
                     return self.unfit("an object");
                 }
-                let mut seen: Vec<Vec<u8>> = Vec::new();
+                let mut seen: HashSet<Vec<u8>> = HashSet::new();
                 self.members(|this, text, at| {
                     this.keyed(&text, |this| this.entry(field, key, &text, at, &mut seen))
                 })
@@ -575,8 +598,8 @@ impl<'s, 't> Parser<'s, 't> {
                     }
                     Peek::Number => {
                         let text = self.cursor.number()?;
-                        let plain = text.strip_suffix(".0").unwrap_or(text);
-                        plain.parse().ok().filter(|it| known.is_defined(*it)).ok_or_else(|| shown(text))
+                        let number = scalar::whole_32(text);
+                        number.filter(|it| known.is_defined(*it)).ok_or_else(|| shown(text))
                     }
                     Peek::Null if known.is_null => {
                         self.cursor.word("null")?;
@@ -597,13 +620,12 @@ impl<'s, 't> Parser<'s, 't> {
                 Ok(())
             }
             Kind::Message(id) => {
-                wire::put_tag(&mut self.out, field.number, Type::Bytes);
-                let mark = wire::open(&mut self.out);
+                let mark = self.open(field.number)?;
                 // Paths of a mask do not go into lists, maps and well-known types.
                 let mask = std::mem::take(&mut self.how.mask);
                 self.bare(id, field.lenient_duration)?;
                 self.how.mask = mask;
-                wire::close(&mut self.out, mark);
+                self.close(mark);
                 Ok(())
             }
         }
@@ -680,24 +702,21 @@ impl<'s, 't> Parser<'s, 't> {
         of: Scalar,
         key: &str,
         at: usize,
-        seen: &mut Vec<Vec<u8>>,
+        seen: &mut HashSet<Vec<u8>>,
     ) -> Result<(), Fatal> {
-        wire::put_tag(&mut self.out, field.number, Type::Bytes);
-        let mark = wire::open(&mut self.out);
+        let mark = self.open(field.number)?;
         match text_scalar(of, 1, key, Digits::Plain, &mut self.out) {
             // `1` and `0` are no booleans of JSON.
             Some(()) if of != Scalar::Bool || key.len() > 1 => {
-                let written = self.out[mark..].to_vec();
-                if seen.contains(&written) {
+                if !seen.insert(self.out[mark..].to_vec()) {
                     self.note_at(at, "the key is there twice");
                 }
-                seen.push(written);
             }
             _ => self.note_at(at, &format!("the key is not {}", of.expected())),
         }
         let value = Field::value_of(field);
         self.item(&value)?;
-        wire::close(&mut self.out, mark);
+        self.close(mark);
         Ok(())
     }
 
@@ -706,20 +725,18 @@ impl<'s, 't> Parser<'s, 't> {
         if self.cursor.peek()? != Peek::Object {
             return self.unfit("an object");
         }
-        let mut seen: std::collections::HashSet<String> = std::collections::HashSet::new();
+        let mut seen: HashSet<String> = HashSet::new();
         self.members(|this, key, at| {
             this.keyed(&key, |this| {
                 if !seen.insert(key.clone().into_owned()) {
                     this.note_at(at, "the key is there twice");
                 }
-                wire::put_tag(&mut this.out, 1, Type::Bytes);
-                let entry = wire::open(&mut this.out);
+                let entry = this.open(1)?;
                 wire::put_bytes(&mut this.out, 1, key.as_bytes());
-                wire::put_tag(&mut this.out, 2, Type::Bytes);
-                let value = wire::open(&mut this.out);
+                let value = this.open(2)?;
                 this.free_value()?;
-                wire::close(&mut this.out, value);
-                wire::close(&mut this.out, entry);
+                this.close(value);
+                this.close(entry);
                 Ok(())
             })
         })
@@ -731,10 +748,9 @@ impl<'s, 't> Parser<'s, 't> {
             return self.unfit("a list");
         }
         self.items(|this, _| {
-            wire::put_tag(&mut this.out, 1, Type::Bytes);
-            let value = wire::open(&mut this.out);
+            let value = this.open(1)?;
             this.free_value()?;
-            wire::close(&mut this.out, value);
+            this.close(value);
             Ok(())
         })
     }
@@ -767,16 +783,14 @@ impl<'s, 't> Parser<'s, 't> {
                 self.out.extend_from_slice(&[0x20, 0]);
             }
             Peek::Object => {
-                wire::put_tag(&mut self.out, 5, Type::Bytes);
-                let mark = wire::open(&mut self.out);
+                let mark = self.open(5)?;
                 self.free_object()?;
-                wire::close(&mut self.out, mark);
+                self.close(mark);
             }
             Peek::Array => {
-                wire::put_tag(&mut self.out, 6, Type::Bytes);
-                let mark = wire::open(&mut self.out);
+                let mark = self.open(6)?;
                 self.free_list()?;
-                wire::close(&mut self.out, mark);
+                self.close(mark);
             }
         }
         Ok(())
@@ -820,20 +834,29 @@ impl<'s, 't> Parser<'s, 't> {
         wire::put_tag(&mut self.out, 2, Type::Bytes);
         let mark = wire::open(&mut self.out);
         let message = self.schema.message(id);
-        if message.shape.is_leaf() {
-            match value_at {
-                Some(at) if others == 1 => {
-                    self.cursor.go_to(at);
-                    self.enter()?;
-                    self.bare(id, false)?;
-                    self.depth -= 1;
-                }
-                _ => self.note_at(start, "a well-known type stands in one member `value`"),
+        // Bytes in which another message is encoded are none that a decoder goes into.
+        let wire_depth = std::mem::take(&mut self.wire_depth);
+        let how = self.how;
+        self.how = How { ignore_unknown: how.ignore_unknown, ..How::default() };
+        // Some write google.protobuf.Empty as a well-known type, some as a message without fields.
+        let is_empty = message.name == "google.protobuf.Empty";
+        match value_at {
+            Some(at) if others == 1 && (is_empty || message.shape.is_leaf()) => {
+                self.cursor.go_to(at);
+                self.enter()?;
+                self.bare(id, false)?;
+                self.depth -= 1;
             }
-        } else {
-            self.cursor.go_to(start);
-            self.object(message, None, Some("@type"))?;
+            _ if message.shape.is_leaf() => {
+                self.note_at(start, "a well-known type stands in one member `value`");
+            }
+            _ => {
+                self.cursor.go_to(start);
+                self.object(message, None, Some("@type"))?;
+            }
         }
+        self.how = how;
+        self.wire_depth = wire_depth;
         wire::close(&mut self.out, mark);
         self.cursor.go_to(end);
         Ok(())

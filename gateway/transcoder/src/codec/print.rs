@@ -9,8 +9,8 @@ use super::time;
 use super::wire::{Malformed, Raw, Reader};
 use crate::schema::{Card, Field, Kind, Message, MessageId, Scalar, Schema, Shape};
 
-/// How deeply an answer may nest; prost decodes as much.
-const DEPTH: usize = 100;
+/// How deeply an answer may nest; prost decodes no more.
+const DEPTH: usize = super::WIRE_DEPTH + 1;
 
 /// A message that has no JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +83,7 @@ pub(crate) fn message(
     filter: Option<&Filter>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    Printer { schema, out }.message(id, bytes, filter, 0)
+    Printer { schema, out, gathers: false }.message(id, bytes, filter, 0)
 }
 
 /// Prints one field of a message that carries it, as `response_body` wants it.
@@ -101,10 +101,16 @@ pub(crate) fn field(
             values.push(raw);
         }
     }
-    let mut printer = Printer { schema, out };
+    let mut printer = Printer { schema, out, gathers: false };
     if values.is_empty() {
         match (field.card, field.message()) {
-            (Card::Implicit | Card::Optional, Some(id)) if !schema.message(id).shape.is_leaf() => {
+            // What is an object or a list is an empty one.
+            (Card::Implicit | Card::Optional, Some(id))
+                if matches!(
+                    schema.message(id).shape,
+                    Shape::Plain | Shape::HttpBody | Shape::Struct | Shape::ListValue | Shape::Any
+                ) =>
+            {
                 printer.message(id, &[], filter, 0)?;
             }
             (Card::Optional, _) => printer.out.extend_from_slice(b"null"),
@@ -115,9 +121,16 @@ pub(crate) fn field(
     printer.gathered(field, &values, filter, 0)
 }
 
+/// An entry of a map: what sorts, the key as it is printed, the value if it is there, and pieces
+/// of a message that came before it.
+type Entry<'w> = (Vec<u8>, Vec<u8>, Option<Raw<'w>>, Vec<Raw<'w>>);
+
 struct Printer<'s, 'o> {
     schema: &'s Schema,
     out: &'o mut Vec<u8>,
+    /// Fields are gathered at once: what is around came out of order and is printed anew, so that
+    /// trying one pass again at every level would double the work with each.
+    gathers: bool,
 }
 
 impl Printer<'_, '_> {
@@ -152,10 +165,28 @@ impl Printer<'_, '_> {
         depth: usize,
     ) -> Result<(), Error> {
         let start = self.out.len();
+        if self.gathers {
+            return self.out_of_order(message, bytes, filter, depth);
+        }
         if self.in_order(message, bytes, filter, depth)? {
             return Ok(());
         }
         self.out.truncate(start);
+        self.gathers = true;
+        let printed = self.out_of_order(message, bytes, filter, depth);
+        self.gathers = false;
+        printed
+    }
+
+    /// Two passes: what there is of each field, then the fields by their numbers.
+    fn out_of_order(
+        &mut self,
+        message: &Message,
+        bytes: &[u8],
+        filter: Option<&Filter>,
+        depth: usize,
+    ) -> Result<(), Error> {
+        let start = self.out.len();
         let mut values: Vec<Vec<Raw<'_>>> = vec![Vec::new(); message.fields.len()];
         let mut reader = Reader::new(bytes);
         while let Some((number, raw)) = reader.field()? {
@@ -326,7 +357,11 @@ impl Printer<'_, '_> {
                 }
                 Ok(())
             }
-            (Kind::Message(id), Raw::Bytes(bytes)) => self.message(id, bytes, filter, depth + 1),
+            (Kind::Message(id), Raw::Bytes(bytes)) => match self.schema.message(id).shape {
+                // Whether its number is printed as one is said where it is used.
+                Shape::Wrapper(of) => self.wrapper(of, bytes, field.number64),
+                _ => self.message(id, bytes, filter, depth + 1),
+            },
             _ => Err(bad()),
         }
     }
@@ -405,16 +440,15 @@ impl Printer<'_, '_> {
 
     fn map(&mut self, field: &Field, of: Scalar, values: &[Raw<'_>], depth: usize) -> Result<(), Error> {
         let bad = || Error::Value(field.name.clone());
-        // What sorts, the key as it is printed, and the value if it is there.
-        let mut entries: Vec<(Vec<u8>, Vec<u8>, Option<Raw<'_>>)> = Vec::with_capacity(values.len());
+        let mut entries: Vec<Entry<'_>> = Vec::with_capacity(values.len());
         for value in values {
             let Raw::Bytes(entry) = value else { return Err(bad()) };
-            let (mut key, mut value) = (None, None);
+            let (mut key, mut value, mut before) = (None, None, Vec::new());
             let mut reader = Reader::new(entry);
             while let Some((number, raw)) = reader.field()? {
                 match number {
                     1 => key = Some(raw),
-                    2 => value = Some(raw),
+                    2 => before.extend(value.replace(raw)),
                     _ => {}
                 }
             }
@@ -427,13 +461,13 @@ impl Printer<'_, '_> {
                 text.insert(0, b'"');
                 text.push(b'"');
             }
-            entries.push((sort_key(of, key), text, value));
+            entries.push((sort_key(of, key), text, value, before));
         }
         // The sort is stable, so the last of equal keys is the one that counts.
         entries.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         self.out.push(b'{');
         let start = self.out.len();
-        for (at, (key, text, value)) in entries.iter().enumerate() {
+        for (at, (key, text, value, before)) in entries.iter().enumerate() {
             if entries.get(at + 1).is_some_and(|(next, ..)| next == key) {
                 continue;
             }
@@ -441,12 +475,12 @@ impl Printer<'_, '_> {
             self.out.extend_from_slice(text);
             self.out.push(b':');
             match (value, field.kind) {
-                (Some(raw), _) => self.single(field, *raw, None, depth)?,
-                (None, Kind::Message(id)) => self.message(id, &[], None, depth + 1)?,
-                (None, Kind::Scalar(of)) => scalar::print_default(self.out, of, field.number64),
-                (None, Kind::Enum(id)) => {
-                    let word = self.schema.enumeration(id).printed(0).unwrap_or(b"0").to_vec();
-                    self.out.extend_from_slice(&word);
+                (None, Kind::Message(_)) => self.single(field, Raw::Bytes(&[]), None, depth)?,
+                (None, _) => self.default(&Field::value_of(field)),
+                (Some(raw), _) if before.is_empty() => self.single(field, *raw, None, depth)?,
+                (Some(raw), _) => {
+                    let pieces = [before.as_slice(), &[*raw]].concat();
+                    self.gathered(&Field::value_of(field), &pieces, None, depth)?;
                 }
             }
         }
@@ -474,11 +508,8 @@ impl Printer<'_, '_> {
                 self.out.push(b'"');
             }
             Shape::Wrapper(of) => {
-                let field = &message.fields[0];
-                match last_checked(bytes, 1)? {
-                    Some(raw) => scalar::print(self.out, of, raw, field.number64).ok_or_else(bad)?,
-                    None => scalar::print_default(self.out, of, field.number64),
-                }
+                let number64 = message.field("value").is_some_and(|field| field.number64);
+                self.wrapper(of, bytes, number64)?;
             }
             Shape::FieldMask => {
                 let mut paths: Vec<String> = Vec::new();
@@ -501,13 +532,27 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
+    fn wrapper(&mut self, of: Scalar, bytes: &[u8], number64: bool) -> Result<(), Error> {
+        match last_checked(bytes, 1)? {
+            Some(raw) => {
+                scalar::print(self.out, of, raw, number64).ok_or_else(|| Error::Value("value".to_owned()))
+            }
+            None => {
+                scalar::print_default(self.out, of, number64);
+                Ok(())
+            }
+        }
+    }
+
     fn value(&mut self, message: &Message, bytes: &[u8], depth: usize) -> Result<(), Error> {
         let mut found = None;
         let mut reader = Reader::new(bytes);
-        while let Some(field) = reader.field()? {
-            found = Some(field);
+        while let Some((number, raw)) = reader.field()? {
+            if let Some(index) = message.by_number(number) {
+                found = Some((index, number, raw));
+            }
         }
-        let Some((number, raw)) = found.filter(|(number, _)| *number != 1) else {
+        let Some((index, _, raw)) = found.filter(|(_, number, _)| *number != 1) else {
             self.out.extend_from_slice(b"null");
             return Ok(());
         };
@@ -516,7 +561,6 @@ impl Printer<'_, '_> {
         {
             return Err(Error::Value(message.name.clone()));
         }
-        let index = message.by_number(number).ok_or_else(|| Error::Value(message.name.clone()))?;
         self.single(&message.fields[index], raw, None, depth)
     }
 

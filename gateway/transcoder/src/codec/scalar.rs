@@ -1,5 +1,9 @@
 //! Scalars between texts and the wire.
 
+use std::sync::LazyLock;
+
+use data_encoding::{Encoding, Specification};
+
 use super::wire::{self, Raw, Type};
 use crate::schema::Scalar;
 
@@ -92,6 +96,11 @@ fn float(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|value| is_number && value.is_finite())
 }
 
+/// A whole number of 32 bits as JSON writes numbers.
+pub(crate) fn whole_32(text: &str) -> Option<i32> {
+    i32::try_from(signed(text, Digits::Json)?).ok()
+}
+
 fn signed(text: &str, digits: Digits) -> Option<i64> {
     let is_plain = text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
     if is_plain {
@@ -146,6 +155,16 @@ fn whole(text: &str, digits: Digits) -> Option<i128> {
     Some(if is_negative { -value } else { value })
 }
 
+/// Either alphabet, and bits that nobody needs need not be zero: the conformance suite of protobuf wants both.
+static BASE64: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut of = Specification::new();
+    of.symbols.push_str("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    of.translate.from.push_str("-_");
+    of.translate.to.push_str("+/");
+    of.check_trailing_bits = false;
+    of.encoding().expect("an alphabet of 64 letters is one")
+});
+
 /// Bytes of base64 in either alphabet, padded or not.
 pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     let trimmed = text.trim_end_matches('=');
@@ -153,15 +172,7 @@ pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     if padding > 2 || (padding > 0 && !text.len().is_multiple_of(4)) {
         return None;
     }
-    let standard: Vec<u8> = trimmed
-        .bytes()
-        .map(|byte| match byte {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => other,
-        })
-        .collect();
-    data_encoding::BASE64_NOPAD.decode(&standard).ok()
+    BASE64.decode(trimmed.as_bytes()).ok()
 }
 
 /// Prints a scalar; nothing for bytes that are not it.
@@ -345,9 +356,10 @@ mod tests {
 
     #[test]
     fn base64_has_two_alphabets_and_padding_is_free() {
-        for text in ["+/8=", "-_8=", "+/8", "-_8"] {
+        for text in ["+/8=", "-_8=", "+/8", "-_8", "-_9"] {
             assert_eq!(base64(text), Some(vec![0xfb, 0xff]), "{text}");
         }
+        assert_eq!(base64("-_"), Some(vec![0xfb]));
         assert_eq!(base64(""), Some(Vec::new()));
         for text in ["a", "a===", "aa=", "a b=", "é", "=", "aa=a"] {
             assert_eq!(base64(text), None, "{text}");

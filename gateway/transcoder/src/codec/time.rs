@@ -180,7 +180,7 @@ fn parse_units(text: &str) -> Option<(i64, i32)> {
         }
         let whole = i128::from(whole.parse::<u64>().ok()?);
         let billionths = i128::from(fraction(part)?);
-        total += whole * nanos + billionths * nanos / 1_000_000_000;
+        total = total.checked_add(whole * nanos + billionths * nanos / 1_000_000_000)?;
         rest = &after[unit.len()..];
     }
     if total > i128::from(LONGEST) * 1_000_000_000 {

@@ -68,21 +68,20 @@ impl Router {
             if let Some(last) = stripped.last_mut() {
                 *last = before;
             }
-            if before.is_empty() && stripped.len() > 1 {
-                // An empty id, if the verb is one here.
-                let mut search = Search { method: "", verb, methods: BTreeSet::new() };
-                let named = [&stripped[..stripped.len() - 1], &["-"]].concat();
-                let _ = search.at(&self.root, &named);
-                if !search.methods.is_empty() {
-                    return Found::Nothing;
-                }
-            }
             let mut search = Search { method, verb, methods: BTreeSet::new() };
             if let Some(route) = search.at(&self.root, &stripped) {
                 return Found::Route(route, stripped);
             }
             if !search.methods.is_empty() {
                 return Found::OtherMethods(search.methods);
+            }
+            if before.is_empty() && stripped.len() > 1 {
+                // An empty id, if the verb is one here.
+                let mut search = Search { method: "", verb, methods: BTreeSet::new() };
+                let named = [&stripped[..stripped.len() - 1], &["-"]].concat();
+                if search.at(&self.root, &named).is_some() || !search.methods.is_empty() {
+                    return Found::Nothing;
+                }
             }
         }
         let mut search = Search { method, verb: "", methods: BTreeSet::new() };
@@ -140,9 +139,10 @@ impl Search<'_> {
 
     fn end(&mut self, node: &Node) -> Option<usize> {
         let ends = node.ends.get(self.verb)?;
-        let own = ends.iter().find(|(method, _)| method == self.method);
-        let any = ends.iter().find(|(method, _)| method == "*");
-        if let Some((_, route)) = own.or(any) {
+        let of = |wanted: &str| ends.iter().find(|(method, _)| method == wanted);
+        // HEAD asks what GET would answer, before any route that takes whatever comes.
+        let instead = if self.method == "HEAD" { of("GET") } else { None };
+        if let Some((_, route)) = of(self.method).or(instead).or_else(|| of("*")) {
             return Some(*route);
         }
         self.methods.extend(ends.iter().map(|(method, _)| method.clone()));
@@ -228,6 +228,9 @@ mod tests {
         assert_eq!(route(&router, "POST", "/k:batch"), Some(2));
         assert_eq!(route(&router, "POST", "/f/a/b:copy"), Some(3));
         assert_eq!(router.find("POST", "/k/:start"), Found::Nothing, "an empty id");
+        assert_eq!(route(&router, "POST", "/f/:copy"), Some(3), "as `/f/` is none or more");
+        assert_eq!(route(&router, "POST", "/f:copy"), Some(3));
+        assert_eq!(route(&router, "HEAD", "/k/abc"), Some(1));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) fn descriptors() -> Vec<u8> {
     let mut compiler = protox::Compiler::new(includes).unwrap();
     compiler.include_imports(true).include_source_info(true);
     compiler.open_file("conformance/v1/conformance.proto").unwrap();
+    compiler.open_file("conformance/v1/types.proto").unwrap();
+    compiler.open_file("conformance/v1/older.proto").unwrap();
     compiler.encode_file_descriptor_set()
 }
 
@@ -145,7 +147,7 @@ impl Backend {
             DynamicMessage::decode(descriptor, message.as_slice()).unwrap()
         };
         match rpc.as_str() {
-            "Nothing" => unary(&[]),
+            "Nothing" | "Keep" => unary(&[]),
             "Collect" => {
                 let mut count = 0;
                 let mut rest = &body[..];
