@@ -47,8 +47,11 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
             operation.insert("operationId".to_owned(), json!(id));
             ids.insert(id);
         }
-        let item = paths.entry(path_of(route)).or_insert_with(|| json!({}));
-        item[verb] = Value::Object(operation);
+        let item = paths.entry(path_of(route).0).or_insert_with(|| json!({}));
+        // Where the path of a more specific route looks the same, that one is told of.
+        if item.get(&verb).is_none() {
+            item[verb] = Value::Object(operation);
+        }
     }
     let schemas = schemas(&shared.schema, used);
     let mut tags: Vec<Value> = Vec::new();
@@ -63,7 +66,7 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
         "servers": [{"url": "/"}],
         "tags": tags,
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "responses": {"Error": failure(shared)}},
     });
     if about.open.is_some() {
         document["components"]["securitySchemes"] = json!({"bearer": {"type": "http", "scheme": "bearer"}});
@@ -72,24 +75,34 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
     document
 }
 
-fn path_of(route: &Route) -> String {
+/// The path of a document, where a variable is one segment: `/v1/shelves/{name_1}/books/{name_2}` for
+/// `/v1/{name=shelves/*/books/*}`, and its parameters: name, and index of the variable if it is one.
+fn path_of(route: &Route) -> (String, Vec<(String, Option<usize>)>) {
     use crate::route::template::Segment;
     let template = &route.template;
-    let mut path = String::new();
-    let mut at = 0;
-    while at < template.segments.len() {
+    let (mut path, mut parameters) = (String::new(), Vec::new());
+    for (at, segment) in template.segments.iter().enumerate() {
         path.push('/');
-        if let Some(variable) = template.variables.iter().find(|variable| variable.first == at) {
-            path.push_str(&format!("{{{}}}", variable.path));
-            at += variable.count;
+        if let Segment::Literal(text) = segment {
+            path.push_str(text);
             continue;
         }
-        match &template.segments[at] {
-            Segment::Literal(text) => path.push_str(text),
-            Segment::One => path.push('*'),
-            Segment::Many => path.push_str("**"),
-        }
-        at += 1;
+        let of = template
+            .variables
+            .iter()
+            .position(|variable| (variable.first..variable.first + variable.count).contains(&at));
+        let wild = |range: std::ops::Range<usize>| {
+            template.segments[range].iter().filter(|it| !matches!(it, Segment::Literal(_))).count()
+        };
+        let name = match of.map(|index| (&template.variables[index], &route.variables[index].path)) {
+            Some((variable, path)) if wild(variable.first..variable.first + variable.count) == 1 => {
+                path.clone()
+            }
+            Some((variable, path)) => format!("{path}_{}", wild(variable.first..at + 1)),
+            None => format!("segment_{}", at + 1),
+        };
+        path.push_str(&format!("{{{name}}}"));
+        parameters.push((name, of));
     }
     if path.is_empty() {
         path.push('/');
@@ -97,7 +110,7 @@ fn path_of(route: &Route) -> String {
     if let Some(verb) = &template.verb {
         path.push_str(&format!(":{verb}"));
     }
-    path
+    (path, parameters)
 }
 
 fn operation(
@@ -128,8 +141,13 @@ fn operation(
         responses.insert(status.as_u16().to_string(), answer);
     }
     if route.etag.is_some() && !route.partial_etag && route.verb == "GET" {
-        responses
-            .insert("304".to_owned(), json!({"description": "If-None-Match names what is there already."}));
+        responses.insert(
+            "304".to_owned(),
+            json!({
+                "description": "If-None-Match names what is there already.",
+                "headers": {"ETag": {"schema": {"type": "string"}}},
+            }),
+        );
     }
     let error = |text: &str| json!({"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}});
     responses.insert(
@@ -146,7 +164,20 @@ fn operation(
     if route.if_match.is_some() {
         responses.insert("412".to_owned(), error("It changed since it was read."));
     }
-    responses.insert("default".to_owned(), error("What went wrong."));
+    if route.body != Body::None {
+        responses
+            .insert("413".to_owned(), error(&format!("The body has more than {} bytes.", route.max_body)));
+        responses.insert("415".to_owned(), error("The body is of a type that is not taken here."));
+    }
+    if route.is_client_stream && route.is_server_stream {
+        responses.insert("426".to_owned(), error("It streams both ways: ask with `Upgrade: websocket`."));
+    }
+    for (reason, status) in &route.reason_statuses {
+        let told =
+            responses.entry(status.as_u16().to_string()).or_insert_with(|| error("What the reason says."));
+        told["content"]["application/json"]["examples"][reason] = example(reason);
+    }
+    responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Error"}));
     operation.insert("responses".to_owned(), Value::Object(responses));
     if about.open.as_ref().is_some_and(|open| open.contains(route.method.full_name())) {
         operation.insert("security".to_owned(), json!([]));
@@ -154,28 +185,84 @@ fn operation(
     operation
 }
 
+/// The response of every error that has none of its own, with an example for each reason that is declared.
+fn failure(shared: &Shared) -> Value {
+    let schema = &shared.schema;
+    let mut examples = Map::new();
+    for of in schema.pool().all_enums() {
+        let mut values: Vec<_> = of.values().collect();
+        values.sort_by_key(|value| value.number());
+        if !values.iter().any(|value| schema.rules().reason(value).is_some()) {
+            continue;
+        }
+        for value in values.iter().filter(|value| value.number() != 0) {
+            let reason = schema.find_enum(of.full_name()).bare(value.number(), value.name());
+            let status = shared.routes.reasons.get(&reason);
+            let mut told = example(&reason);
+            if let Some(status) = status {
+                told["summary"] = json!(status.as_u16().to_string());
+            }
+            let text = comment(&of.parent_file(), value.path());
+            if !text.is_empty() {
+                told["description"] = json!(text);
+            }
+            examples.insert(reason, told);
+        }
+    }
+    let mut media = json!({"schema": {"$ref": "#/components/schemas/Error"}});
+    if !examples.is_empty() {
+        media["examples"] = Value::Object(examples);
+    }
+    json!({"description": "What went wrong.", "content": {
+        "application/json": media,
+        "application/vnd.google.rpc.status+json": {"schema": {"type": "object"}},
+    }})
+}
+
+fn example(reason: &str) -> Value {
+    json!({"value": {
+        "code": reason,
+        "message": "what a person reads",
+        "details": {},
+        "request_id": "01900000-0000-7000-8000-000000000000",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "timestamp": "2026-11-23T10:00:00Z",
+    }})
+}
+
 fn parameters(shared: &Shared, route: &Route, used: &mut BTreeSet<String>) -> Vec<Value> {
     let schema = &shared.schema;
     let mut parameters = Vec::new();
-    for bound in &route.variables {
+    for (name, of) in path_of(route).1 {
+        let Some(index) = of else {
+            parameters
+                .push(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+            continue;
+        };
+        let (bound, variable) = (&route.variables[index], &route.template.variables[index]);
         let message = schema.message(bound.owner);
         let field = &message.fields[bound.index];
+        // Of a variable of several segments each is a text.
+        let own = if variable.is_multi { json!({"type": "string"}) } else { single(schema, field, used) };
         parameters.push(json!({
-            "name": bound.path, "in": "path", "required": true,
-            "description": field_comment(schema, message, field),
-            "schema": single(schema, field, used),
+            "name": name, "in": "path", "required": true,
+            "description": field_comment(schema, message, field), "schema": own,
         }));
     }
     if route.body != Body::All {
         query(schema, route, schema.message(route.request), "", &[], used, &mut parameters);
     }
-    if !route.is_server_stream && route.success != http::StatusCode::NO_CONTENT {
+    let has_fields = schema.message(route.request).by_name("fields").is_some();
+    if !has_fields && !route.is_server_stream && route.success != http::StatusCode::NO_CONTENT {
         parameters.push(json!({
             "name": "fields", "in": "query", "description": "Only these fields of the answer, with commas: `a,b.c`.",
             "style": "form", "explode": false, "schema": {"type": "array", "items": {"type": "string"}},
         }));
     }
     let header = |name: &str, text: &str| json!({"name": name, "in": "header", "description": text, "schema": {"type": "string"}});
+    if route.etag.is_some() && !route.partial_etag && route.verb == "GET" {
+        parameters.push(header("If-None-Match", "Answers 304 while it still has this ETag."));
+    }
     if route.if_match.is_some() {
         parameters.push(header("If-Match", "Only if it still has this ETag."));
     }
@@ -279,13 +366,26 @@ fn success(schema: &Schema, route: &Route, used: &mut BTreeSet<String>) -> Value
     let mut answer = json!({"description": "It was done."});
     if route.success != http::StatusCode::NO_CONTENT {
         let own = match route.response_body {
-            Some(index) => of_field(schema, &message.fields[index], used),
+            Some(index) => {
+                let field = &message.fields[index];
+                let own = of_field(schema, field, used);
+                // What is not set is null, unless it is an object or a list.
+                if field.card == Card::Optional { json!({"anyOf": [own, {"type": "null"}]}) } else { own }
+            }
             None => {
                 used.insert(message.name.clone());
                 reference(&message.name)
             }
         };
-        answer["content"] = if message.shape == Shape::HttpBody {
+        let is_raw = match route.response_body {
+            None => message.shape == Shape::HttpBody,
+            Some(index) => {
+                let field = &message.fields[index];
+                field.is_single()
+                    && field.message().is_some_and(|id| schema.message(id).shape == Shape::HttpBody)
+            }
+        };
+        answer["content"] = if is_raw {
             json!({"*/*": {}})
         } else if route.is_server_stream {
             let mut content = json!({
@@ -338,6 +438,9 @@ fn single(schema: &Schema, field: &Field, used: &mut BTreeSet<String>) -> Value 
         Kind::Scalar(of) => of_scalar(of, field.number64),
         Kind::Enum(id) => {
             let known = schema.enumeration(id);
+            if known.is_null {
+                return json!({"type": "null"});
+            }
             used.insert(known.name.clone());
             reference(&known.name)
         }
@@ -347,6 +450,10 @@ fn single(schema: &Schema, field: &Field, used: &mut BTreeSet<String>) -> Value 
                 Shape::Plain | Shape::HttpBody => {
                     used.insert(message.name.clone());
                     reference(&message.name)
+                }
+                Shape::Wrapper(of) => of_scalar(of, field.number64),
+                Shape::Duration if field.lenient_duration => {
+                    json!({"type": "string", "examples": ["90s", "1h30m"]})
                 }
                 shape => well_known(shape),
             }
@@ -456,6 +563,8 @@ fn error() -> Value {
             "message": text(),
             "details": {
                 "type": "object",
+                "description": "Members besides these are those of the details that the API declares itself.",
+                "additionalProperties": true,
                 "properties": {
                     "field_violations": {"type": "array", "items": {
                         "type": "object", "properties": {"field": text(), "description": text()},

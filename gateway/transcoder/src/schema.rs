@@ -170,6 +170,12 @@ impl Enum {
         self.words.iter().filter(|(_, known)| **known == number).map(|(word, _)| word.clone()).collect()
     }
 
+    /// A value's name without the enum's, as reasons of errors are spelled.
+    pub(crate) fn bare(&self, number: i32, full: &str) -> String {
+        let shorter = self.spellings(number).into_iter().filter(|word| full.ends_with(word.as_str()));
+        shorter.min_by_key(String::len).unwrap_or_else(|| full.to_owned())
+    }
+
     /// The words as they are printed, in the order of their numbers.
     pub(crate) fn words(&self) -> impl Iterator<Item = String> {
         self.printed.iter().map(|(_, word)| String::from_utf8_lossy(word).trim_matches('"').to_owned())

@@ -1,6 +1,8 @@
 #![allow(dead_code, reason = "two suites use it, each a part")]
 //! A backend that speaks gRPC by bytes: it echoes, fails, streams and waits as it is asked.
 
+pub(crate) mod contract;
+
 use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
@@ -246,12 +248,15 @@ impl Answer {
 pub(crate) struct Suite {
     pub(crate) rest: Transcoder<Backend>,
     pub(crate) backend: Backend,
+    contract: contract::Contract,
 }
 
 impl Suite {
     pub(crate) fn new(options: Options) -> Self {
         let backend = Backend::default();
-        Self { rest: Transcoder::new(&descriptors(), backend.clone(), options).unwrap(), backend }
+        let rest = Transcoder::new(&descriptors(), backend.clone(), options).unwrap();
+        let contract = contract::Contract::new(rest.openapi(&clos_transcoder::Document::default()));
+        Self { rest, backend, contract }
     }
 
     /// `GET /v1/all?x=1`, then header lines, an empty line and the body.
@@ -272,6 +277,7 @@ impl Suite {
     }
 
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.rest.clone().oneshot(request).await.unwrap();
         let (head, mut body) = response.into_parts();
         let (mut bytes, mut broke) = (Vec::new(), false);
@@ -281,12 +287,14 @@ impl Suite {
                 Err(_) => broke = true,
             }
         }
-        Answer {
+        let answer = Answer {
             status: head.status.as_u16(),
             headers: head.headers,
             body: String::from_utf8_lossy(&bytes).into_owned(),
             broke,
-        }
+        };
+        self.contract.judge(&method, &path, &answer);
+        answer
     }
 
     pub(crate) async fn ok(&self, text: &str) -> serde_json::Value {
