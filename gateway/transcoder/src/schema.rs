@@ -90,6 +90,8 @@ pub(crate) struct Field {
     pub(crate) number64: bool,
     pub(crate) lenient_duration: bool,
     pub(crate) required: bool,
+    /// A message without a length, as proto2 has them.
+    pub(crate) is_group: bool,
 }
 
 /// How many values.
@@ -225,6 +227,7 @@ impl Field {
             number64: map.number64,
             lenient_duration: map.lenient_duration,
             required: false,
+            is_group: false,
         }
     }
 
@@ -362,7 +365,6 @@ fn message(
 ) -> Message {
     let mut fields: Vec<(FieldDescriptor, Field)> = of
         .fields()
-        .filter(|it| !it.is_group())
         .map(|it| {
             let made = field(&it, rules, spelling, messages, enums);
             (it, made)
@@ -465,6 +467,7 @@ fn field(
         number64: own.number64 || file.number64 || spelling.int64 == Int64::Number,
         lenient_duration: own.lenient_duration,
         required: rules.behaviors(of).iter().any(|word| word == "REQUIRED"),
+        is_group: of.is_group(),
     }
 }
 

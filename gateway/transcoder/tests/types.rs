@@ -439,6 +439,7 @@ async fn names_that_mean_something_elsewhere_are_fields_first() {
         ("GET /odd?field_1=a&field1=b", "field_1"),
         ("GET /odd?with.dot=a", "with.dot"),
         ("GET /odd?etag=6\nif-match: \"7\"", "if-match"),
+        ("GET /odd\nif-match: \"7\", \"8\"", "if-match"),
         ("POST /odd\nidempotency-key: a\n\n{\"request_id\":\"b\"}", "idempotency-key"),
     ];
     refused(&proto, &requests.map(|(text, field)| (text.to_owned(), field))).await;
@@ -622,29 +623,45 @@ fn whatever_a_backend_encodes_is_printed_or_refused() {
     assert!(many(&piece(13, &[piece(1, b"x/conformance.v1.Sub"), piece(2, &[1])].concat())).is_err());
     // The older language.
     let old = print("Old", &[&[0x0a, 1, b'x', 0x20, 1, 0x20, 2, 0x28, 3][..], &piece(4, &[3])].concat());
-    assert_eq!(old.unwrap(), "{\"name\":\"x\",\"numbers\":[1,2,3],\"many\":[3]}");
+    assert_eq!(old.unwrap(), "{\"name\":\"x\",\"numbers\":[1,2,3],\"many\":[3],\"row\":[]}");
 }
 
 #[tokio::test]
 async fn an_older_language_is_spoken_as_well() {
     let suite = suite();
     for (body, text) in [
-        ("{\"name\":\"x\"}", "{\"name\":\"x\",\"numbers\":[],\"many\":[]}"),
-        ("{\"name\":\"\",\"size\":0}", "{\"name\":\"\",\"size\":0,\"numbers\":[],\"many\":[]}"),
+        ("{\"name\":\"x\"}", "{\"name\":\"x\",\"numbers\":[],\"many\":[],\"row\":[]}"),
+        ("{\"name\":\"\",\"size\":0}", "{\"name\":\"\",\"size\":0,\"numbers\":[],\"many\":[],\"row\":[]}"),
         (
-            "{\"name\":\"x\",\"closed\":\"two\",\"numbers\":[1],\"many\":[1,\"CLOSED_TWO\"]}",
-            "{\"name\":\"x\",\"closed\":\"CLOSED_TWO\",\"numbers\":[1],\"many\":[\"CLOSED_ONE\",\"CLOSED_TWO\"]}",
+            "{\"name\":\"x\",\"closed\":\"two\",\"numbers\":[1],\"many\":[1,\"CLOSED_TWO\"],\"row\":[]}",
+            "{\"name\":\"x\",\"closed\":\"CLOSED_TWO\",\"numbers\":[1],\"many\":[\"CLOSED_ONE\",\"CLOSED_TWO\"],\"row\":[]}",
         ),
     ] {
         let answer = suite.ask(&format!("POST /old\n\n{body}")).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, text), "{body}");
     }
+    // Groups have no length on the wire, and look as any other message does.
+    let body = r#"{"name":"x","pair":{"key":"k","value":{"name":"y"}},"row":[{"cell":1},{}]}"#;
+    let answer = suite.ok(&format!("POST /old\n\n{body}")).await;
+    assert_eq!((&answer["pair"]["key"], &answer["row"]), (&json!("k"), &json!([{"cell":1},{}])));
+    assert_eq!(answer["pair"]["value"]["name"], "y");
+    assert_eq!(suite.backend.message.lock().unwrap()[3..5], [0x3b, 0x0a], "a tag and no length");
+    assert_eq!(suite.ok("GET /old?pair.value.pair.key=l").await["pair"]["value"]["pair"]["key"], "l");
+    assert_eq!(suite.ok("GET /old/k?pair.left=l").await["pair"], json!({"key":"k","left":"l"}));
+    let body = r#"{"pair":{"right":"r"}}"#;
+    assert_eq!(suite.ok(&format!("POST /old/k\n\n{body}")).await["pair"], json!({"key":"k","right":"r"}));
+    assert_eq!(suite.ok("PATCH /old/pair\n\n{\"key\":\"k\"}").await["pair"], json!({"key":"k"}));
+    assert_eq!(suite.ok("PATCH /old/pair").await["pair"], json!({}));
     assert_eq!(suite.ok("GET /old?name=x&next.name=y").await["next"]["name"], "y");
     refused(
         &suite,
         &[
             ("POST /old\n\n{\"closed\":0}".to_owned(), "closed"),
             ("POST /old\n\n{\"next\":1}".to_owned(), "next"),
+            ("POST /old\n\n{\"pair\":{\"nope\":1}}".to_owned(), "pair.nope"),
+            ("POST /old/k\n\n{\"pair\":{\"key\":\"\"}}".to_owned(), "pair.key"),
+            ("GET /old?pair.left=l&pair.right=r".to_owned(), "pair.right"),
+            ("GET /old?row.cell=1".to_owned(), "row.cell"),
             ("GET /old?next=1".to_owned(), "next"),
         ],
     )

@@ -13,7 +13,7 @@ use crate::codec::print::Filter;
 use crate::codec::wire::{self, Raw, Reader};
 use crate::codec::{Violation, shown};
 use crate::route::{Body, Route, is_mask};
-use crate::schema::{Card, Field, Kind, MaskOf, Scalar, Schema, Shape};
+use crate::schema::{Card, Field, Kind, MaskOf, MessageId, Scalar, Schema, Shape};
 
 /// How deep a path of a query may go.
 const PATH_DEPTH: usize = 64;
@@ -95,8 +95,14 @@ impl<'s> Binder<'s> {
         if self.claim_above(numbers, name) {
             self.claim(numbers, name, field);
         }
-        put_below(&mut self.bound.bytes, &numbers[..numbers.len() - 1], &own);
+        self.put(numbers, &own);
         self.bound.fixed.push(Fixed { numbers: numbers.to_vec(), name: name.to_owned(), own });
+    }
+
+    /// Writes a field at the end of a way.
+    fn put(&mut self, numbers: &[u32], own: &[u8]) {
+        let above = &numbers[..numbers.len() - 1];
+        put_below(self.schema, Some(self.route.request), &mut self.bound.bytes, above, own);
     }
 
     /// A value of the URL.
@@ -282,7 +288,7 @@ impl<'s> Binder<'s> {
         }
         let mut own = Vec::new();
         match self.parameter_value(field, value, &mut own) {
-            Ok(()) => put_below(&mut self.bound.bytes, &numbers[..numbers.len() - 1], &own),
+            Ok(()) => self.put(numbers, &own),
             Err(why) => self.bad(name, why),
         }
     }
@@ -329,7 +335,7 @@ impl<'s> Binder<'s> {
             Ok(()) => {
                 let mut own = Vec::new();
                 wire::put_bytes(&mut own, field.number, &entry);
-                put_below(&mut self.bound.bytes, &numbers[..numbers.len() - 1], &own);
+                self.put(numbers, &own);
             }
             Err(why) => self.bad(full, why),
         }
@@ -349,7 +355,11 @@ impl<'s> Binder<'s> {
                 Some(Ok("*")) if *name == IF_MATCH => {}
                 Some(Ok(value)) => {
                     let value = if *name == IF_MATCH { unquoted(value) } else { value };
-                    self.by_header(name, index, value);
+                    if *name == IF_MATCH && value.contains('"') {
+                        self.bad(name.as_str(), "it is not one ETag");
+                    } else {
+                        self.by_header(name, index, value);
+                    }
                 }
                 Some(Err(why)) => self.bad(name.as_str(), why),
                 None => {}
@@ -414,13 +424,15 @@ fn with_plus(text: &str) -> String {
 }
 
 /// Writes a field below others.
-fn put_below(out: &mut Vec<u8>, above: &[u32], own: &[u8]) {
+fn put_below(schema: &Schema, id: Option<MessageId>, out: &mut Vec<u8>, above: &[u32], own: &[u8]) {
     match above.split_first() {
         None => out.extend_from_slice(own),
         Some((number, rest)) => {
+            let message = id.map(|id| schema.message(id));
+            let field = message.and_then(|it| it.by_number(*number).map(|at| &it.fields[at]));
             let mut inner = Vec::new();
-            put_below(&mut inner, rest, own);
-            wire::put_bytes(out, *number, &inner);
+            put_below(schema, field.and_then(Field::message), &mut inner, rest, own);
+            wire::put_message(out, *number, field.is_some_and(|field| field.is_group), &inner);
         }
     }
 }
@@ -431,7 +443,7 @@ fn at<'b>(bytes: &'b [u8], numbers: &[u32]) -> Option<Raw<'b>> {
     let found = wire::last(bytes, *first)?;
     match (found, rest) {
         (found, []) => Some(found),
-        (Raw::Bytes(inner), rest) => at(inner, rest),
+        (Raw::Bytes(inner) | Raw::Group(inner), rest) => at(inner, rest),
         _ => None,
     }
 }
@@ -456,7 +468,7 @@ pub(crate) fn with_body(
             let is_bare = field.is_single() && field.message().is_some();
             let mut bytes = Vec::with_capacity(parsed.bytes.len() + 8);
             if is_bare {
-                wire::put_bytes(&mut bytes, field.number, &parsed.bytes);
+                wire::put_message(&mut bytes, field.number, field.is_group, &parsed.bytes);
             } else {
                 bytes = parsed.bytes;
             }
@@ -491,7 +503,7 @@ fn differences(schema: &Schema, route: &Route, bound: &Bound, body: &[u8]) -> Ve
     }
     for (above, oneof, number) in &bound.oneofs {
         let inside = if above.is_empty() { Some(Raw::Bytes(body)) } else { at(body, above) };
-        let Some(Raw::Bytes(inside)) = inside else { continue };
+        let Some(Raw::Bytes(inside) | Raw::Group(inside)) = inside else { continue };
         let mut id = route.request;
         for number in above {
             let message = schema.message(id);
@@ -547,7 +559,7 @@ pub(crate) fn without_body(schema: &Schema, route: &Route, bound: &Bound) -> Res
         let field = &message.fields[index];
         // An empty body is `{}`.
         if field.is_single() && field.message().is_some() {
-            wire::put_bytes(&mut bytes, field.number, &[]);
+            wire::put_message(&mut bytes, field.number, field.is_group, &[]);
         }
         if let (Some(mask), false) = (route.auto_mask, bound.has_mask) {
             wire::put_bytes(&mut bytes, message.fields[mask].number, &[]);

@@ -335,14 +335,39 @@ impl<'s, 't> Parser<'s, 't> {
         Ok(())
     }
 
-    /// Begins a message, or an entry of a map, as a field of another.
-    fn open(&mut self, number: u32) -> Result<usize, Fatal> {
+    fn deeper(&mut self) -> Result<(), Fatal> {
         if self.wire_depth == WIRE_DEPTH {
             return Err(Syntax { message: TOO_DEEP, at: self.cursor.at() });
         }
         self.wire_depth += 1;
+        Ok(())
+    }
+
+    /// Begins a message, or an entry of a map, as a field of another.
+    fn open(&mut self, number: u32) -> Result<usize, Fatal> {
+        self.deeper()?;
         wire::put_tag(&mut self.out, number, Type::Bytes);
         Ok(wire::open(&mut self.out))
+    }
+
+    /// A message as a field of another, as a group if the field is one.
+    fn nested(
+        &mut self,
+        field: &Field,
+        write: impl FnOnce(&mut Self) -> Result<(), Fatal>,
+    ) -> Result<(), Fatal> {
+        if !field.is_group {
+            let mark = self.open(field.number)?;
+            write(self)?;
+            self.close(mark);
+            return Ok(());
+        }
+        self.deeper()?;
+        wire::put_tag(&mut self.out, field.number, Type::Group);
+        write(self)?;
+        wire::put_tag(&mut self.out, field.number, Type::End);
+        self.wire_depth -= 1;
+        Ok(())
     }
 
     fn close(&mut self, mark: usize) {
@@ -531,10 +556,7 @@ impl<'s, 't> Parser<'s, 't> {
             if ahead.eat(b'{') && ahead.eat(b'}') {
                 self.mask.push(path.clone());
             }
-            let mark = self.open(field.number)?;
-            self.object(message, Some(path), None)?;
-            self.close(mark);
-            return Ok(());
+            return self.nested(field, |this| this.object(message, Some(path), None));
         }
         self.mask.extend(path);
         self.value(field)
@@ -620,12 +642,10 @@ impl<'s, 't> Parser<'s, 't> {
                 Ok(())
             }
             Kind::Message(id) => {
-                let mark = self.open(field.number)?;
                 // Paths of a mask do not go into lists, maps and well-known types.
                 let mask = std::mem::take(&mut self.how.mask);
-                self.bare(id, field.lenient_duration)?;
+                self.nested(field, |this| this.bare(id, field.lenient_duration))?;
                 self.how.mask = mask;
-                self.close(mark);
                 Ok(())
             }
         }

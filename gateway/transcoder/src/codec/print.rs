@@ -357,7 +357,8 @@ impl Printer<'_, '_> {
                 }
                 Ok(())
             }
-            (Kind::Message(id), Raw::Bytes(bytes)) => match self.schema.message(id).shape {
+            (Kind::Message(id), Raw::Bytes(bytes) | Raw::Group(bytes)) => match self.schema.message(id).shape
+            {
                 // Whether its number is printed as one is said where it is used.
                 Shape::Wrapper(of) => self.wrapper(of, bytes, field.number64),
                 _ => self.message(id, bytes, filter, depth + 1),
@@ -381,7 +382,9 @@ impl Printer<'_, '_> {
                     // Pieces of one message stand for all of it.
                     let mut whole = Vec::new();
                     for value in values {
-                        let Raw::Bytes(piece) = value else { return Err(Error::Value(field.name.clone())) };
+                        let (Raw::Bytes(piece) | Raw::Group(piece)) = value else {
+                            return Err(Error::Value(field.name.clone()));
+                        };
                         whole.extend_from_slice(piece);
                     }
                     return self.message(id, &whole, filter, depth + 1);
@@ -661,7 +664,7 @@ fn sort_key(of: Scalar, raw: Option<Raw<'_>>) -> Vec<u8> {
         (Scalar::Sfixed32, Some(Raw::Fixed32(value))) => i128::from(value.cast_signed()),
         (_, Some(Raw::Varint(value) | Raw::Fixed64(value))) => i128::from(value),
         (_, Some(Raw::Fixed32(value))) => i128::from(value),
-        (_, Some(Raw::Group)) => 0,
+        (_, Some(Raw::Group(_))) => 0,
     };
     if of == Scalar::String {
         return Vec::new();

@@ -7,6 +7,9 @@ pub(crate) enum Type {
     Varint = 0,
     Fixed64 = 1,
     Bytes = 2,
+    /// Where a group begins, and where it ends.
+    Group = 3,
+    End = 4,
     Fixed32 = 5,
 }
 
@@ -33,6 +36,16 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_tag(out, number, Type::Bytes);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+/// Writes a message that is encoded already, as a group if the field is one.
+pub(crate) fn put_message(out: &mut Vec<u8>, number: u32, is_group: bool, bytes: &[u8]) {
+    if !is_group {
+        return put_bytes(out, number, bytes);
+    }
+    put_tag(out, number, Type::Group);
+    out.extend_from_slice(bytes);
+    put_tag(out, number, Type::End);
 }
 
 /// Writes a length-delimited field whose length is known when it has been written.
@@ -91,8 +104,8 @@ pub(crate) enum Raw<'a> {
     Fixed64(u64),
     Bytes(&'a [u8]),
     Fixed32(u32),
-    /// A group, which proto3 does not have.
-    Group,
+    /// What is in a group, which proto3 does not have.
+    Group(&'a [u8]),
 }
 
 /// Reads fields one after the other.
@@ -175,25 +188,28 @@ impl<'a> Reader<'a> {
                 Raw::Bytes(self.take(length)?)
             }
             3 => {
-                self.skip_group(number, 0)?;
-                Raw::Group
+                let whole = self.rest;
+                let left = self.skip_group(number, 0)?;
+                Raw::Group(&whole[..whole.len() - left])
             }
             5 => Raw::Fixed32(self.fixed32()?),
             _ => return Err(Malformed("a field has an unknown layout")),
         })
     }
 
-    fn skip_group(&mut self, opened: u32, depth: u32) -> Result<(), Malformed> {
+    /// How many bytes were left before the tag that ends it.
+    fn skip_group(&mut self, opened: u32, depth: u32) -> Result<usize, Malformed> {
         if depth > 100 {
             return Err(Malformed("it is nested too deeply"));
         }
         loop {
+            let left = self.rest.len();
             let tag = u32::try_from(self.varint()?).map_err(|_| Malformed("a field number is too large"))?;
             let (number, of) = (tag >> 3, tag & 7);
             match of {
-                4 if number == opened => return Ok(()),
+                4 if number == opened => return Ok(left),
                 4 => return Err(Malformed("a group ends that did not begin")),
-                3 => self.skip_group(number, depth + 1)?,
+                3 => _ = self.skip_group(number, depth + 1)?,
                 _ => _ = self.value(number, of)?,
             }
         }
@@ -261,7 +277,7 @@ mod tests {
             assert!(Reader::new(bytes).field().is_err(), "{bytes:?}");
         }
         assert!(Reader::new(&[0x0b, 0x14]).field().is_err(), "a group closed by another number");
-        assert_eq!(Reader::new(&[0x0b, 0x08, 1, 0x0c]).field(), Ok(Some((1, Raw::Group))));
+        assert_eq!(Reader::new(&[0x0b, 0x08, 1, 0x0c]).field(), Ok(Some((1, Raw::Group(&[0x08, 1])))));
         let deep: Vec<u8> = std::iter::repeat_n(0x0b, 200).collect();
         assert!(Reader::new(&deep).field().is_err());
     }
