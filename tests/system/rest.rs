@@ -7,14 +7,14 @@ use clos_tests::{Checkout, Daemon, PATIENCE, project_name};
 use serde_json::{Value, json};
 
 /// What came back.
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     head: String,
     body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
@@ -24,13 +24,13 @@ impl Answer {
     }
 }
 
-struct Rest {
+pub(crate) struct Rest {
     host: String,
     token: String,
 }
 
 impl Rest {
-    fn of(daemon: &Daemon) -> Self {
+    pub(crate) fn of(daemon: &Daemon) -> Self {
         let token = std::fs::read_to_string(daemon.home().join("token")).unwrap();
         Self { host: daemon.endpoint()["tcp"].as_str().unwrap().to_owned(), token: token.trim().to_owned() }
     }
@@ -60,7 +60,7 @@ impl Rest {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    fn ask(&self, line: &str, body: &Value) -> Answer {
+    pub(crate) fn ask(&self, line: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.ask_with(line, "", &body)
     }

@@ -9,13 +9,19 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::rest::Rest;
+
 struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
     async fn open(daemon: &Daemon, token: &str) -> Result<Self, Error> {
+        Self::showing(daemon, &format!("bearer.{token}")).await
+    }
+
+    async fn showing(daemon: &Daemon, credentials: &str) -> Result<Self, Error> {
         let host = daemon.endpoint()["tcp"].as_str().unwrap().to_owned();
         let mut request = format!("ws://{host}/api/v2/ws").into_client_request().unwrap();
-        let offers = format!("clos.v2, bearer.{token}").parse().unwrap();
+        let offers = format!("clos.v2, {credentials}").parse().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", offers);
         let stream = TcpStream::connect(&host).await.unwrap();
         let (socket, answer) = tokio_tungstenite::client_async(request, stream).await?;
@@ -98,6 +104,8 @@ async fn an_event_comes_once_for_each_subscription_that_matches() {
         (json!({"op": "subscribe"}), "id"),
         (json!({"op": "shout", "id": "x"}), "op"),
         (json!({"op": "subscribe", "id": "x", "nope": 1}), "nope"),
+        (json!({"op": "subscribe", "id": "x", "types": 1}), "types"),
+        (json!({"op": "subscribe", "id": "x", "types": [], "event_type": []}), "types"),
         (json!([]), "frame"),
     ] {
         socket.say(frame.clone()).await;
@@ -156,4 +164,36 @@ async fn a_daemon_that_ends_says_so() {
     assert_eq!(closed["closed"], 1001);
     drop(socket);
     ending.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_ticket_opens_one_socket_which_knows_where_it_begins() {
+    let daemon = Daemon::start().await;
+    make(&daemon, "before").await;
+    let ticket = || {
+        let made = Rest::of(&daemon).ask("POST /api/v2/ws-tickets", &Value::Null).json();
+        assert!(made["expires_at"].is_string(), "{made}");
+        format!("ticket.{}", made["ticket"].as_str().unwrap())
+    };
+    let shown = ticket();
+    let mut socket = Socket::showing(&daemon, &shown).await.unwrap();
+    for id in ["1", "2"] {
+        socket.say(json!({"op": "subscribe", "id": id, "types": ["group.created"]})).await;
+    }
+    let position = socket.until("ack").await["seq"].as_i64().unwrap();
+    assert!(position > 0, "where the journal stood, although nothing was told yet");
+    socket.until("ack").await;
+    make(&daemon, "here").await;
+    for _ in 0..2 {
+        assert_eq!(socket.until("event").await["group_name"], "here");
+    }
+    let Err(Error::Http(refused)) = Socket::showing(&daemon, &shown).await else {
+        panic!("a ticket was good twice")
+    };
+    assert_eq!(refused.status(), 401);
+    drop(socket);
+
+    let mut socket = Socket::showing(&daemon, &ticket()).await.unwrap();
+    socket.say(json!({"op": "subscribe", "id": "1", "types": ["group.created"], "after": position})).await;
+    assert_eq!(socket.until("event").await["group_name"], "here");
 }

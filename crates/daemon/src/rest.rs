@@ -19,6 +19,7 @@ pub fn options() -> Options {
             method: "clos.v2.EventsApi.WatchEvents".to_owned(),
             rename: vec![("types".to_owned(), "event_type".to_owned())],
             after: "after".to_owned(),
+            begins: Some("watch-position".to_owned()),
             kind: "type".to_owned(),
             position: "seq".to_owned(),
             bookmark: "watch.bookmark".to_owned(),

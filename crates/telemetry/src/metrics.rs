@@ -43,6 +43,7 @@ struct Inner {
     store_seconds: HistogramVec,
     connections: IntGaugeVec,
     connections_refused: IntCounterVec,
+    upstream_up: IntGaugeVec,
     build: IntGaugeVec,
     resident_bytes: IntGaugeVec,
     open_files: IntGaugeVec,
@@ -70,6 +71,7 @@ impl Metrics {
             store_seconds: histogram(&registry, &names::STORE_SECONDS),
             connections: gauge(&registry, &names::CONNECTIONS),
             connections_refused: counter(&registry, &names::CONNECTIONS_REFUSED),
+            upstream_up: gauge(&registry, &names::UPSTREAM_UP),
             build: gauge(&registry, &names::BUILD),
             resident_bytes: gauge(&registry, &names::RESIDENT_BYTES),
             open_files: gauge(&registry, &names::OPEN_FILES),
@@ -152,6 +154,11 @@ impl Metrics {
     /// The door was shut on somebody.
     pub fn refused(&self, reason: &str) {
         self.inner.connections_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// A server behind a gateway answers, or does not. `upstream` is its configured address.
+    pub fn upstream_up(&self, upstream: &str, is_up: bool) {
+        self.inner.upstream_up.with_label_values(&[upstream]).set(i64::from(is_up));
     }
 
     /// Which version this is.
@@ -247,6 +254,7 @@ mod tests {
         metrics.probe("http", "well");
         metrics.store_transaction("write", "committed", took);
         metrics.refused("host");
+        metrics.upstream_up("http://127.0.0.1:1", false);
         metrics.build("2.0.0");
         drop(metrics.connection("unix"));
         metrics
@@ -283,6 +291,7 @@ mod tests {
             r#"clos_probes_total{kind="http",outcome="well"} 1"#,
             r#"clos_store_transactions_total{kind="write",outcome="committed"} 1"#,
             r#"clos_connections_refused_total{reason="host"} 1"#,
+            r#"clos_gateway_upstream_up{upstream="http://127.0.0.1:1"} 0"#,
             r#"clos_build_info{version="2.0.0"} 1"#,
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");

@@ -83,6 +83,8 @@ metrics! {
         "Client connections that are open now";
     CONNECTIONS_REFUSED Kind::Counter, "clos_connections_refused_total", "connections", ["reason"],
         "Client connections and requests refused at the door, by reason";
+    UPSTREAM_UP Kind::Gauge, "clos_gateway_upstream_up", "upstreams", ["upstream"],
+        "Whether the gRPC server behind a gateway answers: 1 or 0";
     BUILD Kind::Gauge, "clos_build_info", "builds", ["version"],
         "Always 1; the label tells the version";
     RESIDENT_BYTES Kind::Gauge, "process_resident_memory_bytes", "bytes", [],

@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 use clos_gateway::door::Names;
 use clos_gateway::listen::{Limits, Listener};
 use clos_gateway::surface::Surface;
-use clos_gateway::upstreams::Upstreams;
+use clos_gateway::upstreams::{Checks, Upstreams};
 use clos_transcoder::{Document, Enums, Int64, Names as FieldNames, Options, Spelling};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -128,7 +128,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let (drain, sockets) = (options.drain.clone(), options.sockets.clone());
     let metrics = clos_telemetry::metrics();
     metrics.build(env!("CARGO_PKG_VERSION"));
-    let surface = Surface::new(&set, upstreams, options, &about, metrics.clone())
+    let surface = Surface::new(&set, upstreams.clone(), options, &about, metrics.clone())
         .with_context(|| format!("--descriptor-set: {}", args.descriptor_set.display()))?;
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -145,10 +145,12 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     };
     let routes = surface.rest().routes().count();
     tracing::info!(url = %format!("http://{address}"), routes, "clos-gateway is ready");
+    let watching = upstreams.watch(Checks::default(), metrics.clone(), drain.clone());
     let serving = Listener::Tcp(listener, Arc::new(names)).serve(surface, limits, drain.clone());
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         _ = &mut serving => {}
+        () = watching => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

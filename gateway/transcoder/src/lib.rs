@@ -95,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) routes: Routes,
     pub(crate) options: Options,
     pub(crate) multiplex: Option<answer::multiplex::Place>,
+    pub(crate) printed: answer::printed::Printed,
 }
 
 /// The template of the route that answered, in the extensions of a response: `/v1/things/{id}`.
@@ -127,7 +128,8 @@ impl<S: Upstream> Transcoder<S> {
         for overlap in &routes.overlaps {
             tracing::info!(%overlap, "some paths match two routes; the literal that comes first wins");
         }
-        let mut shared = Shared { schema, routes, options, multiplex: None };
+        let printed = answer::printed::Printed::default();
+        let mut shared = Shared { schema, routes, options, multiplex: None, printed };
         if let Some(wanted) = &shared.options.multiplex {
             let place = answer::multiplex::Place::of(&shared, wanted);
             shared.multiplex = Some(place.map_err(|fault| Refused(vec![fault]))?);

@@ -122,6 +122,8 @@ pub struct Multiplex {
     pub rename: Vec<(String, String)>,
     /// Field of the request with the position to go on after.
     pub after: String,
+    /// Metadata of an answer's head with the position after which a stream begins that did not ask for one.
+    pub begins: Option<String>,
     /// Field of a message that tells what it is.
     pub kind: String,
     /// Field of a message that tells its position.

@@ -9,12 +9,12 @@ use clos_domain::{Error, Reason, Result};
 
 use super::methods::Method;
 
-/// What a ticket is good for.
+/// What a ticket is good for, where it is a stream.
 const OF_A_TICKET: &str = "events:read";
 
 /// Whether the method is for this principal.
 pub(crate) fn judge(method: &Method, principal: &Principal) -> Result<()> {
-    if holds(principal, &method.permission) {
+    if holds(principal, method) {
         return Ok(());
     }
     let of_a_ticket = if *principal == Principal::TicketBearer { ", a ticket has not enough" } else { "" };
@@ -25,11 +25,12 @@ pub(crate) fn judge(method: &Method, principal: &Principal) -> Result<()> {
     .with("permission", &method.permission))
 }
 
-fn holds(principal: &Principal, permission: &str) -> bool {
+fn holds(principal: &Principal, method: &Method) -> bool {
     match principal {
         Principal::Owner { .. } | Principal::TokenBearer | Principal::System => true,
-        Principal::TicketBearer => [OF_A_TICKET, clos_proto::NO_PERMISSION].contains(&permission),
-        Principal::Anonymous => permission == clos_proto::NO_PERMISSION,
+        // It watches; above all it makes no other tickets.
+        Principal::TicketBearer => method.is_open() || (method.is_stream && method.permission == OF_A_TICKET),
+        Principal::Anonymous => method.is_open(),
     }
 }
 

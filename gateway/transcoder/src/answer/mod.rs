@@ -1,6 +1,8 @@
 //! Responses: one message, a stream of them, or a socket.
 
+mod frame;
 pub(crate) mod multiplex;
+pub(crate) mod printed;
 pub(crate) mod socket;
 pub(crate) mod stream;
 

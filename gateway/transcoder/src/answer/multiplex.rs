@@ -5,44 +5,51 @@
 //! tab would wait for ever. Nothing is buffered here: a client that reads slowly
 //! holds its calls back, and the method itself decides what that means.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Response, StatusCode};
-use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use serde_json::json;
 use tokio_stream::StreamMap;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tonic::body::Body;
 
 use super::Encoder;
-use super::socket::{Accepted, Came, Talk, accept, is_upgrade, judged};
+use super::frame::Frame;
+use super::socket::{Accepted, Came, Heartbeat, Talk, accept, is_upgrade, judged};
 use super::stream::begin;
 use crate::Shared;
 use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
 use crate::codec::json::put_string;
 use crate::codec::parse::{self, How};
-use crate::codec::shown;
+use crate::codec::wire::{self, Raw};
+use crate::codec::{Violation, shown};
 use crate::options::Multiplex;
 use crate::route::Route;
-use crate::serve::Asked;
+use crate::serve::{Asked, text_of};
 use crate::status::Failure;
 
 /// Subscriptions of one socket.
 const MOST: usize = 64;
 /// Bytes of a subscription's name.
 const ID: usize = 64;
-/// How often a quiet socket is asked whether somebody is there.
-const PING: std::time::Duration = std::time::Duration::from_secs(20);
+/// How often a socket is asked whether somebody is there, and how long the answer may take.
+const HEARTBEAT: Heartbeat = Heartbeat { every: Duration::from_secs(20), patience: Duration::from_secs(10) };
+/// Frames that are ready are sent together up to so many bytes.
+const TOGETHER: usize = 8 << 10;
 
 /// What the options name, found in the descriptors.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// A route of the method.
     pub(crate) route: usize,
+    /// Number of the request's field.
+    after: u32,
     kind: usize,
     position: usize,
 }
@@ -62,7 +69,12 @@ impl Place {
                 .by_name(name)
                 .ok_or_else(|| format!("{}: `{}` has no field `{name}`", wanted.method, response.name))
         };
-        Ok(Self { route, kind: field(&wanted.kind)?, position: field(&wanted.position)? })
+        let request = shared.schema.message(routes[route].request);
+        let after = request.field(&wanted.after).ok_or_else(|| {
+            format!("{}: `{}` has no field `{}`", wanted.method, request.name, wanted.after)
+        })?;
+        let (kind, position) = (field(&wanted.kind)?, field(&wanted.position)?);
+        Ok(Self { route, after: after.number, kind, position })
     }
 }
 
@@ -76,7 +88,7 @@ pub(crate) async fn open<S: Upstream>(
     if !is_upgrade(&asked.head) {
         return Err(not_upgraded(&asked.head));
     }
-    let shared = std::sync::Arc::clone(&asked.shared);
+    let shared = Arc::clone(&asked.shared);
     let Accepted { response, upgrade, metadata, extensions } = accept(asked)?;
     let route = &shared.routes.routes[place.route];
     let none = Deadline::new(None);
@@ -88,7 +100,7 @@ pub(crate) async fn open<S: Upstream>(
     let most = shared.options.limits.socket_message;
     shared.options.sockets.clone().spawn(async move {
         let Some(socket) = super::socket::upgraded(upgrade, most).await else { return };
-        let talk = Talk::new(socket, encoder, none, PING);
+        let talk = Talk::new(socket, encoder, none, HEARTBEAT);
         let calls = Calls { upstream, metadata, extensions };
         Hub { talk, calls, wanted, place, subscriptions: StreamMap::new(), positions: Vec::new() }
             .run()
@@ -118,11 +130,19 @@ struct Calls<S> {
 
 /// What a subscription brings.
 enum Brought {
-    /// The call was taken.
-    Begun,
+    /// The call was taken; the position that its head tells.
+    Begun(Option<i64>),
     Message(Bytes),
     Failed(Failure),
     Ended,
+}
+
+/// Why a socket ends because of what is said on it.
+enum End {
+    /// Nobody reads.
+    Gone,
+    /// The credentials are not good any more.
+    Refused(String),
 }
 
 type Subscription = Pin<Box<dyn Stream<Item = Brought> + Send>>;
@@ -140,11 +160,11 @@ struct Hub<S> {
 impl<S: Upstream> Hub<S> {
     async fn run(mut self) {
         let drain = self.talk.encoder.shared.options.drain.clone();
+        let mut draining = pin!(drain.cancelled());
         loop {
-            let ping: Instant = self.talk.ping;
             tokio::select! {
                 biased;
-                () = drain.cancelled() => {
+                () = &mut draining => {
                     return self.talk.close(CloseCode::Away, "the server is shutting down").await;
                 }
                 came = self.talk.socket.next() => match judged(came) {
@@ -155,33 +175,53 @@ impl<S: Upstream> Hub<S> {
                     }
                     Some(Came::Closed | Came::Gone) => return self.talk.leave().await,
                     Some(Came::Broken(code, why)) => return self.talk.close(code, why).await,
-                    None => self.talk.is_answered = true,
+                    None => self.talk.heard(),
                 },
-                Some((id, brought)) = self.subscriptions.next() => match brought {
-                    Brought::Failed(failure) if failure.code == tonic::Code::Unauthenticated => {
-                        self.complain(Some(&id), &failure).await;
-                        return self.talk.close(CloseCode::Policy, &failure.message).await;
+                Some((id, brought)) = self.subscriptions.next() => {
+                    if let Err(end) = self.pass_on(id, brought).await {
+                        return self.end(end).await;
                     }
-                    brought => if !self.tell(&id, brought).await { return },
-                },
-                () = tokio::time::sleep_until(ping) => if !self.talk.ping().await { return },
+                }
+                () = self.talk.next_beat.as_mut() => if !self.talk.ping().await { return },
             }
+        }
+    }
+
+    /// Sends what a subscription brought, and with it what others have ready.
+    async fn pass_on(&mut self, id: String, brought: Brought) -> Result<(), End> {
+        let mut next = Some((id, brought));
+        let mut together = 0;
+        while let Some((id, brought)) = next.take() {
+            if let Brought::Failed(failure) = &brought
+                && failure.code == tonic::Code::Unauthenticated
+            {
+                self.complain(Some(&id), failure).await;
+                return Err(End::Refused(failure.message.clone()));
+            }
+            together += self.tell(&id, brought).await.ok_or(End::Gone)?;
+            if together < TOGETHER {
+                next = self.subscriptions.next().now_or_never().flatten();
+            }
+        }
+        if self.talk.flush().await { Ok(()) } else { Err(End::Gone) }
+    }
+
+    async fn end(self, end: End) {
+        match end {
+            End::Refused(why) => self.talk.close(CloseCode::Policy, &why).await,
+            End::Gone => {}
         }
     }
 
     /// What a client's frame asks; `false` when nobody reads the answer.
     async fn hear(&mut self, text: &[u8]) -> bool {
-        let mut frame: Map<String, Value> = match serde_json::from_slice(text) {
+        let read = text_of(text).and_then(|text| Frame::read(text).map_err(|it| Failure::fields(&[it])));
+        let mut frame = match read {
             Ok(frame) => frame,
-            Err(error) => {
-                let failure = Failure::field("frame", format!("it is no JSON object: {error}"));
-                return self.complain(None, &failure).await;
-            }
+            Err(failure) => return self.complain(None, &failure).await,
         };
-        let op = frame.remove("op");
-        let op = op.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
-        let id = frame.remove("id");
-        let id = id.as_ref().and_then(Value::as_str).map(str::to_owned);
+        let op = frame.take_string("op").unwrap_or_default();
+        let id = frame.take_string("id");
         if op == "ping" {
             return self.talk.send_text(b"{\"op\":\"pong\"}".to_vec()).await;
         }
@@ -223,30 +263,33 @@ impl<S: Upstream> Hub<S> {
     }
 
     /// The call that a frame asks for, and the position after which it begins.
-    fn subscribe(&self, mut frame: Map<String, Value>) -> Result<(Subscription, i64), Failure> {
+    fn subscribe(&self, mut frame: Frame) -> Result<(Subscription, i64), Failure> {
         for (name, field) in &self.wanted.rename {
-            if let Some(value) = frame.remove(name) {
-                frame.insert(field.clone(), value);
-            }
+            frame.rename(name, field).map_err(|violation| Failure::fields(&[violation]))?;
         }
-        let position = frame.get(&self.wanted.after).and_then(Value::as_i64).unwrap_or_default();
-        let shared = std::sync::Arc::clone(&self.talk.encoder.shared);
+        let shared = Arc::clone(&self.talk.encoder.shared);
         let route: &Route = &shared.routes.routes[self.place.route];
-        let text = Value::Object(frame).to_string();
-        let parsed = parse::message(&shared.schema, route.request, &text, How::default());
-        let message = parsed.map_err(|violations| Failure::fields(&violations))?.bytes;
+        let parsed = parse::message(&shared.schema, route.request, &frame.text(), How::default());
+        let message = parsed.map_err(|violations| Failure::fields(&self.in_their_words(violations)))?.bytes;
+        let position = match wire::last(&message, self.place.after) {
+            Some(Raw::Varint(position)) => position.cast_signed(),
+            _ => 0,
+        };
         let deadline = Deadline::new(None);
         let (metadata, extensions) = (self.calls.metadata.clone(), self.calls.extensions.clone());
         let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
         let upstream = self.calls.upstream.clone();
         let most = shared.options.limits.answer;
+        let begins = self.wanted.begins.clone();
         let begun = async move {
             let response = call::call(&upstream, request).await?;
-            Ok::<Messages, Failure>(Messages::begin(response, most)?.1)
+            let (head, messages) = Messages::begin(response, most)?;
+            let told = begins.and_then(|name| head.get(name)?.to_str().ok()?.parse::<i64>().ok());
+            Ok::<(Option<i64>, Messages), Failure>((told, messages))
         };
         let subscription = futures::stream::once(begun).flat_map(|begun| match begun {
-            Ok(messages) => {
-                let head = futures::stream::once(async { Brought::Begun });
+            Ok((told, messages)) => {
+                let head = futures::stream::once(async move { Brought::Begun(told) });
                 let rest = futures::stream::unfold(Some(messages), |messages| async {
                     let mut messages = messages?;
                     Some(match messages.next().await {
@@ -262,30 +305,46 @@ impl<S: Upstream> Hub<S> {
         Ok((Box::pin(subscription), position))
     }
 
+    /// Fields by the names that frames have for them.
+    fn in_their_words(&self, mut violations: Vec<Violation>) -> Vec<Violation> {
+        for violation in &mut violations {
+            for (name, field) in &self.wanted.rename {
+                if let Some(rest) = violation.field.strip_prefix(field.as_str()) {
+                    violation.field = format!("{name}{rest}");
+                }
+            }
+        }
+        violations
+    }
+
     fn forget(&mut self, id: &str) -> i64 {
         let at = self.positions.iter().position(|(known, _)| known == id);
         at.map(|at| self.positions.swap_remove(at).1).unwrap_or_default()
     }
 
-    /// What a subscription brought, as a frame.
-    async fn tell(&mut self, id: &str, brought: Brought) -> bool {
+    /// What a subscription brought, as a frame that is not flushed yet: its bytes, or nothing when
+    /// nobody reads.
+    async fn tell(&mut self, id: &str, brought: Brought) -> Option<usize> {
         let message = match brought {
-            Brought::Begun => {
-                let position = self.positions.iter().find(|(known, _)| known == id);
-                let position = position.map(|(_, position)| *position).unwrap_or_default();
-                return self.say("ack", id, position).await;
+            Brought::Begun(told) => {
+                let known = self.positions.iter_mut().find(|(known, _)| known == id);
+                let position = known.map_or(0, |(_, position)| {
+                    *position = told.unwrap_or(*position);
+                    *position
+                });
+                return self.feed(said("ack", id, position)).await;
             }
             Brought::Failed(failure) => {
                 self.subscriptions.remove(id);
                 self.forget(id);
-                return self.complain(Some(id), &failure).await;
+                return self.feed(self.complaint(Some(id), &failure)).await;
             }
             Brought::Ended => {
                 self.subscriptions.remove(id);
                 self.forget(id);
                 let failure =
                     Failure::own(StatusCode::SERVICE_UNAVAILABLE, "the stream has ended; subscribe again");
-                return self.complain(Some(id), &failure).await;
+                return self.feed(self.complaint(Some(id), &failure)).await;
             }
             Brought::Message(message) => message,
         };
@@ -298,31 +357,42 @@ impl<S: Upstream> Hub<S> {
             known.1 = position;
         }
         if kind == self.wanted.bookmark {
-            return self.say("bookmark", id, position).await;
+            return self.feed(said("bookmark", id, position)).await;
         }
         if kind == self.wanted.resync {
-            return self.say("resync", id, position).await;
+            return self.feed(said("resync", id, position)).await;
         }
-        let mut frame = b"{\"op\":\"event\",\"id\":".to_vec();
-        put_string(&mut frame, id);
-        frame.push(b',');
-        let brace = frame.len();
-        match self.talk.encoder.put(&message, &mut frame) {
-            Ok(()) => {
-                // The members of the message's object go on in ours.
-                frame.remove(brace);
-                self.talk.send_text(frame).await
+        let text = encoder.shared.printed.of(position, &message, |out| encoder.put(&message, out));
+        match text {
+            // The members of the message's object go on in ours.
+            Ok(text) => {
+                let mut frame = Vec::with_capacity(text.len() + id.len() + 32);
+                frame.extend_from_slice(b"{\"op\":\"event\",\"id\":");
+                put_string(&mut frame, id);
+                if text.len() > 2 {
+                    frame.push(b',');
+                }
+                frame.extend_from_slice(&text[1..]);
+                self.feed(frame).await
             }
-            Err(failure) => self.complain(Some(id), &failure).await,
+            Err(failure) => self.feed(self.complaint(Some(id), &failure)).await,
         }
+    }
+
+    async fn feed(&mut self, frame: Vec<u8>) -> Option<usize> {
+        let length = frame.len();
+        self.talk.feed_text(frame).await.then_some(length)
     }
 
     async fn say(&mut self, op: &str, id: &str, position: i64) -> bool {
-        let frame = json!({"op": op, "id": id, "seq": position});
-        self.talk.send_text(frame.to_string().into_bytes()).await
+        self.talk.send_text(said(op, id, position)).await
     }
 
     async fn complain(&mut self, id: Option<&str>, failure: &Failure) -> bool {
+        self.talk.send_text(self.complaint(id, failure)).await
+    }
+
+    fn complaint(&self, id: Option<&str>, failure: &Failure) -> Vec<u8> {
         let mut frame = b"{\"op\":\"error\",".to_vec();
         if let Some(id) = id {
             frame.extend_from_slice(b"\"id\":");
@@ -331,6 +401,10 @@ impl<S: Upstream> Hub<S> {
         }
         // `{"error":{…}}` without its first brace.
         frame.extend_from_slice(&self.talk.encoder.error(failure)[1..]);
-        self.talk.send_text(frame).await
+        frame
     }
+}
+
+fn said(op: &str, id: &str, position: i64) -> Vec<u8> {
+    json!({"op": op, "id": id, "seq": position}).to_string().into_bytes()
 }

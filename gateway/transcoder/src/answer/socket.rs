@@ -1,6 +1,7 @@
 //! WebSocket: each message of a stream a text frame, and for methods that
 //! stream both ways each text frame of the client a message.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use http::{Extensions, Method, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -79,7 +80,7 @@ pub(crate) async fn open<S: Upstream>(
     let route = &shared.routes.routes[index];
     let Accepted { response, upgrade, metadata, extensions } = accept(asked)?;
     let limits = shared.options.limits;
-    let keep_alive = shared.options.keep_alive;
+    let heartbeat = Heartbeat { every: shared.options.keep_alive, patience: shared.options.keep_alive };
 
     if route.is_client_stream {
         let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
@@ -91,7 +92,7 @@ pub(crate) async fn open<S: Upstream>(
             let Some(socket) = upgraded(upgrade, limits.socket_message).await else { return };
             let call = async move { call::call(&upstream, request).await };
             let both =
-                Both { sender: Some(sender), bound, talk: Talk::new(socket, encoder, deadline, keep_alive) };
+                Both { sender: Some(sender), bound, talk: Talk::new(socket, encoder, deadline, heartbeat) };
             both.run(call).await;
         });
         return Ok(response);
@@ -110,7 +111,7 @@ pub(crate) async fn open<S: Upstream>(
     let encoder = Encoder::new(&shared, index, bound.filter, false, asked);
     shared.options.sockets.clone().spawn(async move {
         let Some(socket) = upgraded(upgrade, limits.socket_message).await else { return };
-        Talk::new(socket, encoder, deadline, keep_alive).out(begun).await;
+        Talk::new(socket, encoder, deadline, heartbeat).out(begun).await;
     });
     Ok(response)
 }
@@ -185,7 +186,7 @@ async fn accepted(upgraded: Upgraded, most: usize) -> Socket {
     // The defaults take 128 KiB a connection before a byte is read.
     let config = WebSocketConfig::default()
         .read_buffer_size(4 << 10)
-        .write_buffer_size(0)
+        .write_buffer_size(8 << 10)
         .max_write_buffer_size(256 << 10)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
@@ -197,11 +198,20 @@ pub(crate) struct Talk {
     pub(crate) socket: Socket,
     pub(crate) encoder: Encoder,
     deadline: Deadline,
-    /// How often a quiet client is asked whether it is there.
-    every: Duration,
-    /// When the next ping is due, and whether the last one was answered.
-    pub(crate) ping: Instant,
-    pub(crate) is_answered: bool,
+    heartbeat: Heartbeat,
+    /// When the next ping is due, or the patience with the last one is over.
+    pub(crate) next_beat: Pin<Box<Sleep>>,
+    /// Whether a ping was sent and not answered yet.
+    is_waiting: bool,
+}
+
+/// How a client that went away without a word is noticed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heartbeat {
+    /// A client is asked this often whether it is there.
+    pub(crate) every: Duration,
+    /// And has so long to answer.
+    pub(crate) patience: Duration,
 }
 
 /// What came in.
@@ -218,15 +228,16 @@ pub(crate) enum Came {
 }
 
 impl Talk {
-    pub(crate) fn new(socket: Socket, encoder: Encoder, deadline: Deadline, every: Duration) -> Self {
-        let ping = Instant::now() + every;
-        Self { socket, encoder, deadline, every, ping, is_answered: true }
+    pub(crate) fn new(socket: Socket, encoder: Encoder, deadline: Deadline, heartbeat: Heartbeat) -> Self {
+        let next_beat = Box::pin(tokio::time::sleep(heartbeat.every));
+        Self { socket, encoder, deadline, heartbeat, next_beat, is_waiting: false }
     }
 
     /// Sends the messages of a stream until either side ends.
     async fn out(mut self, mut begun: Begun) {
         let mut next = begun.first.take().map(Ok);
         let drain = self.encoder.shared.options.drain.clone();
+        let mut draining = pin!(drain.cancelled());
         loop {
             if let Some(message) = next.take() {
                 match message {
@@ -241,33 +252,41 @@ impl Talk {
             if begun.is_over {
                 return self.close(CloseCode::Normal, "").await;
             }
-            let (deadline, ping) = (self.deadline, self.ping);
+            let deadline = self.deadline;
             tokio::select! {
                 biased;
-                () = drain.cancelled() => return self.close(CloseCode::Away, "the server is shutting down").await,
+                () = &mut draining => return self.close(CloseCode::Away, "the server is shutting down").await,
                 came = self.socket.next() => match judged(came) {
                     Some(Came::Closed | Came::Gone) => return self.leave().await,
                     Some(Came::Broken(code, why)) => return self.close(code, why).await,
                     Some(Came::Text(_) | Came::Other) => {}
-                    None => self.is_answered = true,
+                    None => self.heard(),
                 },
                 message = begun.messages.next() => match message {
                     Some(message) => next = Some(message),
                     None => begun.is_over = true,
                 },
                 _ = deadline.wait(std::future::pending::<()>()) => next = Some(Err(Failure::late())),
-                () = tokio::time::sleep_until(ping) => if !self.ping().await { return },
+                () = self.next_beat.as_mut() => if !self.ping().await { return },
             }
+        }
+    }
+
+    /// The client is there: it said something.
+    pub(crate) fn heard(&mut self) {
+        if std::mem::take(&mut self.is_waiting) {
+            self.next_beat.as_mut().reset(Instant::now() + self.heartbeat.every);
         }
     }
 
     /// Asks whether somebody is there; `false` when the last time nobody answered.
     pub(crate) async fn ping(&mut self) -> bool {
-        if !std::mem::take(&mut self.is_answered) {
+        if self.is_waiting {
             tracing::debug!("a socket does not answer");
             return false;
         }
-        self.ping = Instant::now() + self.every;
+        self.is_waiting = true;
+        self.next_beat.as_mut().reset(Instant::now() + self.heartbeat.patience);
         self.send(Message::Ping(Bytes::new())).await
     }
 
@@ -285,6 +304,17 @@ impl Talk {
     pub(crate) async fn send_text(&mut self, text: Vec<u8>) -> bool {
         let text = String::from_utf8(text).unwrap_or_default();
         self.send(Message::Text(text.into())).await
+    }
+
+    /// As `send_text`, and others may follow before it goes out by [`flush`](Self::flush).
+    pub(crate) async fn feed_text(&mut self, text: Vec<u8>) -> bool {
+        let text = String::from_utf8(text).unwrap_or_default();
+        let fed = self.socket.feed(Message::Text(text.into()));
+        matches!(tokio::time::timeout(PATIENCE, fed).await, Ok(Ok(())))
+    }
+
+    pub(crate) async fn flush(&mut self) -> bool {
+        matches!(tokio::time::timeout(PATIENCE, self.socket.flush()).await, Ok(Ok(())))
     }
 
     async fn send(&mut self, message: Message) -> bool {
@@ -363,17 +393,18 @@ impl Both {
     async fn run(mut self, call: impl Future<Output = Result<Response<Body>, Failure>>) {
         let mut call = std::pin::pin!(call);
         let drain = self.talk.encoder.shared.options.drain.clone();
+        let mut draining = pin!(drain.cancelled());
         let most = self.talk.encoder.shared.options.limits.answer;
         let mut messages: Option<Messages> = None;
         // A message that waits until the backend takes it; nothing is read meanwhile.
         let mut waiting: Option<Bytes> = None;
         let mut is_closed = false;
         loop {
-            let (deadline, ping) = (self.talk.deadline, self.talk.ping);
+            let deadline = self.talk.deadline;
             let sender = self.sender.clone();
             tokio::select! {
                 biased;
-                () = drain.cancelled() => return self.talk.close(CloseCode::Away, "the server is shutting down").await,
+                () = &mut draining => return self.talk.close(CloseCode::Away, "the server is shutting down").await,
                 permit = async { match &sender {
                     Some(sender) => sender.reserve().await.ok(),
                     None => None,
@@ -396,7 +427,7 @@ impl Both {
                     }
                     Some(Came::Gone) => return,
                     Some(Came::Broken(code, why)) => return self.talk.close(code, why).await,
-                    None => self.talk.is_answered = true,
+                    None => self.talk.heard(),
                 },
                 head = &mut call, if messages.is_none() => {
                     match head.and_then(|response| Messages::begin(response, most)) {
@@ -414,7 +445,7 @@ impl Both {
                     None => return self.talk.close(CloseCode::Normal, "").await,
                 },
                 _ = deadline.wait(std::future::pending::<()>()) => return self.talk.fail(&Failure::late()).await,
-                () = tokio::time::sleep_until(ping) => {
+                () = self.talk.next_beat.as_mut() => {
                     if is_closed || !self.talk.ping().await {
                         return;
                     }
