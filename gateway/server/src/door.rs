@@ -159,6 +159,35 @@ impl Names {
     }
 }
 
+impl Names {
+    /// The hosts that are ours as a regular expression of RE2: [`Self::is_ours`] for a proxy of another kind.
+    pub(crate) fn hosts_pattern(&self) -> String {
+        let of_port = |port: u16| if port == HTTP_PORT { "(:80)?".to_owned() } else { format!(":{port}") };
+        let own = ["localhost", "127.0.0.1", "[::1]", self.own.as_str()];
+        let own = own.iter().filter(|name| !name.is_empty());
+        let own = own.map(|name| format!("{}\\.*{}", literal(name), of_port(self.port)));
+        let more = self.hosts.iter().map(|allowed| {
+            let port = allowed.port_u16().map_or_else(|| format!("(:{})?", self.port), of_port);
+            format!("{}\\.*{port}", literal(allowed.host()))
+        });
+        format!("(?i)({})", own.chain(more).collect::<Vec<_>>().join("|"))
+    }
+
+    /// The origins that may write, likewise.
+    pub(crate) fn origins_pattern(&self) -> String {
+        let own = format!("http://{}", self.hosts_pattern());
+        let more = self.origins.iter().map(|origin| literal(origin));
+        format!("(?i)({})", std::iter::once(own).chain(more).collect::<Vec<_>>().join("|"))
+    }
+}
+
+/// The text in a regular expression, as itself.
+fn literal(text: &str) -> String {
+    let escaped =
+        |letter: char| if letter.is_ascii_alphanumeric() { vec![letter] } else { vec!['\\', letter] };
+    text.chars().flat_map(escaped).collect()
+}
+
 /// What a refused caller reads of what it sent: printable, and not too much.
 fn shown(text: &str) -> String {
     text.chars()

@@ -11,6 +11,7 @@
 
 pub mod connection;
 pub mod door;
+pub mod envoy;
 pub mod listen;
 pub mod pages;
 pub mod surface;

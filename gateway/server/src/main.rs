@@ -1,5 +1,6 @@
 //! `clos-gateway`: REST, streams and sockets in front of any server of gRPC.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use clos_gateway::door::Names;
+use clos_gateway::envoy;
 use clos_gateway::listen::{Limits, Listener};
 use clos_gateway::surface::Surface;
 use clos_gateway::upstreams::{Checks, Upstreams};
@@ -73,6 +75,9 @@ struct Args {
     /// How long requests may go on after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain: u64,
+    /// Print the configuration of an Envoy that serves the same, and end
+    #[arg(long)]
+    envoy_config: bool,
     /// Log level, or directives
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -101,6 +106,9 @@ const HEAD: Duration = Duration::from_secs(30);
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if args.envoy_config {
+        return print_envoy(&args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(args))
 }
@@ -114,8 +122,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         service_name: "clos-gateway",
         service_version: env!("CARGO_PKG_VERSION"),
     })?;
-    let set = std::fs::read(&args.descriptor_set)
-        .with_context(|| format!("--descriptor-set: {} cannot be read", args.descriptor_set.display()))?;
+    let set = descriptor_set(&args)?;
     let upstreams = Upstreams::new(&args.upstream)?;
     let mut options = options(&args)?;
     options.limits.body = args.max_body;
@@ -169,6 +176,37 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     }
     guard.shutdown().await;
     Ok(())
+}
+
+fn print_envoy(args: &Args) -> anyhow::Result<()> {
+    let set = descriptor_set(args)?;
+    let options = options(args)?;
+    let names = Names::new(args.listen, &args.hosts, &args.origins)?;
+    let wanted = envoy::Wanted {
+        descriptor_set: args.descriptor_set.to_str().context("--descriptor-set: the path is no UTF-8")?,
+        listen: args.listen,
+        names: &names,
+        upstreams: &args.upstream,
+        spelling: options.spelling,
+        auto_map: options.auto_map.as_deref(),
+        body: args.max_body,
+        answer: options.limits.answer,
+        header_bytes: options.limits.header_bytes,
+        headers: options.limits.headers,
+        header_timeout: HEAD,
+        timeout: options.max_timeout,
+        connections: args.max_connections,
+    };
+    let config = envoy::config(&set, &wanted).context("--envoy-config")?;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &config)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn descriptor_set(args: &Args) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(&args.descriptor_set)
+        .with_context(|| format!("--descriptor-set: {} cannot be read", args.descriptor_set.display()))
 }
 
 fn options(args: &Args) -> anyhow::Result<Options> {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use clos_telemetry::Metrics;
 use clos_transcoder::{Document, Options, Refused, RouteTemplate, Streamed, Transcoder, Upstream};
 use http::header::{
-    ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-    HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, ORIGIN, RETRY_AFTER,
+    ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    ORIGIN,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -31,13 +31,38 @@ const NO_ROUTE: &str = "-";
 /// Answers below are not worth compressing.
 const WORTH: u64 = 1024;
 /// What every answer that is no gRPC says to browsers.
-const SECURITY: [(&str, &str); 6] = [
+pub(crate) const SECURITY: [(&str, &str); 6] = [
     ("content-security-policy", "default-src 'self'; frame-ancestors 'none'"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
+];
+/// Request headers that a page of another origin may set.
+pub(crate) const ASKED_ACROSS: [&str; 11] = [
+    "authorization",
+    "content-type",
+    "if-match",
+    "if-none-match",
+    "idempotency-key",
+    "last-event-id",
+    "x-request-id",
+    "x-request-timeout",
+    "x-grpc-web",
+    "x-user-agent",
+    "grpc-timeout",
+];
+/// Response headers that it may read.
+pub(crate) const TOLD_ACROSS: [&str; 8] = [
+    "etag",
+    "location",
+    "retry-after",
+    "x-request-id",
+    "link",
+    "grpc-status",
+    "grpc-message",
+    "grpc-status-details-bin",
 ];
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -83,33 +108,11 @@ fn cors() -> CorsLayer {
         let names = head.extensions.get::<std::sync::Arc<Names>>();
         names.is_some_and(|names| origin.to_str().is_ok_and(|origin| names.is_allowed_origin(origin)))
     });
-    let named = HeaderName::from_static;
     CorsLayer::new()
         .allow_origin(is_allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            IF_MATCH,
-            IF_NONE_MATCH,
-            named("idempotency-key"),
-            named("last-event-id"),
-            named("x-request-id"),
-            named("x-request-timeout"),
-            named("x-grpc-web"),
-            named("x-user-agent"),
-            named("grpc-timeout"),
-        ])
-        .expose_headers([
-            ETAG,
-            LOCATION,
-            RETRY_AFTER,
-            named("x-request-id"),
-            LINK,
-            named("grpc-status"),
-            named("grpc-message"),
-            named("grpc-status-details-bin"),
-        ])
+        .allow_headers(ASKED_ACROSS.map(HeaderName::from_static))
+        .expose_headers(TOLD_ACROSS.map(HeaderName::from_static))
         .max_age(PREFLIGHT)
 }
 

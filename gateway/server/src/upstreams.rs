@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clos_telemetry::Metrics;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
@@ -62,6 +62,45 @@ pub struct BadUpstream {
     why: &'static str,
 }
 
+/// One server as it is given: `http://host:port` or `package.Service=http://host:port`.
+#[derive(Debug)]
+pub(crate) struct Given<'a> {
+    /// Full name of the only service that it has for us; nothing is every other.
+    pub(crate) service: Option<&'a str>,
+    pub(crate) address: &'a str,
+    pub(crate) uri: Uri,
+}
+
+impl<'a> Given<'a> {
+    pub(crate) fn all(given: &'a [String]) -> Result<Vec<Self>, BadUpstream> {
+        let mut all: Vec<Self> = Vec::new();
+        for one in given {
+            let bad = |why| BadUpstream { given: one.clone(), why };
+            // An address may have a `=` of its own.
+            let (service, address) = match one.split_once('=') {
+                Some((service, address)) if !service.contains(['/', ':']) => (Some(service), address),
+                _ => (None, one.as_str()),
+            };
+            if !address.starts_with("http://") && !address.starts_with("https://") {
+                // Over a Unix socket every caller of the gateway would be its owner.
+                return Err(bad("is no http or https address"));
+            }
+            let uri: Uri = address.parse().map_err(|_| bad("is no address"))?;
+            if uri.port_u16() == Some(0) || uri.host().is_none_or(str::is_empty) {
+                return Err(bad("is no address"));
+            }
+            if all.iter().any(|known| known.service == service) {
+                return Err(bad(match service {
+                    Some(_) => "is a second address for the service",
+                    None => "is a second address for every service; write `package.Service=` before one",
+                }));
+            }
+            all.push(Self { service, address, uri });
+        }
+        Ok(all)
+    }
+}
+
 /// One server.
 #[derive(Debug, Clone)]
 struct Server {
@@ -89,29 +128,12 @@ impl Upstreams {
         let mut named: Vec<(String, Server)> = Vec::new();
         let mut rest = None;
         let mut servers: Vec<Server> = Vec::new();
-        for one in given {
-            let bad = |why| BadUpstream { given: one.clone(), why };
-            // An address may have a `=` of its own.
-            let (service, address) = match one.split_once('=') {
-                Some((service, address)) if !service.contains(['/', ':']) => (Some(service), address),
-                _ => (None, one.as_str()),
-            };
+        for Given { service, address, uri } in Given::all(given)? {
             let known = servers.iter().find(|server| &*server.address == address);
-            let server = match known {
-                Some(server) => server.clone(),
-                None => Server::at(address).map_err(bad)?,
-            };
+            let server = known.cloned().unwrap_or_else(|| Server::at(address, uri));
             servers.push(server.clone());
             match service {
-                Some(service) if named.iter().any(|(known, _)| known == service) => {
-                    return Err(bad("is a second address for the service"));
-                }
                 Some(service) => named.push((service.to_owned(), server)),
-                None if rest.is_some() => {
-                    return Err(bad(
-                        "is a second address for every service; write `package.Service=` before one",
-                    ));
-                }
                 None => rest = Some(server),
             }
         }
@@ -138,16 +160,8 @@ impl Upstreams {
 }
 
 impl Server {
-    fn at(address: &str) -> Result<Self, &'static str> {
-        if !address.starts_with("http://") && !address.starts_with("https://") {
-            // Over a Unix socket every caller of the gateway would be its owner.
-            return Err("is no http or https address");
-        }
-        let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| "is no address")?;
-        if endpoint.uri().port_u16() == Some(0) || endpoint.uri().host().is_none_or(str::is_empty) {
-            return Err("is no address");
-        }
-        let channel = endpoint
+    fn at(address: &str, uri: Uri) -> Self {
+        let channel = Endpoint::from(uri)
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE)
@@ -155,7 +169,7 @@ impl Server {
             .initial_connection_window_size(WINDOW)
             .tcp_nodelay(true)
             .connect_lazy();
-        Ok(Self { address: address.into(), channel, is_stuck: Arc::default() })
+        Self { address: address.into(), channel, is_stuck: Arc::default() }
     }
 
     async fn watch(&self, checks: Checks, metrics: &Metrics) -> Infallible {

@@ -6,88 +6,34 @@
     reason = "a test may fail and reads where it is"
 )]
 
+mod program;
 #[path = "../../transcoder/tests/support/mod.rs"]
 mod support;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
+use program::{Gateway, start, upstream};
 use support::Backend;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
-use tower::ServiceExt as _;
 
 /// Patience with the program itself, never a measure.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Gateway {
-    process: Child,
-    address: String,
-    backend: Backend,
-    folder: tempfile::TempDir,
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Serves the backend over HTTP/2 and says where.
-async fn upstream(backend: Backend) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let backend = backend.clone();
-            tokio::spawn(async move {
-                let service = backend.map_request(|request: http::Request<hyper::body::Incoming>| {
-                    request.map(tonic::body::Body::new)
-                });
-                let _ = auto::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-                    .await;
-            });
-        }
-    });
-    format!("http://{address}")
-}
-
-fn start(upstream: &str, backend: Backend, more: &[&str]) -> Gateway {
-    let folder = tempfile::tempdir().unwrap();
-    let set = folder.path().join("set.pb");
-    std::fs::write(&set, support::descriptors()).unwrap();
-    let mut process = Command::new(env!("CARGO_BIN_EXE_clos-gateway"))
-        .args(["--descriptor-set", set.to_str().unwrap(), "--upstream", upstream, "--listen", "127.0.0.1:0"])
-        .args(more)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-    let url = lines.find_map(|line| {
-        let line = line.unwrap();
-        let at = line.find("http://")?;
-        Some(line[at + 7..].split(['"', ' ']).next().unwrap().to_owned())
-    });
-    std::thread::spawn(move || lines.for_each(drop));
-    Gateway { process, address: url.expect("it says where it listens"), backend, folder }
-}
-
 async fn gateway() -> Gateway {
     let backend = Backend::default();
     let upstream = upstream(backend.clone()).await;
-    start(&upstream, backend, &["--json-names", "proto", "--int64", "string", "--enums", "full"])
+    start(
+        &support::descriptors(),
+        &upstream,
+        backend,
+        &["--json-names", "proto", "--int64", "string", "--enums", "full"],
+    )
 }
 
 impl Gateway {

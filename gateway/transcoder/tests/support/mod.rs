@@ -100,7 +100,7 @@ fn trailers(code: i32, message: &str, details: Option<&[u8]>) -> HeaderMap {
     map
 }
 
-fn unary(message: &[u8]) -> Response<Body> {
+pub(crate) fn unary(message: &[u8]) -> Response<Body> {
     let body = Full::new(framed(message)).with_trailers(async {
         let mut trailers = trailers(0, "", None);
         trailers.insert("x-trailing", HeaderValue::from_static("t"));
@@ -245,6 +245,41 @@ impl Answer {
     }
 }
 
+/// `GET /v1/all?x=1`, then header lines, an empty line and the body.
+pub(crate) fn request(text: &str) -> Request<Full<Bytes>> {
+    let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
+    let mut lines = head.lines();
+    let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
+    let mut request = Request::builder().method(method).uri(target);
+    for line in lines {
+        let (name, value) = line.trim().split_once(':').unwrap();
+        request = request.header(name, value.trim());
+    }
+    let mut request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+    if !body.is_empty() && !request.headers().contains_key("content-type") {
+        request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    }
+    request
+}
+
+/// Reads an answer to its end, or to where it breaks off.
+pub(crate) async fn read<B: http_body::Body<Data = Bytes> + Unpin>(response: Response<B>) -> Answer {
+    let (head, mut body) = response.into_parts();
+    let (mut bytes, mut broke) = (Vec::new(), false);
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(_) => broke = true,
+        }
+    }
+    Answer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+        broke,
+    }
+}
+
 pub(crate) struct Suite {
     pub(crate) rest: Transcoder<Backend>,
     pub(crate) backend: Backend,
@@ -259,40 +294,13 @@ impl Suite {
         Self { rest, backend, contract }
     }
 
-    /// `GET /v1/all?x=1`, then header lines, an empty line and the body.
     pub(crate) async fn ask(&self, text: &str) -> Answer {
-        let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
-        let mut lines = head.lines();
-        let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
-        let mut request = Request::builder().method(method).uri(target);
-        for line in lines {
-            let (name, value) = line.trim().split_once(':').unwrap();
-            request = request.header(name, value.trim());
-        }
-        let mut request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        if !body.is_empty() && !request.headers().contains_key("content-type") {
-            request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
-        }
-        self.send(request).await
+        self.send(request(text)).await
     }
 
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        let response = self.rest.clone().oneshot(request).await.unwrap();
-        let (head, mut body) = response.into_parts();
-        let (mut bytes, mut broke) = (Vec::new(), false);
-        while let Some(frame) = body.frame().await {
-            match frame {
-                Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-                Err(_) => broke = true,
-            }
-        }
-        let answer = Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body: String::from_utf8_lossy(&bytes).into_owned(),
-            broke,
-        };
+        let answer = read(self.rest.clone().oneshot(request).await.unwrap()).await;
         self.contract.judge(&method, &path, &answer);
         answer
     }
