@@ -18,7 +18,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use program::{Gateway, start, upstream};
 use support::Backend;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
@@ -172,7 +172,7 @@ async fn grpc_web_passes_and_grpc_on_a_rest_path_stays_grpc() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_behind_is_unavailable() {
-    let gateway = start("http://127.0.0.1:9", Backend::default(), &[]);
+    let gateway = start(&support::descriptors(), "http://127.0.0.1:9", Backend::default(), &[]);
     let answer = gateway.ask("GET /v1/all", "", "").await;
     assert!(
         answer.starts_with("HTTP/1.1 503")
@@ -202,7 +202,7 @@ async fn a_read_is_tried_again_when_its_connection_broke() {
             let _ = tokio::io::copy_bidirectional(&mut stream, &mut behind).await;
         }
     });
-    let gateway = start(&format!("http://{address}"), backend, &[]);
+    let gateway = start(&support::descriptors(), &format!("http://{address}"), backend, &[]);
     let answer = gateway.ask("GET /v1/all/x", "", "").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
