@@ -15,6 +15,8 @@ need "checking the scripts" shellcheck:shellcheck
 
 cd "$ROOT"
 # A developer's own engine, daemon and state are not the tests' business.
+# Nothing is built a second time here, and two gigabytes stay free.
+export CARGO_INCREMENTAL=0
 unset DOCKER_HOST DOCKER_CONTEXT CLOS_HOST CLOS_CONTEXT CLOS_HOME CARGO_TARGET_DIR RUSTFLAGS
 
 trap 'testbed_stop' EXIT
@@ -22,8 +24,9 @@ trap 'exit 130' INT TERM
 testbed_start "$(mktemp -d /tmp/clos-test.XXXXXX)"
 
 check_form
-# The whole-system tests run the programs as they are installed: side by side in target/debug.
-check "cargo build" cargo build --quiet --workspace --bins
+# The whole-system tests run the programs as they are installed, side by side in target/debug, where
+# the tests of each program put it. Building them by themselves would build everything twice: without
+# the tests' own dependencies other features are on.
 check "cargo test" cargo test --quiet --workspace
 RUSTDOCFLAGS="-D warnings" check "cargo doc" cargo doc --quiet --workspace --no-deps
 if cargo deny --version >/dev/null 2>&1; then
