@@ -45,6 +45,7 @@ mod answer;
 mod bind;
 mod call;
 mod codec;
+mod editions;
 mod headers;
 mod negotiate;
 mod openapi;
@@ -115,7 +116,7 @@ impl<S: Upstream> Transcoder<S> {
     pub fn new(descriptor_set: &[u8], upstream: S, options: Options) -> Result<Self, Refused> {
         let broken =
             |error: prost_reflect::DescriptorError| Refused(vec![format!("no descriptor set: {error}")]);
-        let mut pool = DescriptorPool::decode(descriptor_set).map_err(broken)?;
+        let mut pool = DescriptorPool::decode(&*editions::lowered(descriptor_set)).map_err(broken)?;
         // Errors carry these whether or not the set has them.
         let known = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).map_err(broken)?;
         for file in known.files() {

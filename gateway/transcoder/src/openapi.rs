@@ -177,7 +177,10 @@ fn operation(
             responses.entry(status.as_u16().to_string()).or_insert_with(|| error("What the reason says."));
         told["content"]["application/json"]["examples"][reason] = example(reason);
     }
-    responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Error"}));
+    responses.insert(
+        "default".to_owned(),
+        json!({"$ref": "#/components/responses/Error", "description": "What went wrong."}),
+    );
     operation.insert("responses".to_owned(), Value::Object(responses));
     if about.open.as_ref().is_some_and(|open| open.contains(route.method.full_name())) {
         operation.insert("security".to_owned(), json!([]));

@@ -63,7 +63,7 @@ impl Codec {
     /// # Errors
     /// Bytes that are no descriptor set.
     pub fn new(descriptor_set: &[u8], spelling: Spelling) -> Result<Self, crate::Refused> {
-        let pool = prost_reflect::DescriptorPool::decode(descriptor_set)
+        let pool = prost_reflect::DescriptorPool::decode(&*crate::editions::lowered(descriptor_set))
             .map_err(|error| crate::Refused(vec![format!("no descriptor set: {error}")]))?;
         Ok(Self { schema: Schema::new(&pool, spelling) })
     }

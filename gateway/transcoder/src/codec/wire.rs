@@ -124,7 +124,6 @@ impl<'a> Reader<'a> {
     }
 
     /// How many bytes were not read yet.
-    #[cfg(test)]
     pub(crate) const fn left(&self) -> usize {
         self.rest.len()
     }
