@@ -3,6 +3,8 @@
 # one private engine in one run. Prints the table and puts it into docs/benchmarks.md,
 # between its two marks; the words around it are written by hand.
 #
+# The gateway's figures come first, from bench-gateway.sh: they need no engine, and a quiet machine.
+#
 # Times are of the wall, in milliseconds, seen from outside: a program is started, it
 # returns, the clock is read. Three rounds and their median, unless it says otherwise.
 
@@ -21,6 +23,7 @@ unset DOCKER_HOST DOCKER_CONTEXT CLOS_HOST CLOS_CONTEXT CARGO_TARGET_DIR RUSTFLA
 
 say "building for release (from nothing this takes minutes)"
 cargo build --quiet --release --workspace --bins
+scripts/bench-gateway.sh
 CLOSD=$ROOT/target/release/closd
 
 work=$(mktemp -d /tmp/clos-bench.XXXXXX)

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Our crates, and which of ours each may use.
-const OURS: [(&str, &[&str]); 18] = [
+const OURS: [(&str, &[&str]); 19] = [
     ("clos-domain", &[]),
     ("clos-proto", &[]),
     ("clos-telemetry", &[]),
@@ -14,6 +14,7 @@ const OURS: [(&str, &[&str]); 18] = [
     ("clos-testapp", &[]),
     ("clos-transcoder", &[]),
     ("clos-gateway", &["clos-telemetry", "clos-transcoder"]),
+    ("clos-gateway-bench", &["clos-transcoder"]),
     ("clos-compose", &["clos-domain"]),
     ("clos-control", &["clos-compose", "clos-domain", "clos-telemetry"]),
     ("clos-engine", &["clos-domain", "clos-telemetry"]),
@@ -42,17 +43,18 @@ const OURS: [(&str, &[&str]); 18] = [
 ];
 
 /// Libraries that have a home: nobody else may use them. Every other one is for all.
-const HOMES: [(&str, &[&str]); 46] = [
+const HOMES: [(&str, &[&str]); 47] = [
+    ("axum", &["clos-gateway-bench"]),
     ("brotli", &["clos-transcoder"]),
     ("flate2", &["clos-transcoder"]),
     ("tokio-tungstenite", &["clos-transcoder"]),
     ("tonic-web", &["clos-gateway"]),
     ("tower-http", &["clos-gateway"]),
     ("zstd", &["clos-transcoder"]),
-    ("anyhow", &["clos-daemon", "clos-gateway"]),
+    ("anyhow", &["clos-daemon", "clos-gateway", "clos-gateway-bench"]),
     ("anstyle", &["clos-cli"]),
     ("bollard", &["clos-engine"]),
-    ("clap", &["clos-cli", "clos-daemon", "clos-gateway"]),
+    ("clap", &["clos-cli", "clos-daemon", "clos-gateway", "clos-gateway-bench"]),
     ("clap_complete", &["clos-cli"]),
     ("comfy-table", &["clos-cli"]),
     ("docker_credential", &["clos-engine"]),
@@ -62,7 +64,15 @@ const HOMES: [(&str, &[&str]); 46] = [
     ("hyper", &["clos-daemon", "clos-gateway", "clos-host", "clos-transcoder"]),
     (
         "hyper-util",
-        &["clos-client", "clos-daemon", "clos-engine", "clos-gateway", "clos-host", "clos-transcoder"],
+        &[
+            "clos-client",
+            "clos-daemon",
+            "clos-engine",
+            "clos-gateway",
+            "clos-gateway-bench",
+            "clos-host",
+            "clos-transcoder",
+        ],
     ),
     ("ignore", &["clos-engine"]),
     ("indicatif", &["clos-cli"]),
@@ -71,10 +81,10 @@ const HOMES: [(&str, &[&str]); 46] = [
     ("opentelemetry_sdk", &["clos-telemetry"]),
     ("petgraph", &["clos-domain"]),
     ("prometheus", &["clos-telemetry"]),
-    ("prost", &["clos-cli", "clos-client", "clos-proto", "clos-rpc"]),
-    ("prost-reflect", &["clos-proto", "clos-transcoder"]),
-    ("prost-types", &["clos-cli", "clos-client", "clos-proto", "clos-rpc"]),
-    ("protox", &["clos-proto"]),
+    ("prost", &["clos-cli", "clos-client", "clos-gateway-bench", "clos-proto", "clos-rpc"]),
+    ("prost-reflect", &["clos-gateway-bench", "clos-proto", "clos-transcoder"]),
+    ("prost-types", &["clos-cli", "clos-client", "clos-gateway-bench", "clos-proto", "clos-rpc"]),
+    ("protox", &["clos-gateway-bench", "clos-proto"]),
     ("rand", &["clos-host", "clos-transcoder"]),
     ("rustix", &["clos-host"]),
     ("sea-orm", &["clos-store"]),
@@ -82,10 +92,21 @@ const HOMES: [(&str, &[&str]); 46] = [
     ("serde-saphyr", &["clos-cli", "clos-compose", "clos-daemon"]),
     ("signal-hook", &["clos-testapp"]),
     ("tar", &["clos-engine"]),
-    ("tonic", &["clos-client", "clos-daemon", "clos-gateway", "clos-proto", "clos-rpc", "clos-transcoder"]),
+    (
+        "tonic",
+        &[
+            "clos-client",
+            "clos-daemon",
+            "clos-gateway",
+            "clos-gateway-bench",
+            "clos-proto",
+            "clos-rpc",
+            "clos-transcoder",
+        ],
+    ),
     ("tonic-health", &["clos-rpc"]),
-    ("tonic-prost", &["clos-proto"]),
-    ("tonic-prost-build", &["clos-proto"]),
+    ("tonic-prost", &["clos-gateway-bench", "clos-proto"]),
+    ("tonic-prost-build", &["clos-gateway-bench", "clos-proto"]),
     ("tonic-reflection", &["clos-rpc"]),
     ("tonic-types", &["clos-client", "clos-daemon", "clos-gateway", "clos-rpc", "clos-transcoder"]),
     ("tower", &["clos-client", "clos-daemon", "clos-engine", "clos-gateway", "clos-rpc", "clos-transcoder"]),
