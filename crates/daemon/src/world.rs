@@ -20,7 +20,7 @@ use crate::state::{Home, Token};
 
 /// The row of the installation's random id.
 const INSTALLATION: &str = "installation";
-/// Streams and long waits at a time: many dashboards and every shell.
+/// Streams and long waits at a time, at least: many dashboards and every shell.
 const STREAMS: usize = 4_096;
 
 /// What `wire` made.
@@ -73,7 +73,8 @@ pub async fn wire(config: &Config, sources: &Sources, home: &Home, token: &Token
             uid: clos_host::user_id(),
             limits: clos_rpc::Limits {
                 in_flight: usize::try_from(config.server.max_in_flight).unwrap_or(usize::MAX),
-                streams: STREAMS,
+                // Who lets more connections in means the sockets on them.
+                streams: STREAMS.max(usize::try_from(config.server.max_connections).unwrap_or(usize::MAX)),
                 timeout: config.server.request_timeout.0,
             },
             metrics: metrics().clone(),
