@@ -296,7 +296,7 @@ fn query(
         if route.variables.iter().any(|bound| bound.numbers == own) {
             continue;
         }
-        let name = format!("{prefix}{}", field.name);
+        let name = format!("{prefix}{}", printed(field));
         let description = field_comment(schema, message, field);
         let shape = field.message().map(|id| schema.message(id).shape);
         match (field.card, shape) {
@@ -328,13 +328,13 @@ fn request_body(shared: &Shared, route: &Route, used: &mut BTreeSet<String>) -> 
     let (content, required, is_raw) = match route.body {
         Body::None => return None,
         Body::All => {
-            let required: Vec<&str> = message
+            let required: Vec<String> = message
                 .fields
                 .iter()
                 .filter(|field| {
                     field.required && !route.variables.iter().any(|it| it.numbers[0] == field.number)
                 })
-                .map(|field| field.name.as_str())
+                .map(printed)
                 .collect();
             let is_required = !required.is_empty();
             used.insert(message.name.clone());
@@ -422,6 +422,11 @@ fn success(schema: &Schema, route: &Route, used: &mut BTreeSet<String>) -> Value
 
 fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A field's name as it is printed; others are read as well.
+fn printed(field: &Field) -> String {
+    String::from_utf8_lossy(&field.key).trim_end_matches(':').trim_matches('"').to_owned()
 }
 
 /// The schema of a field with all its values.
@@ -540,8 +545,7 @@ fn object(
                 own.insert("readOnly".to_owned(), json!(true));
             }
         }
-        let key = String::from_utf8_lossy(&field.key);
-        properties.insert(key.trim_end_matches(':').trim_matches('"').to_owned(), own);
+        properties.insert(printed(field), own);
     }
     json!({
         "type": "object",

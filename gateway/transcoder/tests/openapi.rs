@@ -90,6 +90,18 @@ fn paths_and_parameters_are_those_that_are_read() {
 }
 
 #[test]
+fn names_are_those_that_are_printed() {
+    let spelling = Spelling { names: Names::Json, ..Spelling::default() };
+    let document = document(Options { spelling, ..Options::default() });
+    assert_eq!(parameter(&document, "/v1/all", "sub.longName")["in"], "query");
+    assert_eq!(parameter(&document, "/v1/all", "otherName")["in"], "query");
+    assert!(document["components"]["schemas"]["conformance.v1.All"]["properties"]["pickSub"].is_object());
+    let body = &document["paths"]["/kept"]["post"]["requestBody"];
+    assert_eq!(body["required"], json!(true));
+    assert_eq!(body["content"]["application/json"]["schema"]["allOf"][1]["required"], json!(["requestId"]));
+}
+
+#[test]
 fn statuses_media_types_and_security_are_those_that_come() {
     let document = document(Options::default());
     let of = |path: &str, verb: &str| document["paths"][path][verb]["responses"].clone();

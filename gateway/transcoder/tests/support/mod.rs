@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -22,6 +22,11 @@ use tower::{Service, ServiceExt as _};
 
 /// The encoded descriptors of the suite's contract.
 pub(crate) fn descriptors() -> Vec<u8> {
+    static COMPILED: LazyLock<Vec<u8>> = LazyLock::new(compiled);
+    COMPILED.clone()
+}
+
+fn compiled() -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../transcoder");
     let includes = [root.join("tests/proto"), root.join("../../proto")];
     let mut compiler = protox::Compiler::new(includes).unwrap();
@@ -33,7 +38,9 @@ pub(crate) fn descriptors() -> Vec<u8> {
 }
 
 pub(crate) fn pool() -> DescriptorPool {
-    DescriptorPool::decode(descriptors().as_slice()).unwrap()
+    static POOL: LazyLock<DescriptorPool> =
+        LazyLock::new(|| DescriptorPool::decode(descriptors().as_slice()).unwrap());
+    POOL.clone()
 }
 
 #[derive(Clone, Default)]
