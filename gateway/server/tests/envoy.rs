@@ -97,21 +97,22 @@ impl Envoy {
         let mut config = config(&at("set.pb"), &["--upstream", upstream, "--allow-origin", PAGE]);
         config["static_resources"]["listeners"][0]["address"] = json!({"pipe": {"path": socket}});
         std::fs::write(at("envoy.json"), config.to_string()).unwrap();
-        let mut process = Command::new(envoy())
+        let process = Command::new(envoy())
             .args(["--disable-hot-restart", "--concurrency", "1", "-c"])
             .arg(at("envoy.json"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut started = Self { process, socket, _folder: folder };
+        let mut lines = BufReader::new(started.process.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut told = Vec::new();
         for line in lines.by_ref() {
             let is_ready = line.contains("starting main dispatch loop");
             told.push(line);
             if is_ready {
                 std::thread::spawn(move || lines.for_each(drop));
-                return Self { process, socket, _folder: folder };
+                return started;
             }
         }
         panic!("Envoy does not start:\n{}", told.join("\n"));
