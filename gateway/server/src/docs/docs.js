@@ -9,9 +9,26 @@ function element(tag, properties, ...children) {
   return made;
 }
 
+/// A sentence of the document: what stands between back quotes is code.
+function prose(text = "") {
+  return text.split("`").map((part, at) => at % 2 ? element("code", { textContent: part }) : part);
+}
+
+/// A schema, or the one that it refers to.
+function resolved(schema, schemas) {
+  return schema?.$ref ? schemas[schema.$ref.split("/").pop()] || {} : schema || {};
+}
+
+/// What may be typed for a schema, in a few words.
+function hint(schema, schemas) {
+  const of = resolved(schema, schemas);
+  const words = of.enum || resolved(of.items, schemas).enum || [];
+  return words.filter((word) => !/unspecified$/i.test(word)).join(" | ") || of.format || of.type || "";
+}
+
 /// An example of a schema's value, as deep as it is readable.
 function example(schema, schemas, depth = 0) {
-  if (schema.$ref) return example(schemas[schema.$ref.split("/").pop()] || {}, schemas, depth);
+  if (schema.$ref) return example(resolved(schema, schemas), schemas, depth);
   const choice = (schema.allOf || schema.anyOf || schema.oneOf || [])[0];
   if (choice) return example(choice, schemas, depth);
   if (schema.enum) return schema.enum.find((word) => !/unspecified$/i.test(word)) ?? schema.enum[0];
@@ -67,23 +84,23 @@ async function send(verb, path, fields, body, output) {
 }
 
 function inside(verb, path, operation, schemas) {
-  const box = element("div", { className: "inside" }, element("p", { textContent: operation.description || "" }));
+  const box = element("div", { className: "inside" }, element("p", {}, ...prose(operation.description)));
   const fields = [];
   if (operation.parameters?.length) {
     const table = element("table");
     for (const parameter of operation.parameters) {
-      const kind = parameter.schema?.type || (parameter.schema?.$ref || "").split(".").pop() || "";
-      const input = element("input", { placeholder: kind, ariaLabel: parameter.name });
+      const input = element("input", { placeholder: hint(parameter.schema, schemas), ariaLabel: parameter.name });
       fields.push({ parameter, input });
       const name = parameter.name + (parameter.required ? " *" : "");
-      table.append(element("tr", {}, element("td", { textContent: name }), element("td", {}, input), element("td", { textContent: parameter.description || "" })));
+      table.append(element("tr", {}, element("td", { textContent: name }), element("td", {}, input), element("td", {}, ...prose(parameter.description))));
     }
     box.append(element("h3", { textContent: "Parameters" }), table);
   }
   let body = null;
   const content = operation.requestBody?.content?.["application/json"]?.schema;
   if (content) {
-    body = element("textarea", { value: JSON.stringify(example(content, schemas), null, 2), ariaLabel: "Body", spellcheck: false });
+    const value = JSON.stringify(example(content, schemas), null, 2);
+    body = element("textarea", { value, rows: Math.min(24, value.split("\n").length), ariaLabel: "Body", spellcheck: false });
     box.append(element("h3", { textContent: "Body" }), body);
   }
   const output = element("pre", { hidden: true });
@@ -111,7 +128,7 @@ function show(api, wanted) {
         const line = element("summary", {},
           element("span", { className: `verb ${verb}`, textContent: verb }),
           element("code", { textContent: path }),
-          element("span", { className: "what", textContent: operation.summary }));
+          element("span", { className: "what" }, ...prose(operation.summary)));
         const route = element("details", {}, line);
         route.addEventListener("toggle", () => {
           if (route.open && route.children.length === 1) route.append(inside(verb, path, operation, api.components.schemas));
@@ -120,7 +137,7 @@ function show(api, wanted) {
       }
     }
     if (section.children.length) {
-      routes.append(element("h2", { textContent: tag.name }), element("p", { textContent: tag.description || "" }), section);
+      routes.append(element("h2", { textContent: tag.name }), element("p", {}, ...prose(tag.description)), section);
     }
   }
   if (!routes.children.length) routes.append(element("p", { className: "none", textContent: "No route has all of these words." }));
@@ -130,7 +147,7 @@ function show(api, wanted) {
   const api = await (await fetch("/api/v2/openapi.json")).json();
   document.title = `${api.info.title} ${api.info.version}`;
   byId("title").textContent = document.title;
-  byId("about").textContent = api.info.description || "";
+  byId("about").replaceChildren(...prose(api.info.description));
   show(api, "");
   byId("search").addEventListener("input", (event) => show(api, event.target.value));
 })();
