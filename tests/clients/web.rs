@@ -60,6 +60,11 @@ async fn thirty_subscriptions_of_a_page_share_one_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_page_opens_its_socket_by_a_ticket() {
+    drive("ticket").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn seven_tabs_are_not_too_many() {
     drive("tabs").await;
 }

@@ -103,6 +103,106 @@ impl Ran {
     }
 }
 
+/// An answer over HTTP.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its first line and headers.
+    pub head: String,
+    /// What follows.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.head, self.body))
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(':'));
+        headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+}
+
+/// `curl`, as people have it.
+#[derive(Debug, Clone)]
+pub struct Curl {
+    /// `http://127.0.0.1:8080`.
+    pub base: String,
+    /// What lets us in.
+    pub token: Option<String>,
+}
+
+impl Curl {
+    /// One that a daemon lets in.
+    pub fn of(daemon: &Daemon) -> Self {
+        Self { base: format!("http://{}", daemon.tcp()), token: Some(daemon.token()) }
+    }
+
+    fn command(&self, path: &str, args: &[&str]) -> Command {
+        let mut curl = Command::new("curl");
+        // No settings of whoever runs the tests.
+        curl.args(["-q", "-sS", "--noproxy", "*"]).args(args).stdin(Stdio::null());
+        if let Some(token) = &self.token {
+            curl.arg("-H").arg(format!("authorization: Bearer {token}"));
+        }
+        curl.arg(format!("{}{path}", self.base));
+        curl
+    }
+
+    /// Asks with more arguments of curl, and a body if there is one.
+    #[track_caller]
+    pub fn with(&self, method: &str, path: &str, args: &[&str], body: &str) -> Answer {
+        let patience = PATIENCE.as_secs().to_string();
+        let mut all = vec!["-i", "-X", method, "--max-time", &patience];
+        if !body.is_empty() {
+            all.extend(["-H", "content-type: application/json", "--data-binary", body]);
+        }
+        all.extend(args);
+        let text = Ran::from(self.command(path, &all).output().expect("a curl")).well();
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// Sends JSON, or nothing for null.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, body: &serde_json::Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.with(method, path, &[], &body)
+    }
+
+    /// Reads.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.with("GET", path, &[], "")
+    }
+
+    /// Reads line by line with `curl -N`, which is killed when nobody wants more.
+    pub fn stream(&self, path: &str, args: &[&str]) -> impl Iterator<Item = String> + use<> {
+        let mut command = self.command(path, &[&["-N"], args].concat());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("a curl");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let reader = Reader(child);
+        lines.inspect(move |_| _ = &reader)
+    }
+}
+
+/// Killed with us.
+struct Reader(Child);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The docker client on the engine of the tests.
 pub fn docker(args: &[&str]) -> Ran {
     let mut docker = Command::new("docker");

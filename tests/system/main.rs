@@ -12,4 +12,5 @@ mod doors;
 mod neighbours;
 mod rest;
 mod socket;
+mod surface;
 mod watching;

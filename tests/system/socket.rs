@@ -145,6 +145,35 @@ async fn nothing_is_lost_and_nothing_comes_twice_over_a_break() {
     assert_eq!(seen, expected);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_and_nothing_comes_twice_when_it_breaks_in_a_burst() {
+    const ALL: usize = 60;
+    let daemon = Daemon::start().await;
+    let token = token(&daemon);
+    let client = daemon.client().await;
+    let making = tokio::spawn(async move {
+        for at in 0..ALL {
+            let group = pb::Group { name: format!("group-{at}"), ..pb::Group::default() };
+            let request = pb::CreateGroupRequest { group: Some(group), ..pb::CreateGroupRequest::default() };
+            client.create_group(request).await.unwrap();
+        }
+    });
+    let (mut seen, mut after) = (Vec::new(), 0);
+    while seen.len() < ALL {
+        let mut socket = Socket::open(&daemon, &token).await.unwrap();
+        socket.say(json!({"op": "subscribe", "id": "1", "types": ["group.created"], "after": after})).await;
+        for _ in 0..(seen.len() % 4 + 3).min(ALL - seen.len()) {
+            let frame = socket.until("event").await;
+            after = frame["seq"].as_i64().unwrap();
+            seen.push(frame["group_name"].as_str().unwrap().to_owned());
+        }
+        // Reset, with frames on their way.
+        socket.0.get_ref().set_zero_linger().unwrap();
+    }
+    making.await.unwrap();
+    assert_eq!(seen, (0..ALL).map(|at| format!("group-{at}")).collect::<Vec<_>>());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_daemon_that_ends_says_so() {
     let mut daemon = Daemon::start().await;

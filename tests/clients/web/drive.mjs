@@ -55,6 +55,10 @@ const cases = {
     await run(await open(), "thirty", bearer);
   },
 
+  async ticket() {
+    await run(await open(), "ticket");
+  },
+
   // More than the six connections that a browser opens to one host.
   async tabs() {
     const tabs = [];

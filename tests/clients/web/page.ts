@@ -169,6 +169,23 @@ const page = {
     socket.socket.close();
   },
 
+  /// A ticket opens one socket, and nothing else.
+  async ticket(daemon: Daemon) {
+    const { ticket } = (await rest(daemon, "POST", "/api/v2/ws-tickets", {})).json;
+    const socket = await Socket.open(daemon, `ticket.${ticket}`);
+    socket.say({ op: "subscribe", id: "1", types: ["group.created"] });
+    await socket.until("ack", 1);
+    await rest(daemon, "POST", "/api/v2/groups", { name: "by-ticket" });
+    same((await socket.until("event", 1))[0]?.group_name, "by-ticket", "the event");
+    const again = await Socket.open(daemon, `ticket.${ticket}`).then(() => "opened", () => "refused");
+    same(again, "refused", "the same ticket again");
+    const other = (await rest(daemon, "POST", "/api/v2/ws-tickets", {})).json.ticket;
+    for (const authorization of [`Ticket ${other}`, `Bearer ${other}`]) {
+      const answer = await fetch(`${daemon.api}/api/v2/groups`, { headers: { authorization } });
+      same([401, 403].includes(answer.status), true, `${authorization.split(" ")[0]} reads groups`);
+    }
+  },
+
   /// One tab of several: stays subscribed, and hands on when it has seen a group.
   async tab(daemon: Daemon, secret: string) {
     const socket = await Socket.open(daemon, secret);
