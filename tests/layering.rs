@@ -82,7 +82,7 @@ const HOMES: [(&str, &[&str]); 47] = [
     ("petgraph", &["clos-domain"]),
     ("prometheus", &["clos-telemetry"]),
     ("prost", &["clos-cli", "clos-client", "clos-gateway-bench", "clos-proto", "clos-rpc"]),
-    ("prost-reflect", &["clos-gateway-bench", "clos-proto", "clos-transcoder"]),
+    ("prost-reflect", &["clos-gateway", "clos-gateway-bench", "clos-proto", "clos-transcoder"]),
     ("prost-types", &["clos-cli", "clos-client", "clos-gateway-bench", "clos-proto", "clos-rpc"]),
     ("protox", &["clos-gateway-bench", "clos-proto", "clos-tests"]),
     ("rand", &["clos-host", "clos-transcoder"]),
