@@ -104,7 +104,7 @@ const HOMES: [(&str, &[&str]); 47] = [
             "clos-transcoder",
         ],
     ),
-    ("tonic-health", &["clos-rpc"]),
+    ("tonic-health", &["clos-gateway", "clos-rpc"]),
     ("tonic-prost", &["clos-gateway-bench", "clos-proto"]),
     ("tonic-prost-build", &["clos-gateway-bench", "clos-proto", "clos-tests"]),
     ("tonic-reflection", &["clos-rpc"]),
