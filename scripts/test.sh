@@ -28,6 +28,8 @@ check_form
 # the tests of each program put it. Building them by themselves would build everything twice: without
 # the tests' own dependencies other features are on.
 check "cargo test" cargo test --quiet --workspace
+# Made-up input at the transcoder, for a while.
+check "fuzz" scripts/fuzz.sh
 RUSTDOCFLAGS="-D warnings" check "cargo doc" cargo doc --quiet --workspace --no-deps
 if cargo deny --version >/dev/null 2>&1; then
   check "cargo deny" cargo deny --offline check bans licenses sources
