@@ -262,6 +262,7 @@ impl Service<Request<Body>> for Upstreams {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tasks of a test end with its runtime")]
 mod tests {
     use super::*;
 
