@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use tonic::transport::{Identity, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
@@ -36,13 +37,29 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// One that shows this certificate, asked for as `localhost`.
+    pub(crate) async fn start_secure(identity: Identity) -> Self {
+        Self::with(Some(identity)).await
+    }
+
+    async fn with(identity: Option<Identity>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = match identity {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
         let (held, release) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let service = Service { held: held.clone(), release: release.clone() };
-        let routes = tonic::transport::Server::builder()
-            .add_service(EchoServer::new(service.clone()))
-            .add_service(WordsServer::new(service));
+        let mut builder = tonic::transport::Server::builder();
+        if let Some(identity) = identity {
+            builder = builder.tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
+        }
+        let routes =
+            builder.add_service(EchoServer::new(service.clone())).add_service(WordsServer::new(service));
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         let (life, end) = oneshot::channel::<()>();
         let serving = routes.serve_with_incoming_shutdown(incoming, async {

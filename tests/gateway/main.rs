@@ -15,6 +15,7 @@ use echo::v1::echo_client::EchoClient;
 use echo::v1::{Message, RepeatRequest};
 use serde_json::json;
 use tempfile::TempDir;
+use tonic::transport::Identity;
 
 /// As http.proto and ProtoJSON have it, but for the names.
 const PLAIN: [&str; 6] = ["--json-names", "proto", "--int64", "string", "--enums", "full"];
@@ -124,6 +125,32 @@ async fn each_service_is_asked_where_it_runs() {
     assert_eq!((gone.status, gone.json()["code"].as_str()), (503, Some("UNAVAILABLE")), "{}", gone.body);
     assert!(gone.header("retry-after").is_some(), "{}", gone.head);
     assert_eq!(curl.get("/v1/messages/abc").status, 200, "the other one is as it was");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_behind_https_is_asked_when_its_certificate_is_trusted() {
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = signed.cert.pem();
+    let identity = Identity::from_pem(&certificate, signed.signing_key.serialize_pem());
+    let server = echo::Server::start_secure(identity).await;
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("authority.pem");
+    std::fs::write(&authority, certificate).unwrap();
+    let authority = authority.to_str().unwrap();
+
+    let gateway = Gateway::start(&["--upstream", &server.url, "--upstream-ca", authority]);
+    assert_eq!(gateway.curl().get("/v1/messages/abc").json()["text"], "abc");
+    let stranger = Gateway::start(&["--upstream", &server.url]);
+    assert_eq!(stranger.curl().get("/v1/messages/abc").status, 503);
+
+    let (mut wrong, _folder) =
+        command(echo::DESCRIPTORS, &["--upstream", &server.url, "--upstream-ca", "/nothing/here.pem"]);
+    let ran = Ran::from(wrong.output().unwrap());
+    assert!(
+        ran.code == 1 && ran.err.contains("--upstream-ca: /nothing/here.pem cannot be read"),
+        "{}",
+        ran.err
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,6 +51,8 @@ pub struct Wanted<'a> {
     pub names: &'a Names,
     /// `http://host:port`, or `package.Service=http://host:port`.
     pub upstreams: &'a [String],
+    /// Who may have signed the certificates of https upstreams, a file; absent is whom a Debian trusts.
+    pub authorities: Option<&'a str>,
     /// How JSON is printed.
     pub spelling: Spelling,
     /// Prefix of methods without an annotation.
@@ -150,7 +152,7 @@ pub fn config(set: &[u8], wanted: &Wanted<'_>) -> Result<Value, Unfit> {
                     "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
                 }],
             }],
-            "clusters": upstreams.iter().map(Upstream::cluster).collect::<Vec<_>>(),
+            "clusters": upstreams.iter().map(|upstream| upstream.cluster(wanted.authorities.unwrap_or(AUTHORITIES))).collect::<Vec<_>>(),
         },
         "overload_manager": {"resource_monitors": [{
             "name": "envoy.resource_monitors.global_downstream_max_connections",
@@ -371,7 +373,7 @@ impl From<Given<'_>> for Upstream {
 }
 
 impl Upstream {
-    fn cluster(&self) -> Value {
+    fn cluster(&self, authorities: &str) -> Value {
         let http2 = json!({"connection_keepalive": {"interval": "20s", "timeout": "10s"}});
         let mut cluster = json!({
             "name": self.name,
@@ -390,7 +392,7 @@ impl Upstream {
         });
         if self.is_secure {
             let judged = json!({
-                "trusted_ca": {"filename": AUTHORITIES},
+                "trusted_ca": {"filename": authorities},
                 "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": self.host}}],
             });
             cluster["transport_socket"] = json!({

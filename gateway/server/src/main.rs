@@ -27,6 +27,9 @@ struct Args {
     /// gRPC server: http://host:port, or package.Service=http://host:port; may be repeated
     #[arg(long, value_name = "URL", required = true)]
     upstream: Vec<String>,
+    /// Certificates in PEM, besides this machine's own, that may have signed those of https upstreams
+    #[arg(long, value_name = "FILE")]
+    upstream_ca: Option<PathBuf>,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -123,7 +126,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         service_version: env!("CARGO_PKG_VERSION"),
     })?;
     let set = descriptor_set(&args)?;
-    let upstreams = Upstreams::new(&args.upstream)?;
+    let authority = args.upstream_ca.as_ref().map(|path| {
+        std::fs::read(path).with_context(|| format!("--upstream-ca: {} cannot be read", path.display()))
+    });
+    let upstreams = Upstreams::new(&args.upstream, authority.transpose()?.as_deref())?;
     let mut options = options(&args)?;
     options.limits.body = args.max_body;
     let about = Document {
@@ -187,6 +193,7 @@ fn print_envoy(args: &Args) -> anyhow::Result<()> {
         listen: args.listen,
         names: &names,
         upstreams: &args.upstream,
+        authorities: args.upstream_ca.as_ref().and_then(|path| path.to_str()),
         spelling: options.spelling,
         auto_map: options.auto_map.as_deref(),
         body: args.max_body,

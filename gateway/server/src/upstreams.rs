@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use clos_telemetry::Metrics;
 use futures::future::BoxFuture;
+use http::uri::Scheme;
 use http::{Request, Response, Uri};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -120,17 +121,22 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Reads `http://host:port` and `package.Service=http://host:port`.
+    /// Reads `http://host:port` and `package.Service=http://host:port`; with https a server's certificate has
+    /// to be signed by somebody whom this machine trusts, or by `authority`, certificates in PEM.
     ///
     /// # Errors
     /// What is no address, an address that is not http or https, and a second one for the same.
-    pub fn new(given: &[String]) -> Result<Self, BadUpstream> {
+    pub fn new(given: &[String], authority: Option<&[u8]>) -> Result<Self, BadUpstream> {
         let mut named: Vec<(String, Server)> = Vec::new();
         let mut rest = None;
         let mut servers: Vec<Server> = Vec::new();
         for Given { service, address, uri } in Given::all(given)? {
             let known = servers.iter().find(|server| &*server.address == address);
-            let server = known.cloned().unwrap_or_else(|| Server::at(address, uri));
+            let server = match known {
+                Some(server) => server.clone(),
+                None => Server::at(address, uri, authority)
+                    .map_err(|why| BadUpstream { given: address.to_owned(), why })?,
+            };
             servers.push(server.clone());
             match service {
                 Some(service) => named.push((service.to_owned(), server)),
@@ -160,8 +166,18 @@ impl Upstreams {
 }
 
 impl Server {
-    fn at(address: &str, uri: Uri) -> Self {
-        let channel = Endpoint::from(uri)
+    fn at(address: &str, uri: Uri, authority: Option<&[u8]>) -> Result<Self, &'static str> {
+        let is_private = uri.scheme() == Some(&Scheme::HTTPS);
+        let mut endpoint = Endpoint::from(uri);
+        if is_private {
+            let mut tls = ClientTlsConfig::new().with_native_roots();
+            if let Some(authority) = authority {
+                tls = tls.ca_certificate(Certificate::from_pem(authority));
+            }
+            let with_tls = endpoint.tls_config(tls);
+            endpoint = with_tls.map_err(|_| "cannot be asked by https with these certificates")?;
+        }
+        let channel = endpoint
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE)
@@ -169,7 +185,7 @@ impl Server {
             .initial_connection_window_size(WINDOW)
             .tcp_nodelay(true)
             .connect_lazy();
-        Self { address: address.into(), channel, is_stuck: Arc::default() }
+        Ok(Self { address: address.into(), channel, is_stuck: Arc::default() })
     }
 
     async fn watch(&self, checks: Checks, metrics: &Metrics) -> Infallible {
@@ -268,16 +284,16 @@ mod tests {
 
     fn refused(given: &[&str]) -> String {
         let given: Vec<String> = given.iter().map(|one| (*one).to_owned()).collect();
-        Upstreams::new(&given).unwrap_err().to_string()
+        Upstreams::new(&given, None).unwrap_err().to_string()
     }
 
     #[tokio::test]
     async fn a_service_has_its_own_server_or_the_one_of_all_others() {
         let given = ["a.B=http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned()];
-        let upstreams = Upstreams::new(&given).unwrap();
+        let upstreams = Upstreams::new(&given, None).unwrap();
         assert!(upstreams.of("/a.B/C").is_some());
         assert!(upstreams.of("/x.Y/Z").is_some());
-        let only = Upstreams::new(&given[..1]).unwrap();
+        let only = Upstreams::new(&given[..1], None).unwrap();
         assert!(only.of("/x.Y/Z").is_none());
     }
 
@@ -317,7 +333,7 @@ mod tests {
                 kept.push(stream);
             }
         });
-        let upstreams = Upstreams::new(&[address.clone(), format!("a.B={address}")]).unwrap();
+        let upstreams = Upstreams::new(&[address.clone(), format!("a.B={address}")], None).unwrap();
         let soon = Duration::from_millis(20);
         let checks = Checks { every: soon, again: soon, patience: soon };
         let drain = CancellationToken::new();
