@@ -40,13 +40,16 @@ fn command(set: &[u8], args: &[&str]) -> (Command, TempDir) {
 impl Gateway {
     fn start(args: &[&str]) -> Self {
         let (mut command, folder) = command(echo::DESCRIPTORS, args);
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let process = command.spawn().unwrap();
+        // Ended with us from here on, whatever it says.
+        let mut gateway = Self { process, url: String::new(), _folder: folder };
+        let mut lines = BufReader::new(gateway.process.stderr.take().unwrap()).lines().map_while(Result::ok);
         let ready =
             lines.find(|line| line.contains("clos-gateway is ready")).expect("it says that it is ready");
-        let url = ready.split(['"', ' ', '=']).find(|word| word.starts_with("http://")).unwrap().to_owned();
+        let mut words = ready.split(['"', ' ', '=']);
+        words.find(|word| word.starts_with("http://")).unwrap().clone_into(&mut gateway.url);
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, url, _folder: folder }
+        gateway
     }
 
     fn curl(&self) -> Curl {
