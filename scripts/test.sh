@@ -28,8 +28,9 @@ check_form
 # the tests of each program put it. Building them by themselves would build everything twice: without
 # the tests' own dependencies other features are on.
 check "cargo test" cargo test --quiet --workspace
-# Made-up input at the transcoder, for a while.
+# Made-up input: at the transcoder for a while, and at the API by its own document.
 check "fuzz" scripts/fuzz.sh
+check "schemathesis" scripts/schemathesis.sh
 RUSTDOCFLAGS="-D warnings" check "cargo doc" cargo doc --quiet --workspace --no-deps
 if cargo deny --version >/dev/null 2>&1; then
   check "cargo deny" cargo deny --offline check bans licenses sources

