@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures::future::Either;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN, UPGRADE};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -26,7 +26,6 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::Service;
 
 use crate::Answers;
-use crate::connection::Recent;
 
 /// The domain of our error reasons.
 const ERROR_DOMAIN: &str = "clos.dev";
@@ -84,18 +83,23 @@ impl Names {
 
     /// Whether the request may come in.
     fn judge<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        let mut named = 0;
-        // HTTP/2 names us in the URI, HTTP/1 in a header; who sends both means both.
-        if let Some(authority) = request.uri().authority() {
-            named += 1;
+        let authority = request.uri().authority();
+        if let Some(authority) = authority {
             self.judge_host(authority.as_str())?;
         }
-        for host in request.headers().get_all(HOST) {
-            named += 1;
-            self.judge_host(&String::from_utf8_lossy(host.as_bytes()))?;
-        }
-        if named == 0 {
-            return Err(Refusal::host("the request names no host".to_owned()));
+        // The header of HTTP/1 says nothing beside an absolute target; in HTTP/2 both are meant.
+        if authority.is_none() || request.version() > Version::HTTP_11 {
+            let hosts = request.headers().get_all(HOST);
+            for host in &hosts {
+                self.judge_host(&String::from_utf8_lossy(host.as_bytes()))?;
+            }
+            match hosts.iter().count() {
+                0 if authority.is_none() => {
+                    return Err(Refusal::host("the request names no host".to_owned()));
+                }
+                0 | 1 => {}
+                _ => return Err(Refusal::twice()),
+            }
         }
         let is_upgrade = request.headers().contains_key(UPGRADE) || *request.method() == Method::CONNECT;
         let is_read =
@@ -133,7 +137,7 @@ impl Names {
             "origin `{}` may not write here; add it to the allowed origins in the configuration",
             shown(origin)
         );
-        Err(Refusal { reason: "ORIGIN_REFUSED", label: "origin", message })
+        Err(Refusal { status: StatusCode::FORBIDDEN, reason: "ORIGIN_REFUSED", label: "origin", message })
     }
 
     fn is_ours(&self, host: &str) -> bool {
@@ -199,6 +203,7 @@ fn shown(text: &str) -> String {
 /// Why somebody does not come in.
 #[derive(Debug)]
 struct Refusal {
+    status: StatusCode,
     reason: &'static str,
     label: &'static str,
     message: String,
@@ -206,22 +211,59 @@ struct Refusal {
 
 impl Refusal {
     fn host(message: String) -> Self {
-        Self { reason: "HOST_REFUSED", label: "host", message }
+        Self { status: StatusCode::FORBIDDEN, reason: "HOST_REFUSED", label: "host", message }
+    }
+
+    /// HTTP has a request name its host once.
+    fn twice() -> Self {
+        let message = "it stands in the request more than once".to_owned();
+        Self { status: StatusCode::BAD_REQUEST, reason: "HOST_REFUSED", label: "host", message }
     }
 
     /// In the words of the protocol in which was asked.
     fn into_response<B>(self, request: &Request<B>) -> Response<Body> {
-        let is_grpc = request
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc {
+        if is_grpc(request.headers()) {
             let details = ErrorDetails::with_error_info(self.reason, ERROR_DOMAIN, []);
             let code = tonic::Code::PermissionDenied;
-            return tonic::Status::with_error_details(code, self.message, details).into_http();
+            return refused_call(
+                request.headers(),
+                &tonic::Status::with_error_details(code, self.message, details),
+            );
         }
-        clos_transcoder::refusal(StatusCode::FORBIDDEN, &self.message, request.headers(), &Default::default())
+        let field = (self.status == StatusCode::BAD_REQUEST).then_some(self.label);
+        let options = clos_transcoder::Options::default();
+        let mut response =
+            clos_transcoder::refusal(self.status, field, &self.message, request.headers(), &options);
+        crate::secure(response.headers_mut());
+        response
     }
+}
+
+/// Whether a request is of gRPC or gRPC-Web.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    is_of(headers, b"application/grpc")
+}
+
+/// Whether a request is of gRPC-Web.
+pub(crate) fn is_grpc_web(headers: &HeaderMap) -> bool {
+    is_of(headers, b"application/grpc-web")
+}
+
+fn is_of(headers: &HeaderMap, family: &[u8]) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.as_bytes().get(..family.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(family))
+}
+
+/// A call that is over before it began: its status is in the head, in the words of gRPC, and the
+/// type is the caller's, which gRPC-Web looks at.
+pub(crate) fn refused_call(asked: &HeaderMap, status: &tonic::Status) -> Response<Body> {
+    let mut response = status.clone().into_http();
+    if is_grpc_web(asked)
+        && let Some(kind) = asked.get(CONTENT_TYPE)
+    {
+        response.headers_mut().insert(CONTENT_TYPE, kind.clone());
+    }
+    response
 }
 
 /// Who is on the other end of a connection.
@@ -239,23 +281,12 @@ pub struct Door<S> {
     inner: S,
     peer: Peer,
     asked: Arc<AtomicBool>,
-    recent: Arc<Recent>,
 }
 
 impl<S> Door<S> {
     /// The door of one connection; `asked` becomes true with its first request.
-    pub fn new(inner: S, peer: Peer, asked: Arc<AtomicBool>, recent: Arc<Recent>) -> Self {
-        Self { inner, peer, asked, recent }
-    }
-
-    /// A request that says its length in two ways.
-    fn is_ambiguous(&self, request: &Request<Incoming>) -> bool {
-        if request.version() > Version::HTTP_11 {
-            return false;
-        }
-        let first_line = format!("{} {} HTTP/1.", request.method(), request.uri());
-        let has_length = self.recent.has_length(&first_line);
-        has_length && request.headers().contains_key(TRANSFER_ENCODING)
+    pub fn new(inner: S, peer: Peer, asked: Arc<AtomicBool>) -> Self {
+        Self { inner, peer, asked }
     }
 }
 
@@ -270,15 +301,6 @@ impl<S: Answers> Service<Request<Incoming>> for Door<S> {
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.asked.store(true, Ordering::Relaxed);
-        if self.is_ambiguous(&request) {
-            clos_telemetry::metrics().refused("framing");
-            let message = "the request has a Content-Length and a Transfer-Encoding";
-            let options = clos_transcoder::Options::default();
-            let mut response =
-                clos_transcoder::refusal(StatusCode::BAD_REQUEST, message, request.headers(), &options);
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            return Either::Right(ready(Ok(response)));
-        }
         match &self.peer {
             Peer::Unix(info) => _ = request.extensions_mut().insert(info.clone()),
             Peer::Tcp(info, names) => {
@@ -369,9 +391,16 @@ mod tests {
     }
 
     #[test]
-    fn two_names_have_to_be_right_both() {
-        assert_eq!(judge("http://localhost:8080/x", &[("host", "evil.example")]), Err("HOST_REFUSED"));
+    fn the_authority_of_an_absolute_target_is_the_host() {
+        assert_eq!(judge("http://localhost:8080/x", &[("host", "evil.example")]), Ok(()));
         assert_eq!(judge("http://evil.example/x", &[("host", "localhost:8080")]), Err("HOST_REFUSED"));
+    }
+
+    #[test]
+    fn two_names_have_to_be_right_both() {
+        let mut both = request("http://localhost:8080/x", &[("host", "evil.example")]);
+        *both.version_mut() = Version::HTTP_2;
+        assert_eq!(names().judge(&both).map_err(|refusal| refusal.reason), Err("HOST_REFUSED"));
         let twice = [("host", "localhost:8080"), ("host", "evil.example")];
         assert_eq!(judge("/x", &twice), Err("HOST_REFUSED"));
     }
@@ -411,7 +440,7 @@ mod tests {
             let mut request = request("/x", &evil);
             *request.method_mut() = method;
             assert!(names().judge(&request).is_ok());
-            request.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
+            request.headers_mut().insert("upgrade", http::HeaderValue::from_static("websocket"));
             assert!(names().judge(&request).is_err(), "an upgrade");
         }
         assert!(!names().is_allowed_origin("http://evil.example"));

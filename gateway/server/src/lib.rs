@@ -12,13 +12,16 @@
 pub mod connection;
 pub mod door;
 pub mod envoy;
+mod heads;
 pub mod listen;
 pub mod pages;
 pub mod surface;
 pub mod upstreams;
+mod watched;
 
 use std::convert::Infallible;
 
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tower::Service;
@@ -38,4 +41,12 @@ impl<S> Answers for S where
         + Send
         + 'static
 {
+}
+
+/// Adds what browsers should know of every answer.
+pub(crate) fn secure(headers: &mut HeaderMap) {
+    for (name, value) in surface::SECURITY {
+        let name = HeaderName::from_static(name);
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
 }

@@ -17,6 +17,10 @@ use crate::{Answers, connection};
 /// A pause after an accept that failed, which is when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Bytes that the kernel keeps of an answer for a reader who does not read: left alone it takes
+/// megabytes before anybody here notices.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// Where connections come from.
 #[derive(Debug)]
 pub enum Listener {
@@ -102,6 +106,7 @@ impl Listener {
                 let (stream, _) = listener.accept().await?;
                 // Small answers do not wait for more to send.
                 let _ = stream.set_nodelay(true);
+                let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER);
                 let peer = Peer::Tcp(stream.connect_info(), Arc::clone(names));
                 Ok(Some((Stream::Tcp(stream), peer)))
             }
@@ -137,5 +142,23 @@ impl Stream {
             Self::Unix(stream) => connection::serve(stream, service, peer, header_timeout, drain).await,
             Self::Tcp(stream) => connection::serve(stream, service, peer, header_timeout, drain).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_who_does_not_read_is_noticed_early() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Listener::Tcp(listener, Arc::new(Names::new(address, &[], &[]).unwrap()));
+        let (accepted, client) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        let Some((Stream::Tcp(stream), _)) = accepted.unwrap() else { panic!() };
+        // The kernel doubles what it is told.
+        let size = rustix::net::sockopt::socket_send_buffer_size(&stream).unwrap();
+        assert!(size <= 2 * SEND_BUFFER, "{size}");
+        drop(client);
     }
 }

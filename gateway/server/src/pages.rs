@@ -42,22 +42,8 @@ impl Pages {
     /// The page at a path, if there is one.
     pub(crate) fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
         let page = self.0.iter().find(|page| page.paths.contains(&path))?;
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = if *method == Method::OPTIONS {
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response
-            } else {
-                let options = clos_transcoder::Options::default();
-                clos_transcoder::refusal(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "GET is served here",
-                    headers,
-                    &options,
-                )
-            };
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-            return Some(response);
+        if let Some(other) = other_method(method, headers) {
+            return Some(other);
         }
         let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let is_known = known.split(',').any(|etag| etag.trim().trim_start_matches("W/") == page.etag);
@@ -74,6 +60,25 @@ impl Pages {
         own.insert(ETAG, page.etag.clone());
         Some(response)
     }
+}
+
+/// The answer to whoever does not read what can only be read.
+pub(crate) fn other_method(method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
+    let mut response = match *method {
+        Method::GET | Method::HEAD => return None,
+        Method::OPTIONS => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        _ => {
+            let message = format!("{method} is not served here; GET, HEAD, OPTIONS is");
+            let options = clos_transcoder::Options::default();
+            clos_transcoder::refusal(StatusCode::METHOD_NOT_ALLOWED, None, &message, headers, &options)
+        }
+    };
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    Some(response)
 }
 
 /// FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>: tells versions apart, guards nothing.

@@ -1,6 +1,7 @@
 //! What is behind the door: gRPC as it is, gRPC-Web, `/metrics`, and REST for the rest.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -9,9 +10,9 @@ use clos_telemetry::Metrics;
 use clos_transcoder::{Document, Options, Refused, RouteTemplate, Streamed, Transcoder, Upstream};
 use http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-    ORIGIN,
+    ORIGIN, VARY,
 };
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tonic::body::Body;
@@ -21,8 +22,9 @@ use tower_http::compression::predicate::Predicate;
 use tower_http::compression::{Compression, CompressionLayer};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
-use crate::door::Names;
-use crate::pages::Pages;
+use crate::door::{self, Names};
+use crate::pages::{self, Pages};
+use crate::upstreams;
 
 /// A browser may keep the answer to a preflight so long.
 const PREFLIGHT: Duration = Duration::from_secs(600);
@@ -65,6 +67,7 @@ pub(crate) const TOLD_ACROSS: [&str; 8] = [
     "grpc-status-details-bin",
 ];
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Everything that is served, by what is asked.
@@ -88,12 +91,13 @@ impl<S: Upstream> Surface<S> {
         about: &Document,
         metrics: Metrics,
     ) -> Result<Self, Refused> {
+        let ignore = format!("{}unknown-fields", options.header_prefix).parse().ok();
         let rest = Transcoder::new(descriptor_set, upstream.clone(), options)?;
         let pages = Pages::new(&rest.openapi(about));
         let routed = Routed { grpc: Reached(upstream), rest, pages, metrics };
         let compression = CompressionLayer::new().compress_when(Worth);
         let compressed = compression.layer(routed.clone());
-        let shared = compression.layer(cors().layer(routed.clone()));
+        let shared = compression.layer(cors(ignore).layer(routed.clone()));
         Ok(Self { routed, compressed, shared })
     }
 
@@ -103,15 +107,19 @@ impl<S: Upstream> Surface<S> {
     }
 }
 
-fn cors() -> CorsLayer {
+/// What pages of another origin may do.
+fn cors(ignore: Option<HeaderName>) -> CorsLayer {
     let is_allowed = AllowOrigin::predicate(|origin: &HeaderValue, head: &http::request::Parts| {
         let names = head.extensions.get::<std::sync::Arc<Names>>();
         names.is_some_and(|names| origin.to_str().is_ok_and(|origin| names.is_allowed_origin(origin)))
     });
+    // One header has a name that is decided elsewhere.
+    let more = ["x-api-key", "traceparent", "tracestate"].map(HeaderName::from_static);
+    let taken = ASKED_ACROSS.map(HeaderName::from_static).into_iter().chain(more).chain(ignore);
     CorsLayer::new()
         .allow_origin(is_allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers(ASKED_ACROSS.map(HeaderName::from_static))
+        .allow_headers(taken.collect::<Vec<_>>())
         .expose_headers(TOLD_ACROSS.map(HeaderName::from_static))
         .max_age(PREFLIGHT)
 }
@@ -128,7 +136,10 @@ impl Predicate for Worth {
             || kind.contains("json")
             || kind.contains("javascript")
             || kind.contains("svg");
-        let is_large = response.body().size_hint().exact().is_some_and(|bytes| bytes > WORTH);
+        // The answer to HEAD has no body, and the length of the one that it would have.
+        let length =
+            response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let is_large = response.body().size_hint().exact().max(length).is_some_and(|bytes| bytes > WORTH);
         shrinks && is_large && response.extensions().get::<Streamed>().is_none()
     }
 }
@@ -142,11 +153,15 @@ impl<S: Upstream> Service<Request<Incoming>> for Surface<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let headers = request.headers();
-        if is_grpc(headers, "application/grpc") && !is_grpc(headers, "application/grpc-web") {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        if door::is_grpc(request.headers()) && !door::is_grpc_web(request.headers()) {
             return self.routed.call(request);
         }
+        if !accepts_coding(request.headers()) {
+            // A layer that is told of no coding it has, and not of identity, would spoil the answer.
+            request.headers_mut().remove(ACCEPT_ENCODING);
+        }
+        let headers = request.headers();
         let request_method = request.method().clone();
         let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
         let names = request.extensions().get::<std::sync::Arc<Names>>();
@@ -171,13 +186,30 @@ impl<S: Upstream> Service<Request<Incoming>> for Surface<S> {
             let template = response.extensions().get::<RouteTemplate>();
             let route = template.map_or(NO_ROUTE, |template| &template.0);
             metrics.http(method, route, response.status().as_u16(), began.elapsed());
-            for (name, value) in SECURITY {
-                let name = HeaderName::from_static(name);
-                response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+            if !response.headers().contains_key(VARY) && Worth.should_compress(&response) {
+                response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
             }
+            crate::secure(response.headers_mut());
             Ok(response)
         })
     }
+}
+
+/// Whether a coding that we have is accepted.
+fn accepts_coding(headers: &http::HeaderMap) -> bool {
+    headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        value.split(',').any(|entry| {
+            let (coding, parameters) = entry.split_once(';').unwrap_or((entry, ""));
+            let is_ours = ["gzip", "x-gzip", "br", "zstd", "*"]
+                .iter()
+                .any(|ours| coding.trim().eq_ignore_ascii_case(ours));
+            let quality =
+                parameters.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.trim().strip_prefix('='));
+            is_ours
+                && quality
+                    .is_none_or(|quality| quality.trim().parse().is_ok_and(|quality: f32| quality > 0.0))
+        })
+    })
 }
 
 /// A method as a label: what callers make up is one.
@@ -192,13 +224,6 @@ fn known_method(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "OTHER",
     }
-}
-
-fn is_grpc(headers: &http::HeaderMap, family: &str) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        let kind = kind.as_bytes();
-        kind.len() >= family.len() && kind[..family.len()].eq_ignore_ascii_case(family.as_bytes())
-    })
 }
 
 /// By kind and path.
@@ -219,46 +244,63 @@ impl<S: Upstream> Service<Request<Incoming>> for Routed<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        if is_grpc(request.headers(), "application/grpc-web") {
-            return Box::pin(
-                GrpcWebLayer::new().layer(self.grpc.clone().map_response(unsized_body)).oneshot(request),
-            );
-        }
-        if is_grpc(request.headers(), "application/grpc") {
-            return Box::pin(self.grpc.clone().oneshot(request.map(Body::new)));
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        if door::is_grpc(request.headers()) {
+            let is_web = door::is_grpc_web(request.headers());
+            if *request.method() != Method::POST || (is_web && !is_known_web(request.headers())) {
+                let status = tonic::Status::unimplemented("calls are POST, of a type that is known here");
+                return Box::pin(ready(Ok(door::refused_call(request.headers(), &status))));
+            }
+            let grpc = self.grpc.clone();
+            if is_web {
+                // What is unpacked of a text is shorter than it.
+                request.headers_mut().remove(CONTENT_LENGTH);
+                let request = request.map(|body| unsized_body(Body::new(body)));
+                return Box::pin(
+                    GrpcWebLayer::new().layer(grpc.map_response(unsized_answer)).oneshot(request),
+                );
+            }
+            return Box::pin(grpc.oneshot(request.map(Body::new)));
         }
         if let Some(page) = self.pages.answer(request.method(), request.uri().path(), request.headers()) {
-            return Box::pin(std::future::ready(Ok(page)));
+            return Box::pin(ready(Ok(page)));
         }
-        match (request.uri().path(), request.method()) {
-            ("/metrics", &Method::GET | &Method::HEAD) => {
+        if request.uri().path() == "/metrics" {
+            let response = pages::other_method(request.method(), request.headers()).unwrap_or_else(|| {
                 let text = self.metrics.render();
                 let mut response = Response::new(Body::new(Full::new(bytes::Bytes::from(text))));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Metrics::CONTENT_TYPE));
-                Box::pin(std::future::ready(Ok(response)))
-            }
-            _ => Box::pin(self.rest.call(request)),
+                response
+            });
+            return Box::pin(ready(Ok(response)));
         }
+        Box::pin(self.rest.call(request))
     }
+}
+
+/// Whether the type is one of gRPC-Web that can be told apart from gRPC.
+fn is_known_web(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let rest = kind.strip_prefix(b"application/grpc-web").unwrap_or(b"?");
+    matches!(rest, b"" | b"+proto" | b"-text" | b"-text+proto")
 }
 
 /// Hides how long an answer is: in gRPC-Web its trailers follow in the body, and a length that was
 /// known before they were there would cut them off.
-fn unsized_body(response: Response<Body>) -> Response<Body> {
-    let mut response = response.map(|body| Body::new(http_body_util::StreamBody::new(body_frames(body))));
+fn unsized_answer(response: Response<Body>) -> Response<Body> {
+    let mut response = response.map(unsized_body);
     response.headers_mut().remove(CONTENT_LENGTH);
     response
 }
 
-fn body_frames(
-    mut body: Body,
-) -> impl futures::Stream<Item = Result<http_body::Frame<bytes::Bytes>, tonic::Status>> {
+fn unsized_body(mut body: Body) -> Body {
     use http_body::Body as _;
-    futures::stream::poll_fn(move |context| Pin::new(&mut body).poll_frame(context))
+    let frames = futures::stream::poll_fn(move |context| Pin::new(&mut body).poll_frame(context));
+    Body::new(http_body_util::StreamBody::new(frames))
 }
 
-/// An upstream that always answers: what cannot be reached is UNAVAILABLE in the words of gRPC.
+/// An upstream that always answers: what cannot be reached is UNAVAILABLE in the words of gRPC,
+/// and what nobody serves UNIMPLEMENTED.
 #[derive(Debug, Clone)]
 struct Reached<S>(S);
 
@@ -274,11 +316,15 @@ impl<S: Upstream> Service<Request<Body>> for Reached<S> {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let upstream = self.0.clone();
         Box::pin(async move {
-            Ok(upstream.oneshot(request).await.unwrap_or_else(|_| {
-                let mut response =
-                    tonic::Status::unavailable("the backend does not answer; try again").into_http();
-                *response.status_mut() = StatusCode::OK;
-                response
+            Ok(upstream.oneshot(request).await.unwrap_or_else(|error| {
+                let error: BoxError = error.into();
+                let status = match error.downcast_ref() {
+                    Some(upstreams::Error::NoServer) => {
+                        tonic::Status::unimplemented("no upstream has this service")
+                    }
+                    _ => tonic::Status::unavailable("the backend does not answer; try again"),
+                };
+                status.into_http()
             }))
         })
     }

@@ -48,6 +48,8 @@ const OWN: [&str; 14] = [
 pub(crate) struct Named {
     pub(crate) request_id: String,
     pub(crate) traceparent: String,
+    /// The trace began elsewhere, and its state belongs to it.
+    is_traced: bool,
 }
 
 impl Named {
@@ -59,25 +61,24 @@ impl Named {
                 (1..=REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
             })
             .map_or_else(|| (options.source.request_id)(), str::to_owned);
-        let traceparent = text(&TRACEPARENT).filter(|parent| trace_id(parent).is_some());
-        let traceparent = traceparent.map_or_else(
-            || {
-                let random = (options.source.trace_id)().max(1);
-                let span = (random >> 64 | random) & u128::from(u64::MAX);
-                format!("00-{random:032x}-{:016x}-01", span.max(1))
-            },
-            str::to_owned,
-        );
-        Self { request_id, traceparent }
+        let is_single = headers.get_all(&TRACEPARENT).iter().count() == 1;
+        let known = text(&TRACEPARENT).filter(|_| is_single).and_then(trace);
+        let is_traced = known.is_some();
+        let traceparent = known.unwrap_or_else(|| {
+            let random = (options.source.trace_id)().max(1);
+            let span = (random >> 64 | random) & u128::from(u64::MAX);
+            format!("00-{random:032x}-{:016x}-01", span.max(1))
+        });
+        Self { request_id, traceparent, is_traced }
     }
 
     pub(crate) fn trace_id(&self) -> String {
-        trace_id(&self.traceparent).unwrap_or_default().to_owned()
+        self.traceparent.split('-').nth(1).unwrap_or_default().to_owned()
     }
 }
 
-/// The trace id of a `traceparent`, <https://www.w3.org/TR/trace-context/>.
-fn trace_id(parent: &str) -> Option<&str> {
+/// A `traceparent` that came, in the version that we write: <https://www.w3.org/TR/trace-context/>.
+fn trace(parent: &str) -> Option<String> {
     let mut parts = parent.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_hex = |text: &str, length| {
@@ -91,7 +92,7 @@ fn trace_id(parent: &str) -> Option<&str> {
         && is_hex(flags, 2)
         && trace.bytes().any(|it| it != b'0')
         && span.bytes().any(|it| it != b'0');
-    is_good.then_some(trace)
+    is_good.then(|| format!("00-{trace}-{span}-{flags}"))
 }
 
 /// Headers of a request → metadata of a call.
@@ -113,6 +114,10 @@ pub(crate) fn to_metadata(
         if by_connection.iter().any(|hop| hop == text) {
             continue;
         }
+        // The state of a trace that was not understood is nobody's.
+        if text == "tracestate" && !named.is_traced {
+            continue;
+        }
         if FORWARDED.contains(&text) {
             metadata.append(name.clone(), value.clone());
             continue;
@@ -122,19 +127,23 @@ pub(crate) fn to_metadata(
             || own.starts_with("grpc-")
             || own.starts_with("x-envoy-")
             || own.starts_with(&options.header_prefix)
-            || OWN.contains(&own);
+            || OWN.contains(&own)
+            // What has a header of its own has one value: that one.
+            || (FORWARDED.contains(&own) && headers.contains_key(own));
         let Ok(name) = HeaderName::from_bytes(own.as_bytes()) else { continue };
         if is_reserved {
             continue;
         }
         if own.ends_with("-bin") {
-            let decoded =
-                bin(value.as_bytes()).ok_or_else(|| Failure::field(text, "a `-bin` header holds base64"))?;
-            let encoded = data_encoding::BASE64_NOPAD.encode(&decoded);
-            metadata.append(
-                name,
-                HeaderValue::from_str(&encoded).map_err(|_| Failure::field(text, "it is no header"))?,
-            );
+            // Several values may stand in one line.
+            for one in value.as_bytes().split(|byte| *byte == b',') {
+                let decoded = bin(one.trim_ascii())
+                    .ok_or_else(|| Failure::field(text, "a `-bin` header holds base64"))?;
+                let encoded = data_encoding::BASE64_NOPAD.encode(&decoded);
+                let encoded =
+                    HeaderValue::from_str(&encoded).map_err(|_| Failure::field(text, "it is no header"))?;
+                metadata.append(name.clone(), encoded);
+            }
         } else {
             metadata.append(name, value.clone());
         }
@@ -169,20 +178,22 @@ pub(crate) fn of_metadata(metadata: &HeaderMap) -> HeaderMap {
 
 /// The deadline that a request asks for, within what the method may take.
 pub(crate) fn deadline(headers: &HeaderMap, most: Option<Duration>) -> Result<Option<Duration>, Failure> {
-    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let grpc = text(&GRPC_TIMEOUT)
-        .map(|value| {
-            grpc_timeout(value).ok_or_else(|| {
-                Failure::field("grpc-timeout", "it is not up to eight digits and one of H, M, S, m, u, n")
-            })
-        })
-        .transpose()?;
-    let own = text(&X_REQUEST_TIMEOUT)
-        .map(|value| {
-            seconds(value).ok_or_else(|| Failure::field("x-request-timeout", "it is not seconds such as 0.5"))
-        })
-        .transpose()?;
-    Ok([grpc, own, most].into_iter().flatten().min())
+    let mut shortest = most;
+    for (name, read, wanted) in [
+        (
+            &GRPC_TIMEOUT,
+            grpc_timeout as fn(&str) -> Option<Duration>,
+            "it is not up to eight digits and one of H, M, S, m, u, n",
+        ),
+        (&X_REQUEST_TIMEOUT, seconds, "it is not seconds such as 0.5"),
+    ] {
+        for value in headers.get_all(name) {
+            let span = value.to_str().ok().and_then(read);
+            let span = span.ok_or_else(|| Failure::field(name.as_str(), wanted))?;
+            shortest = Some(shortest.map_or(span, |known| known.min(span)));
+        }
+    }
+    Ok(shortest)
 }
 
 fn grpc_timeout(text: &str) -> Option<Duration> {
@@ -204,7 +215,8 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 
 fn seconds(text: &str) -> Option<Duration> {
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        && text.starts_with(|letter: char| letter.is_ascii_digit());
+        && text.starts_with(|letter: char| letter.is_ascii_digit())
+        && !text.ends_with('.');
     let value: f64 = text.parse().ok().filter(|_| is_decimal)?;
     Duration::try_from_secs_f64(value).ok()
 }
@@ -248,6 +260,9 @@ mod tests {
             ("x-api-key", "secret"),
             ("user-agent", "me"),
             ("grpc-metadata-host", "evil"),
+            ("grpc-metadata-authorization", "Bearer y"),
+            ("tracestate", "of=nobody"),
+            ("grpc-metadata-list-bin", "AQI=,AwQ"),
         ]);
         let options = Options::default();
         let named = Named::of(&given, &options);
@@ -258,6 +273,7 @@ mod tests {
             "authorization",
             "content-type",
             "k-bin",
+            "list-bin",
             "te",
             "tenant",
             "traceparent",
@@ -266,6 +282,8 @@ mod tests {
         ];
         assert_eq!(names, expected);
         assert_eq!(metadata["k-bin"], "AQI");
+        assert_eq!(metadata["authorization"], "Bearer x");
+        assert_eq!(metadata.get_all("list-bin").iter().collect::<Vec<_>>(), ["AQI", "AwQ"]);
         let bad = headers(&[("grpc-metadata-k-bin", "%")]);
         assert!(to_metadata(&bad, &options, &named).is_err());
     }
@@ -277,6 +295,13 @@ mod tests {
         let named = Named::of(&headers(&[("x-request-id", "job-7"), ("traceparent", good)]), &options);
         assert_eq!((named.request_id.as_str(), named.traceparent.as_str()), ("job-7", good));
         assert_eq!(named.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let next = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+        assert_eq!(Named::of(&headers(&[("traceparent", next)]), &options).traceparent, good);
+        let state = headers(&[("traceparent", good), ("tracestate", "a=b")]);
+        let metadata = to_metadata(&state, &options, &Named::of(&state, &options)).unwrap();
+        assert_eq!(metadata["tracestate"], "a=b");
+        let twice = headers(&[("traceparent", good), ("traceparent", next)]);
+        assert_ne!(Named::of(&twice, &options).traceparent, good);
         let long = "x".repeat(129);
         for (id, parent) in
             [(long.as_str(), "00-0-0-01"), ("a b", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
@@ -295,8 +320,23 @@ mod tests {
         assert_eq!(of(&[], None), Ok(None));
         assert_eq!(of(&[("x-request-timeout", "0.1")], None), Ok(Some(ms(100))));
         assert_eq!(of(&[("x-request-timeout", "5"), ("grpc-timeout", "200m")], None), Ok(Some(ms(200))));
+        let twice = [("x-request-timeout", "5"), ("x-request-timeout", "0.2")];
+        assert_eq!(of(&twice, None), Ok(Some(ms(200))));
         assert_eq!(of(&[("grpc-timeout", "2H")], Some(ms(50))), Ok(Some(ms(50))));
-        for bad in ["", "-1", "NaN", "inf", "1s", "1e3", ".", "+1", "99999999999999999999999999"] {
+        for bad in [
+            "",
+            "-1",
+            "NaN",
+            "inf",
+            "1s",
+            "1e3",
+            ".",
+            ".5",
+            "5.",
+            "1.2.3",
+            "+1",
+            "99999999999999999999999999",
+        ] {
             assert!(of(&[("x-request-timeout", bad)], None).is_err(), "{bad}");
         }
         for bad in ["", "1", "S", "123456789S", "1x", "-1S", "1.5S", "é"] {

@@ -156,8 +156,10 @@ impl<S: Upstream> Transcoder<S> {
 
 /// A refusal in the shape that every error of a transcoder has, for layers in front of one:
 /// who is turned away at the door reads the same object as who asks for something that is not there.
+/// A field is named as the place where the request is not as it should be.
 pub fn refusal(
     status: http::StatusCode,
+    field: Option<&str>,
     message: &str,
     headers: &http::HeaderMap,
     options: &Options,
@@ -170,7 +172,10 @@ pub fn refusal(
         trace_id: named.trace_id(),
         now: (options.source.now)(),
     };
-    let failure = status::Failure::own(status, message);
+    let failure = match field {
+        Some(field) => status::Failure::field(field, message),
+        None => status::Failure::own(status, message),
+    };
     let mut response = answer::json(status, failure.object(&NOTHING, &about));
     response.headers_mut().extend(failure.all_headers(options));
     if let Ok(id) = http::HeaderValue::from_str(&named.request_id) {

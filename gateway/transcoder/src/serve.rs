@@ -124,6 +124,9 @@ async fn serve<S: Upstream>(
     if let (Some(wanted), Some(at)) = (&shared.options.multiplex, &shared.multiplex)
         && wanted.path == path
     {
+        if !matches!(asked.head.method, Method::GET | Method::HEAD) {
+            return other_method(&asked.head.method, allow(&std::collections::BTreeSet::new(), true));
+        }
         return answer::multiplex::open(upstream, asked, wanted, at).await;
     }
     let found = find(&shared, &asked.head, &path);
@@ -131,29 +134,13 @@ async fn serve<S: Upstream>(
     let (index, segments) = match found {
         Found::Route(index, segments) => (index, segments),
         Found::OtherMethods(methods) => {
-            let allow = allow(&methods);
-            if asked.head.method == Method::OPTIONS {
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response.headers_mut().insert(ALLOW, allow);
-                return Ok(response);
-            }
-            if asked.head.method == Method::GET
-                && let Some(index) = bidi(&shared, &methods, &path)
-            {
+            let bidi = bidi(&shared, &methods, &path);
+            let allow = allow(&methods, bidi.is_some());
+            if let (Some(index), &Method::GET | &Method::HEAD) = (bidi, &asked.head.method) {
                 *place = Some(index);
                 return Err(upgrade_needed());
             }
-            let mut failure = Failure::own(
-                StatusCode::METHOD_NOT_ALLOWED,
-                format!(
-                    "{} is not served here; {} is",
-                    asked.head.method,
-                    allow.to_str().unwrap_or_default()
-                ),
-            );
-            failure.headers.insert(ALLOW, allow);
-            return Err(failure);
+            return other_method(&asked.head.method, allow);
         }
         Found::Nothing => {
             return Err(Failure::own(
@@ -312,14 +299,33 @@ fn judge_path(shared: &Shared, path: &str, found: &Found<'_>) -> Result<(), Fail
     Ok(())
 }
 
-fn allow(methods: &std::collections::BTreeSet<String>) -> HeaderValue {
+/// Where messages go both ways, GET asks for a socket.
+fn allow(methods: &std::collections::BTreeSet<String>, is_bidi: bool) -> HeaderValue {
     let mut all = methods.clone();
+    if is_bidi {
+        all.insert("GET".to_owned());
+    }
     if all.contains("GET") {
         all.insert("HEAD".to_owned());
     }
     all.insert("OPTIONS".to_owned());
     let all: Vec<String> = all.into_iter().collect();
     HeaderValue::from_str(&all.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+}
+
+/// The answer to a method that is not served where others are.
+fn other_method(method: &Method, allow: HeaderValue) -> Result<Response<Body>, Failure> {
+    if *method == Method::OPTIONS {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(ALLOW, allow);
+        return Ok(response);
+    }
+    let served = allow.to_str().unwrap_or_default();
+    let message = format!("{method} is not served here; {served} is");
+    let mut failure = Failure::own(StatusCode::METHOD_NOT_ALLOWED, message);
+    failure.headers.insert(ALLOW, allow);
+    Err(failure)
 }
 
 fn upgrade_needed() -> Failure {
@@ -337,6 +343,9 @@ fn judge_type(asked: &Asked, takes_raw: bool, streams: bool, is_empty: bool) -> 
         let types = if takes_raw { "*/*" } else { types };
         Err(Failure::own(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).with_header(ACCEPT_POST, types))
     };
+    if asked.head.headers.get_all(CONTENT_TYPE).iter().count() > 1 {
+        return refuse("the body has more than one Content-Type".to_owned());
+    }
     let Some((kind, charset)) = negotiate::content_type(&asked.head.headers) else {
         return if is_empty { Ok(()) } else { refuse("a body needs a Content-Type".to_owned()) };
     };
@@ -410,8 +419,7 @@ fn stream_of(
 ) -> Result<(MessageStream, Failed), Failure> {
     let route = &shared.routes.routes[index];
     let takes_raw = bind::takes_raw(&shared.schema, route);
-    let promised = asked.head.headers.get(CONTENT_LENGTH).is_none_or(|length| length != "0");
-    judge_type(asked, takes_raw, true, !promised)?;
+    judge_type(asked, takes_raw, true, body.is_end())?;
     let decoder = Decoder::of(&asked.head.headers, shared.options.limits.ratio)?;
     let failed = Failed::default();
     let state = Cutting {
@@ -516,21 +524,31 @@ async fn finish<S: Upstream>(
     let (head, mut messages) = Messages::begin(response, asked.shared.options.limits.answer)?;
     let mut metadata = headers::of_metadata(&head);
     if kind == Kind::Collected {
-        let response = encoder.collected(&mut messages).await?;
-        return Ok(answer::with_metadata(response, metadata));
+        return match encoder.collected(&mut messages).await {
+            Ok(response) => Ok(answer::with_metadata(response, metadata)),
+            Err(failure) => Err(failure.behind(metadata)),
+        };
     }
-    let message =
-        messages.next().await.ok_or_else(|| Failure::internal("the backend's answer has no message"))??;
-    match messages.next().await {
-        None => {}
-        Some(Ok(_)) => return Err(Failure::internal("the backend's answer has more than one message")),
-        Some(Err(failure)) => return Err(failure),
-    }
+    let message = match single(&mut messages).await {
+        Ok(message) => message,
+        Err(failure) => return Err(failure.behind(metadata)),
+    };
     if let Some(trailers) = messages.trailers() {
         metadata.extend(headers::of_metadata(trailers));
     }
     let response = answer::unary(asked, route, &encoder, &message)?;
     Ok(answer::with_metadata(response, metadata))
+}
+
+/// The only message of an answer.
+async fn single(messages: &mut Messages) -> Result<Bytes, Failure> {
+    let message =
+        messages.next().await.ok_or_else(|| Failure::internal("the backend's answer has no message"))??;
+    match messages.next().await {
+        None => Ok(message),
+        Some(Ok(_)) => Err(Failure::internal("the backend's answer has more than one message")),
+        Some(Err(failure)) => Err(failure),
+    }
 }
 
 #[cfg(test)]
@@ -540,6 +558,9 @@ mod tests {
     #[test]
     fn allow_lists_what_comes_by_itself() {
         let methods = ["POST", "GET"].map(str::to_owned).into();
-        assert_eq!(allow(&methods), "GET, HEAD, OPTIONS, POST");
+        assert_eq!(allow(&methods, false), "GET, HEAD, OPTIONS, POST");
+        let methods = ["POST"].map(str::to_owned).into();
+        assert_eq!(allow(&methods, false), "OPTIONS, POST");
+        assert_eq!(allow(&methods, true), "GET, HEAD, OPTIONS, POST");
     }
 }

@@ -152,6 +152,14 @@ impl Failure {
         self
     }
 
+    /// Metadata that came before it are told as well.
+    #[must_use]
+    pub(crate) fn behind(mut self, metadata: HeaderMap) -> Self {
+        let own = std::mem::replace(&mut *self.headers, metadata);
+        self.headers.extend(own);
+        self
+    }
+
     /// What the trailers of a call say, when it is no success.
     pub(crate) fn of_trailers(trailers: &HeaderMap) -> Option<Self> {
         let code =

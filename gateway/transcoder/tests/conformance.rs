@@ -3,9 +3,13 @@
 
 mod support;
 
+use bytes::Bytes;
 use clos_transcoder::{Options, Refused, Transcoder};
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
 use serde_json::json;
 use support::{Backend, Suite};
+use tower::ServiceExt as _;
 
 fn suite() -> Suite {
     Suite::new(Options { auto_map: Some("/rpc".to_owned()), ..Options::default() })
@@ -610,6 +614,7 @@ async fn streams_are_framed_as_they_are_wanted() {
 
     let early = ask("fail_code=5", "").await;
     assert_eq!((early.status, early.json()["code"].as_str().unwrap()), (404, "NOT_FOUND"));
+    assert_eq!(early.header("x-leading"), "l", "metadata of a failure are headers");
     let late = ask("count=1&fail_code=5", "").await;
     let last: serde_json::Value = serde_json::from_str(late.body.lines().last().unwrap()).unwrap();
     assert_eq!((late.status, last["error"]["code"].as_str().unwrap()), (200, "NOT_FOUND"));
@@ -620,7 +625,7 @@ async fn streams_are_framed_as_they_are_wanted() {
         late.body
     );
     let late = ask("count=1&fail_code=5", "\naccept: application/json").await;
-    assert!(late.broke && !late.body.trim_end().ends_with(']'), "{}", late.body);
+    assert!(late.broke && late.body.starts_with("[{") && late.body.ends_with('}'), "{}", late.body);
 
     let logs = suite.ask("GET /v1/logs?count=2").await;
     assert_eq!(logs.json()["logs"].as_array().unwrap().len(), 2);
@@ -629,6 +634,33 @@ async fn streams_are_framed_as_they_are_wanted() {
     let head = suite.ask("HEAD /v1/stream?count=1&forever=1").await;
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert_eq!(suite.backend.waiting.load(std::sync::atomic::Ordering::SeqCst), 0, "the call was dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_shows_that_it_lives() {
+    let suite = suite();
+    for (accept, first, sign) in [
+        ("application/x-ndjson", "{\"i64\":\"1\"}\n", "\n"),
+        ("text/event-stream", "id: 1\ndata: {\"i64\":\"1\"}\n\n", ":\n\n"),
+        ("application/json", "[{\"i64\":\"1\"}", "\n"),
+    ] {
+        let request = Request::get("/v1/stream?count=1&forever=1&fields=i64").header("accept", accept);
+        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let mut body = suite.rest.clone().oneshot(request).await.unwrap().into_body();
+        let mut next = async || body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(next().await, first);
+        let began = tokio::time::Instant::now();
+        for _ in 0..3 {
+            assert_eq!(next().await, sign, "{accept}");
+        }
+        assert_eq!(began.elapsed().as_secs(), 45, "each fifteen seconds");
+        drop(body);
+        assert_eq!(
+            suite.backend.waiting.load(std::sync::atomic::Ordering::SeqCst),
+            0,
+            "the call was dropped"
+        );
+    }
 }
 
 #[tokio::test]
@@ -640,14 +672,23 @@ async fn streams_come_in_as_lines_or_as_a_list() {
         ("application/json", "{}\n{}", 2),
         ("application/x-ndjson", "", 0),
         ("application/json", "[]", 0),
+        ("application/json", " [ { } , { } ] ", 2),
     ] {
         let answer = suite.ask(&format!("POST /v1/collect\ncontent-type: {kind}\n\n{body}")).await;
         assert_eq!((answer.status, &answer.json()["i32"]), (200, &json!(count)), "{body}");
     }
     suite.bad("POST /v1/collect\ncontent-type: application/x-ndjson\n\n{}\n{\"nope\":1}\n", &["nope"]).await;
+    for body in ["[{},]", "[,{}]", "[{}", "[{}] {}", "[{} {}]", "[null]", "1"] {
+        suite.bad(&format!("POST /v1/collect\n\n{body}"), &["body"]).await;
+    }
+    assert_eq!(suite.ask("POST /v1/collect").await.status, 200, "an empty body needs no type");
     assert_eq!(suite.ask("POST /v1/collect\ncontent-type: text/plain\n\n{}").await.status, 415);
-    let answer = suite.ask("POST /v1/chat/x\n\n{}").await;
-    assert_eq!((answer.status, answer.header("upgrade")), (426, "websocket"));
+    for method in ["POST", "GET", "HEAD"] {
+        let answer = suite.ask(&format!("{method} /v1/chat/x")).await;
+        assert_eq!((answer.status, answer.header("upgrade")), (426, "websocket"), "{method}");
+    }
+    let answer = suite.ask("PUT /v1/chat/x").await;
+    assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS, POST"));
 }
 
 #[tokio::test]

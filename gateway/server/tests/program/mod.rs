@@ -1,15 +1,18 @@
-#![allow(dead_code, reason = "two suites use it, each a part")]
+#![allow(dead_code, reason = "several suites use it, each a part")]
 //! `clos-gateway` as a process, and the backend of the suites behind HTTP/2.
 
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
 
@@ -38,11 +41,14 @@ where
         + Send
         + 'static,
 {
+    // What an answer needs is there before anybody waits for one.
+    crate::support::pool();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
             let backend = backend.clone();
             tokio::spawn(async move {
                 let service = backend.map_request(|request: http::Request<hyper::body::Incoming>| {
@@ -77,4 +83,58 @@ pub(crate) fn start(descriptors: &[u8], upstream: &str, backend: Backend, more: 
     });
     std::thread::spawn(move || lines.for_each(drop));
     Gateway { process, address: url.expect("it says where it listens"), backend, folder }
+}
+
+/// Patience with the program itself, never a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program in front of the suites' backend.
+pub(crate) async fn gateway() -> Gateway {
+    let backend = Backend::default();
+    let upstream = upstream(backend.clone()).await;
+    start(
+        &crate::support::descriptors(),
+        &upstream,
+        backend,
+        &["--json-names", "proto", "--int64", "string", "--enums", "full"],
+    )
+}
+
+impl Gateway {
+    /// Sends bytes as they are and reads to the end of the connection; `HOST` is our own.
+    pub(crate) async fn raw(&self, text: &str) -> String {
+        self.bytes(text.replace("HOST", &self.address).as_bytes()).await
+    }
+
+    pub(crate) async fn bytes(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    pub(crate) async fn ask(&self, line: &str, head: &str, body: &str) -> String {
+        let length =
+            if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+        self.raw(&format!("{line} HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n{length}{head}\r\n{body}"))
+            .await
+    }
+
+    pub(crate) async fn socket(&self, path: &str) -> tokio_tungstenite::WebSocketStream<TcpStream> {
+        let request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        let stream = TcpStream::connect(&self.address).await.unwrap();
+        tokio_tungstenite::client_async(request, stream).await.unwrap().0
+    }
+}
+
+/// The JSON of an answer, whose body has a length or one chunk.
+pub(crate) fn json_of(answer: &str) -> serde_json::Value {
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
+/// The status of an answer.
+pub(crate) fn status_of(answer: &str) -> u16 {
+    answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {answer}"))
 }

@@ -48,7 +48,8 @@ pub(crate) async fn begin<S: Upstream>(
     let (head, mut messages) = Messages::begin(response, most)?;
     let metadata = headers::of_metadata(&head);
     let (first, is_over) = match tokio::time::timeout(EARLY, messages.next()).await {
-        Ok(Some(first)) => (Some(first?), false),
+        Ok(Some(Ok(first))) => (Some(first), false),
+        Ok(Some(Err(failure))) => return Err(failure.behind(metadata)),
         Ok(None) => (None, true),
         Err(_) => (None, false),
     };
@@ -126,6 +127,8 @@ struct State {
     deadline: Deadline,
     count: u64,
     is_over: bool,
+    /// The stream breaks off, for this reason, behind what was sent.
+    broken: Option<String>,
 }
 
 fn frames(
@@ -134,38 +137,36 @@ fn frames(
     shown: Shown,
     deadline: Deadline,
 ) -> impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> + Send {
-    let state = State { begun, encoder, shown, deadline, count: 0, is_over: false };
+    let state = State { begun, encoder, shown, deadline, count: 0, is_over: false, broken: None };
     futures::stream::unfold(state, |mut state| async move {
+        if let Some(why) = state.broken.take() {
+            // What came before is sent first: whoever writes it drops it when the body breaks.
+            tokio::task::yield_now().await;
+            return Some((Err(why.into()), state));
+        }
         if state.is_over {
             return None;
         }
-        let chunk = state.chunk().await;
-        match chunk {
-            Ok(Some(chunk)) => Some((Ok(Frame::data(chunk.into())), state)),
-            Ok(None) => None,
-            Err(error) => {
-                state.is_over = true;
-                Some((Err(error), state))
-            }
-        }
+        let chunk = state.chunk().await?;
+        Some((Ok(Frame::data(chunk.into())), state))
     })
 }
 
 impl State {
     /// The next bytes, or the end.
-    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, BoxError> {
+    async fn chunk(&mut self) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         if let Some(first) = self.begun.first.take()
             && let Err(failure) = self.put(&first, &mut out)
         {
-            return self.fail(&failure, out).map(Some);
+            return Some(self.fail(&failure, out));
         }
         // What is ready goes together; what is not is waited for only when there is nothing to send.
         while out.len() < TOGETHER && !self.begun.is_over {
             let next = if out.is_empty() {
                 match self.wait().await {
                     Waited::Message(next) => next,
-                    Waited::Quiet => return Ok(Some(self.sign_of_life())),
+                    Waited::Quiet => return Some(self.sign_of_life()),
                     Waited::Late => Some(Err(Failure::late())),
                     Waited::Draining => Some(Err(Failure::own(
                         StatusCode::SERVICE_UNAVAILABLE,
@@ -181,10 +182,10 @@ impl State {
             match next {
                 Some(Ok(message)) => {
                     if let Err(failure) = self.put(&message, &mut out) {
-                        return self.fail(&failure, out).map(Some);
+                        return Some(self.fail(&failure, out));
                     }
                 }
-                Some(Err(failure)) => return self.fail(&failure, out).map(Some),
+                Some(Err(failure)) => return Some(self.fail(&failure, out)),
                 None => self.begun.is_over = true,
             }
         }
@@ -194,7 +195,7 @@ impl State {
                 out.extend_from_slice(if self.count == 0 { b"[]" } else { b"]" });
             }
         }
-        Ok((!out.is_empty()).then_some(out))
+        (!out.is_empty()).then_some(out)
     }
 
     async fn wait(&mut self) -> Waited {
@@ -271,23 +272,22 @@ impl State {
     }
 
     /// What a caller hears of an error that comes late.
-    fn fail(&mut self, failure: &Failure, mut out: Vec<u8>) -> Result<Vec<u8>, BoxError> {
+    fn fail(&mut self, failure: &Failure, mut out: Vec<u8>) -> Vec<u8> {
         self.is_over = true;
         match self.shown {
             Shown::Ndjson => {
                 out.extend_from_slice(&self.encoder.error(failure));
                 out.push(b'\n');
-                Ok(out)
             }
             Shown::Events => {
                 out.extend_from_slice(b"event: error\ndata: ");
                 out.extend_from_slice(&self.encoder.error(failure));
                 out.extend_from_slice(b"\n\n");
-                Ok(out)
             }
             // Nothing that could be read as complete.
-            Shown::Array | Shown::Lines(_) | Shown::Raw => Err(failure.message.clone().into()),
+            Shown::Array | Shown::Lines(_) | Shown::Raw => self.broken = Some(failure.message.clone()),
         }
+        out
     }
 }
 

@@ -365,6 +365,9 @@ impl<'s> Binder<'s> {
                 None => {}
             }
         }
+        if let (Some(_), Some(Err(why))) = (route.resume, header(&LAST_EVENT_ID)) {
+            self.bad("last-event-id", why);
+        }
         if let (Some(index), Some(Ok(value))) = (route.resume, header(&LAST_EVENT_ID)) {
             // Who reconnects asks with the old URL; the later position holds.
             let field = &self.schema.message(route.request).fields[index];

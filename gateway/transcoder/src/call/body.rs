@@ -30,7 +30,8 @@ impl Incoming {
         Self(Box::pin(body))
     }
 
-    fn is_end(&self) -> bool {
+    /// Whether it is known that nothing comes.
+    pub(crate) fn is_end(&self) -> bool {
         self.0.is_end_stream()
     }
 
@@ -45,7 +46,7 @@ impl Incoming {
                 },
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a body broke off");
-                    Poll::Ready(Some(Err(Failure::own(StatusCode::BAD_REQUEST, "the body broke off"))))
+                    Poll::Ready(Some(Err(Failure::field("body", "it broke off"))))
                 }
                 None => Poll::Ready(None),
             };
@@ -154,8 +155,8 @@ impl Decoder {
             None | Some("" | "identity") => Coding::Identity,
             Some("gzip" | "x-gzip") => Coding::Gzip(flate2::write::MultiGzDecoder::new(empty())),
             Some("br") => Coding::Brotli(Box::new(brotli::DecompressorWriter::new(empty(), 4096))),
-            Some("zstd") => match zstd::stream::write::Decoder::new(empty()) {
-                Ok(decoder) => Coding::Zstd(decoder),
+            Some("zstd") => match zstd_decoder() {
+                Ok(decoder) => Coding::Zstd(zstd::stream::write::Decoder::with_decoder(empty(), decoder)),
                 Err(error) => return Err(Failure::internal(format!("no decompressor: {error}"))),
             },
             Some(_) => return Err(unknown_coding()),
@@ -216,12 +217,20 @@ impl Decoder {
             return Ok(());
         }
         let ended = match &mut self.coding {
-            Coding::Identity | Coding::Zstd(_) => Ok(()),
+            Coding::Identity => Ok(()),
+            Coding::Zstd(decoder) => decoder.do_finish(),
             Coding::Gzip(decoder) => decoder.try_finish(),
             Coding::Brotli(decoder) => decoder.close(),
         };
         ended.map_err(|_| broken())
     }
+}
+
+/// A frame may ask for no more memory than RFC 8878 recommends.
+fn zstd_decoder() -> io::Result<zstd::stream::raw::Decoder<'static>> {
+    let mut decoder = zstd::stream::raw::Decoder::new()?;
+    decoder.set_parameter(zstd::stream::raw::DParameter::WindowLogMax(23))?;
+    Ok(decoder)
 }
 
 fn broken() -> Failure {
@@ -251,8 +260,12 @@ enum Array {
     #[default]
     NotKnown,
     None,
-    /// Inside; whether an item came since the last comma.
-    Open(bool),
+    /// Inside, before the first item.
+    Open,
+    /// Behind an item.
+    Item,
+    /// Behind a comma.
+    Comma,
     Closed,
 }
 
@@ -273,19 +286,19 @@ impl Splitter {
                 let passes = match (byte, self.array) {
                     (b' ' | b'\t' | b'\r' | b'\n', _) => true,
                     (b'[', Array::NotKnown) => {
-                        self.array = Array::Open(false);
+                        self.array = Array::Open;
                         true
                     }
-                    (b',', Array::Open(true)) => {
-                        self.array = Array::Open(false);
+                    (b',', Array::Item) => {
+                        self.array = Array::Comma;
                         true
                     }
-                    (b']', Array::Open(_)) => {
+                    (b']', Array::Open | Array::Item) => {
                         self.array = Array::Closed;
                         true
                     }
                     (_, Array::Closed) => return Err(bad("something follows the list")),
-                    (_, Array::Open(true)) => return Err(bad("expected `,` or `]` between the messages")),
+                    (_, Array::Item) => return Err(bad("expected `,` or `]` between the messages")),
                     _ => false,
                 };
                 if passes {
@@ -341,8 +354,8 @@ impl Splitter {
         let value = self.buffer[self.start..at].to_vec();
         self.start = at;
         self.seen = at;
-        if let Array::Open(_) = self.array {
-            self.array = Array::Open(true);
+        if matches!(self.array, Array::Open | Array::Comma) {
+            self.array = Array::Item;
         }
         value
     }
@@ -350,7 +363,7 @@ impl Splitter {
     /// What is left at the end: a last value without an end of its own.
     pub(crate) fn last(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         match self.array {
-            Array::Open(_) => Err(Failure::field("body", "the list does not end")),
+            Array::Open | Array::Item | Array::Comma => Err(Failure::field("body", "the list does not end")),
             _ if self.start == self.buffer.len() => Ok(None),
             _ => Ok(Some(self.cut(self.buffer.len()))),
         }
@@ -391,6 +404,7 @@ mod tests {
             assert_eq!(split("{}{}", size), Ok(vec!["{}".to_owned(), "{}".to_owned()]));
             assert_eq!(split("\"a b\" \"c\"", size), Ok(vec!["\"a b\"".to_owned(), "\"c\"".to_owned()]));
             assert!(split("[{} {}]", size).is_err());
+            assert!(split("[{},]", size).is_err());
             assert!(split("[{}", size).is_err());
             assert!(split("[{}] {}", size).is_err());
             assert_eq!(
@@ -427,6 +441,7 @@ mod tests {
         for (coding, bytes) in
             [("gzip", gzip), ("br", brotli), ("zstd", zstd), ("identity", text.clone().into())]
         {
+            let bytes = Bytes::from(bytes);
             for size in [1, 7, 10_000] {
                 let mut decoder = Decoder::of(&headers(coding), 100).unwrap();
                 let mut out = Vec::new();
@@ -438,8 +453,11 @@ mod tests {
             }
             if coding != "identity" {
                 let mut decoder = Decoder::of(&headers(coding), 100).unwrap();
-                let failure = decoder.push(bytes.clone().into(), 100).unwrap_err();
+                let failure = decoder.push(bytes.clone(), 100).unwrap_err();
                 assert_eq!(failure.code, tonic::Code::ResourceExhausted, "{coding}");
+                let cut = bytes.slice(..bytes.len() - 3);
+                let mut decoder = Decoder::of(&headers(coding), 100).unwrap();
+                assert!(decoder.push(cut, 10_000).is_err() || decoder.end().is_err(), "{coding} cut off");
                 let mut decoder = Decoder::of(&headers(coding), 100).unwrap();
                 assert!(
                     decoder.push(Bytes::from_static(b"no such thing at all"), 1_000).is_err()

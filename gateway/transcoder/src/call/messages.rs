@@ -105,3 +105,78 @@ impl Messages {
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tonic::Code;
+
+    use super::*;
+
+    /// What is made of an answer of these frames.
+    async fn read(
+        status: u16,
+        head: &[(&'static str, &str)],
+        frames: Vec<Frame<Bytes>>,
+    ) -> Result<usize, Code> {
+        let frames = futures::stream::iter(frames.into_iter().map(Ok::<_, tonic::Status>));
+        let mut response = Response::new(Body::new(StreamBody::new(frames)));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        for (name, value) in head {
+            response.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let (_, mut messages) = Messages::begin(response, 100).map_err(|failure| failure.code)?;
+        let mut count = 0;
+        while let Some(message) = messages.next().await {
+            message.map_err(|failure| failure.code)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn data(bytes: &'static [u8]) -> Frame<Bytes> {
+        Frame::data(Bytes::from_static(bytes))
+    }
+
+    fn trailers(code: &str) -> Frame<Bytes> {
+        let mut map = HeaderMap::new();
+        map.insert("grpc-status", code.parse().unwrap());
+        Frame::trailers(map)
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_whole_or_an_error() {
+        let whole = data(b"\0\0\0\0\x01a\0\0\0\0\0");
+        assert_eq!(
+            read(200, &[], vec![data(b"\0\0\0"), data(b"\0\x01"), data(b"a"), trailers("0")]).await,
+            Ok(1)
+        );
+        assert_eq!(read(200, &[("grpc-status", "0")], Vec::new()).await, Ok(0));
+        for (answer, code) in [
+            (vec![whole], Code::Internal),
+            (vec![data(b"\0\0\0\0\x05a"), trailers("0")], Code::Internal),
+            (vec![data(b"\x01\0\0\0\x01a"), trailers("0")], Code::Internal),
+            (vec![data(b"\0\0\0\x01\0"), trailers("0")], Code::Internal),
+            (vec![data(b"<html>no gRPC</html>")], Code::Internal),
+            (vec![trailers("5")], Code::NotFound),
+            (vec![trailers("99")], Code::Unknown),
+            (vec![trailers("x")], Code::Unknown),
+            (Vec::new(), Code::Internal),
+        ] {
+            let shown = format!("{answer:?}");
+            assert_eq!(read(200, &[], answer).await, Err(code), "{shown}");
+        }
+        for (status, code) in [
+            (401, Code::Unauthenticated),
+            (403, Code::PermissionDenied),
+            (404, Code::Unimplemented),
+            (503, Code::Unavailable),
+            (500, Code::Unknown),
+        ] {
+            assert_eq!(read(status, &[], vec![data(b"<html>")]).await, Err(code), "{status}");
+        }
+        // The words of gRPC count more than the status beside them.
+        assert_eq!(read(503, &[("grpc-status", "5")], Vec::new()).await, Err(Code::NotFound));
+    }
+}

@@ -198,7 +198,9 @@ impl Backend {
             // Not in the head: the gateway has to look at what comes instead of a message.
             let end =
                 futures::stream::iter([Ok::<_, Infallible>(Frame::trailers(trailers(code, "early", None)))]);
-            return Response::new(Body::new(StreamBody::new(end)));
+            let mut response = Response::new(Body::new(StreamBody::new(end)));
+            response.headers_mut().insert("x-leading", HeaderValue::from_static("l"));
+            return response;
         }
         let messages = (after + 1..=after + count).map(move |number| {
             let mut message = vec![0x20, u8::try_from(number).unwrap()];
