@@ -33,7 +33,9 @@ tables=$(mktemp "${TMPDIR:-/tmp}/clos-bench-gateway.XXXXXX")
 trap 'rm -f "$tables" "$tables.report"' EXIT
 taskset --cpu-list 1 "$RELEASE/clos-gateway-bench" run --closd "$RELEASE/closd" --gateway "$RELEASE/clos-gateway" \
   ${envoy:+--envoy "$envoy"} "$@" >"$tables"
-echo "$(nproc) cores, Linux $(uname -r | cut -d- -f1)${envoy:+, $(basename "$("$envoy" --version | grep -o 'version: .*' | tr -d ' \n')")}, $(date -u +%F)." >>"$tables"
+about="$(nproc) cores, Linux $(uname -r | cut -d- -f1)"
+[[ -z $envoy ]] || about+=", Envoy $("$envoy" --version | sed -n "s|.*version: [^/]*/\([^/]*\)/.*|\1|p")"
+echo "$about, $(date -u +%F)." >>"$tables"
 cat "$tables"
 # A part, or a short look, is no report.
 if (($# == 0)) && [[ -e $REPORT ]]; then
