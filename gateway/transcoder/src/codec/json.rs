@@ -310,14 +310,12 @@ pub(crate) const TOO_DEEP: &str = "it is nested too deeply";
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut plain = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[plain..at]);
-        plain = at + 1;
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, special) = rest.split_at(plain(rest));
+        out.extend_from_slice(plain);
+        let Some((&byte, more)) = special.split_first() else { break };
+        rest = more;
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -331,8 +329,26 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
             }
         }
     }
-    out.extend_from_slice(&bytes[plain..]);
     out.push(b'"');
+}
+
+/// How many bytes stand as they are; most of what is printed is such, so eight are looked at together.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = ONES * 0x80;
+    // A high bit for some byte that is below; bytes beyond ASCII never are.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
+    let is_byte = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let mut at = 0;
+    while let Some(block) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_ne_bytes(*block);
+        if below(word, 0x20) | is_byte(word, b'"') | is_byte(word, b'\\') != 0 {
+            break;
+        }
+        at += block.len();
+    }
+    let rest = &bytes[at..];
+    at + rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\').unwrap_or(rest.len())
 }
 
 /// Lays a compact JSON text out for people.
@@ -389,6 +405,20 @@ mod tests {
         let mut cursor = Cursor::new(text);
         cursor.skip(64)?;
         cursor.end()
+    }
+
+    #[test]
+    fn a_string_is_escaped_wherever_it_has_to_be() {
+        for letter in (0..=0x7f).map(char::from).chain(['\u{80}', 'é', '\u{a22}', '€', '😀']) {
+            for before in 0..18 {
+                let text = format!("{}{letter}{letter}~ é and more", "a".repeat(before));
+                let mut out = Vec::new();
+                put_string(&mut out, &text);
+                let read: String = serde_json::from_slice(&out).unwrap();
+                assert_eq!(read, text);
+                assert_eq!(out.contains(&b'\\'), letter < ' ' || letter == '"' || letter == '\\', "{text:?}");
+            }
+        }
     }
 
     #[test]
