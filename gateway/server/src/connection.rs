@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Answers;
 use crate::door::{Door, Peer};
+use crate::listen::Place;
 use crate::watched::Watched;
 
 /// Requests at a time on one HTTP/2 connection.
@@ -41,19 +42,30 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// As many bytes tell HTTP/2 from HTTP/1.
 const FIRST_WORD: usize = 24;
 
+/// Who came in, and how long they may stay.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) peer: Peer,
+    /// Goes with the bytes: a connection that becomes a socket keeps it.
+    pub(crate) place: Place,
+    /// How long a head may take, from its first byte to its last and from the beginning of the
+    /// connection to the first one.
+    pub(crate) header_timeout: Duration,
+    /// Requests that have begun may end.
+    pub(crate) drain: CancellationToken,
+}
+
 /// Serves until the client goes, or the drain lets the last request end.
-///
-/// `header_timeout` is how long a head may take, from its first byte to its last
-/// and from the beginning of the connection to the first one.
-pub async fn serve<I, S>(io: I, service: S, peer: Peer, header_timeout: Duration, drain: CancellationToken)
+pub(crate) async fn serve<I, S>(io: I, service: S, visit: Visit)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Answers,
 {
+    let Visit { peer, place, header_timeout, drain } = visit;
     let asked = Arc::new(AtomicBool::new(false));
     let read = Arc::new(AtomicUsize::new(0));
     let door = Door::new(service, peer, Arc::clone(&asked));
-    let io = TokioIo::new(Watched::new(io, Arc::clone(&read)));
+    let io = TokioIo::new(Watched::new(io, Arc::clone(&read), place));
     let http = builder(header_timeout);
     let mut connection = pin!(http.serve_connection_with_upgrades(io, TowerToHyperService::new(door)));
     let mut first_word = pin!(tokio::time::sleep(header_timeout));

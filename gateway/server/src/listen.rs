@@ -5,12 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clos_telemetry::Watcher;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected as _;
 
+use crate::connection::Visit;
 use crate::door::{Names, Peer};
 use crate::{Answers, connection};
 
@@ -62,11 +64,8 @@ impl Listener {
                 accepted = self.accept() => match accepted {
                     Ok(Some((stream, peer))) => {
                         let Some(place) = self.place(&places) else { continue };
-                        let served = stream.serve(service.clone(), peer, limits.header_timeout, drain.clone());
-                        connections.spawn(async move {
-                            served.await;
-                            drop(place);
-                        });
+                        let visit = Visit { peer, place, header_timeout: limits.header_timeout, drain: drain.clone() };
+                        connections.spawn(stream.serve(service.clone(), visit));
                     }
                     Ok(None) => {}
                     Err(error) => {
@@ -113,15 +112,22 @@ impl Listener {
         }
     }
 
-    /// A place among the allowed number, for as long as it is kept; none when all are taken.
-    fn place(&self, places: &Arc<Semaphore>) -> Option<impl Send + 'static> {
+    /// A place among the allowed number; none when all are taken.
+    fn place(&self, places: &Arc<Semaphore>) -> Option<Place> {
         let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
             clos_telemetry::metrics().refused("connections");
             tracing::warn!(transport = self.transport(), "too many connections; one was closed at once");
             return None;
         };
-        Some((permit, clos_telemetry::metrics().connection(self.transport())))
+        Some(Place { _permit: permit, _counted: clos_telemetry::metrics().connection(self.transport()) })
     }
+}
+
+/// A place among the allowed connections, taken for as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Watcher,
 }
 
 /// A connection.
@@ -131,16 +137,10 @@ enum Stream {
 }
 
 impl Stream {
-    async fn serve(
-        self,
-        service: impl Answers,
-        peer: Peer,
-        header_timeout: Duration,
-        drain: CancellationToken,
-    ) {
+    async fn serve(self, service: impl Answers, visit: Visit) {
         match self {
-            Self::Unix(stream) => connection::serve(stream, service, peer, header_timeout, drain).await,
-            Self::Tcp(stream) => connection::serve(stream, service, peer, header_timeout, drain).await,
+            Self::Unix(stream) => connection::serve(stream, service, visit).await,
+            Self::Tcp(stream) => connection::serve(stream, service, visit).await,
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) const SECURITY: [(&str, &str); 6] = [
     ("x-frame-options", "DENY"),
 ];
 /// Request headers that a page of another origin may set.
-pub(crate) const ASKED_ACROSS: [&str; 11] = [
+pub(crate) const ASKED_ACROSS: [&str; 14] = [
     "authorization",
     "content-type",
     "if-match",
@@ -54,6 +54,9 @@ pub(crate) const ASKED_ACROSS: [&str; 11] = [
     "x-grpc-web",
     "x-user-agent",
     "grpc-timeout",
+    "x-api-key",
+    "traceparent",
+    "tracestate",
 ];
 /// Response headers that it may read.
 pub(crate) const TOLD_ACROSS: [&str; 8] = [
@@ -114,8 +117,7 @@ fn cors(ignore: Option<HeaderName>) -> CorsLayer {
         names.is_some_and(|names| origin.to_str().is_ok_and(|origin| names.is_allowed_origin(origin)))
     });
     // One header has a name that is decided elsewhere.
-    let more = ["x-api-key", "traceparent", "tracestate"].map(HeaderName::from_static);
-    let taken = ASKED_ACROSS.map(HeaderName::from_static).into_iter().chain(more).chain(ignore);
+    let taken = ASKED_ACROSS.map(HeaderName::from_static).into_iter().chain(ignore);
     CorsLayer::new()
         .allow_origin(is_allowed)
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::heads::Heads;
+use crate::listen::Place;
 
 /// How long a client may go on to send what nobody reads. A connection that is closed before
 /// takes the answer along that is still on its way.
@@ -36,12 +37,14 @@ pub(crate) struct Watched<I> {
     /// Nothing more comes in; hyper hears it when this is over.
     ended: Option<Pin<Box<Sleep>>>,
     closing: Option<Pin<Box<Sleep>>>,
+    _place: Place,
 }
 
 impl<I> Watched<I> {
     /// `read` counts what came in.
-    pub(crate) fn new(io: I, read: Arc<AtomicUsize>) -> Self {
-        Self { io, read, heads: Heads::default(), words: Bytes::new(), ended: None, closing: None }
+    pub(crate) fn new(io: I, read: Arc<AtomicUsize>, place: Place) -> Self {
+        let (heads, words) = (Heads::default(), Bytes::new());
+        Self { io, read, heads, words, ended: None, closing: None, _place: place }
     }
 
     /// Whether these bytes are not sent, but others instead.

@@ -313,6 +313,20 @@ async fn sockets_talk_both_ways() {
     let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!() };
     assert_eq!(u16::from(close.code), 4003);
 
+    // Who closes has asked all there is to ask, and still hears the answers.
+    let mut socket = gateway.socket("/v1/chat/room").await;
+    for number in [7, 8] {
+        socket.feed(Message::text(format!("{{\"i32\":{number}}}"))).await.unwrap();
+    }
+    socket.feed(Message::Close(None)).await.unwrap();
+    socket.flush().await.unwrap();
+    for number in [7, 8] {
+        let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("{number}") };
+        assert!(text.contains(&format!("\"i32\":{number},")), "{text}");
+    }
+    let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!() };
+    assert_eq!(close.code, CloseCode::Normal);
+
     let mut socket = gateway.socket("/v1/chat/room").await;
     socket.send(Message::text(format!("{{\"s\":\"{}\"}}", "x".repeat(70_000)))).await.unwrap();
     let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!() };
@@ -373,4 +387,30 @@ fn what_cannot_be_served_is_said_in_one_line() {
     std::fs::write(&set, support::descriptors()).unwrap();
     let (_, told) = run(&["--descriptor-set", set.to_str().unwrap(), "--upstream", "unix:///x.sock"]);
     assert!(told.contains("is no http or https address"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_keeps_the_place_of_its_connection() {
+    let backend = Backend::default();
+    let upstream = upstream(backend.clone()).await;
+    let gateway = start(&support::descriptors(), &upstream, backend, &["--max-connections", "1"]);
+    let mut socket = gateway.socket("/v1/chat/room").await;
+    socket.send(Message::text("{}")).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    let mut other = TcpStream::connect(&gateway.address).await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, other.read(&mut [0; 1])).await.expect("it is closed at once");
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    socket.close(None).await.unwrap();
+    while socket.next().await.is_some() {}
+    drop(socket);
+    // The place is free as soon as the server has heard of the end.
+    let again = async {
+        loop {
+            let answer = gateway.ask("GET /v1/all/x", "", "").await;
+            if answer.starts_with("HTTP/1.1 200") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("the place is given back");
 }

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use http::request::Parts;
-use http::{Extensions, HeaderMap, Method, Response, StatusCode};
+use http::{Extensions, HeaderMap, Response, StatusCode};
 use serde_json::json;
 use tokio_stream::StreamMap;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -40,6 +39,8 @@ const MOST: usize = 64;
 const ID: usize = 64;
 /// How often a socket is asked whether somebody is there, and how long the answer may take.
 const HEARTBEAT: Heartbeat = Heartbeat { every: Duration::from_secs(20), patience: Duration::from_secs(10) };
+/// How long the backend may take to say that somebody may watch.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Frames that are ready are sent together up to so many bytes.
 const TOGETHER: usize = 8 << 10;
 
@@ -86,7 +87,7 @@ pub(crate) async fn open<S: Upstream>(
     place: &Place,
 ) -> Result<Response<Body>, Failure> {
     if !is_upgrade(&asked.head) {
-        return Err(not_upgraded(&asked.head));
+        return Err(not_upgraded());
     }
     let shared = Arc::clone(&asked.shared);
     let Accepted { response, upgrade, metadata, extensions } = accept(asked)?;
@@ -94,7 +95,7 @@ pub(crate) async fn open<S: Upstream>(
     let none = Deadline::new(None);
     // Who may not watch at all hears it before the upgrade.
     let request = call::request(&route.rpc, metadata.clone(), extensions.clone(), &none, call::one(&[])?)?;
-    drop(begin(upstream, request, shared.options.limits.answer).await?);
+    drop(Deadline::new(Some(ANSWER)).wait(begin(upstream, request, shared.options.limits.answer)).await??);
     let encoder = Encoder::new(&shared, place.route, None, false, asked);
     let (upstream, wanted, place) = (upstream.clone(), wanted.clone(), place.clone());
     let most = shared.options.limits.socket_message;
@@ -109,16 +110,9 @@ pub(crate) async fn open<S: Upstream>(
     Ok(response)
 }
 
-fn not_upgraded(head: &Parts) -> Failure {
-    if matches!(head.method, Method::GET | Method::HEAD) {
-        return Failure::own(
-            StatusCode::UPGRADE_REQUIRED,
-            "this is a WebSocket; ask with `Upgrade: websocket`",
-        )
-        .with_header(http::header::UPGRADE, "websocket");
-    }
-    Failure::own(StatusCode::METHOD_NOT_ALLOWED, "GET with `Upgrade: websocket` is served here")
-        .with_header(http::header::ALLOW, "GET, HEAD")
+fn not_upgraded() -> Failure {
+    let why = "this is a WebSocket; ask with `Upgrade: websocket`";
+    Failure::own(StatusCode::UPGRADE_REQUIRED, why).with_header(http::header::UPGRADE, "websocket")
 }
 
 /// How subscriptions call.

@@ -136,10 +136,12 @@ pub(crate) fn accept(asked: &mut Asked) -> Result<Accepted, Failure> {
         .with_header(SEC_WEBSOCKET_VERSION, "13")
         .with_header(UPGRADE, "websocket"));
     }
-    let key = asked.head.headers.get(SEC_WEBSOCKET_KEY).map(|key| key.as_bytes().to_vec());
-    let key = key
-        .filter(|key| data_encoding::BASE64.decode(key).is_ok_and(|key| key.len() == 16))
-        .ok_or_else(|| Failure::field("sec-websocket-key", "it is missing or not 16 bytes in base64"))?;
+    let mut keys = asked.head.headers.get_all(SEC_WEBSOCKET_KEY).iter();
+    let key = keys.next().filter(|_| keys.next().is_none()).map(|key| key.as_bytes().to_vec());
+    let key =
+        key.filter(|key| data_encoding::BASE64.decode(key).is_ok_and(|key| key.len() == 16)).ok_or_else(
+            || Failure::field("sec-websocket-key", "it is missing, twice there, or not 16 bytes in base64"),
+        )?;
     let Some(upgrade) = asked.head.extensions.remove::<OnUpgrade>() else {
         return Err(Failure::own(
             StatusCode::UPGRADE_REQUIRED,
@@ -183,6 +185,10 @@ pub(crate) async fn upgraded(upgrade: OnUpgrade, most: usize) -> Option<Socket> 
 }
 
 async fn accepted(upgraded: Upgraded, most: usize) -> Socket {
+    framed(TokioIo::new(upgraded), most).await
+}
+
+async fn framed(io: TokioIo<Upgraded>, most: usize) -> Socket {
     // The defaults take 128 KiB a connection before a byte is read.
     let config = WebSocketConfig::default()
         .read_buffer_size(4 << 10)
@@ -190,7 +196,7 @@ async fn accepted(upgraded: Upgraded, most: usize) -> Socket {
         .max_write_buffer_size(256 << 10)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
-    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
 }
 
 /// A socket with what its frames mean.
@@ -351,6 +357,14 @@ impl Talk {
         }
     }
 
+    /// The client closed, and is told what is still to be said before its close is answered (RFC 6455, 5.5.1).
+    /// The answer is ready in the socket that heard it, so another one speaks on.
+    async fn half_closed(self) -> Self {
+        let most = self.encoder.shared.options.limits.socket_message;
+        let socket = framed(self.socket.into_inner(), most).await;
+        Self { socket, ..self }
+    }
+
     /// The client closed: its close is answered by reading on.
     pub(crate) async fn leave(mut self) {
         let _ = tokio::time::timeout(CLOSING, self.socket.flush()).await;
@@ -424,6 +438,7 @@ impl Both {
                     Some(Came::Closed) => {
                         is_closed = true;
                         self.sender = None;
+                        self.talk = self.talk.half_closed().await;
                     }
                     Some(Came::Gone) => return,
                     Some(Came::Broken(code, why)) => return self.talk.close(code, why).await,
@@ -437,7 +452,7 @@ impl Both {
                 }
                 message = next_of(&mut messages), if messages.is_some() => match message {
                     Some(Ok(message)) => {
-                        if !is_closed && !self.talk.say(&message).await {
+                        if !self.talk.say(&message).await {
                             return;
                         }
                     }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
@@ -10,6 +11,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http_body::Body;
 
 use crate::status::Failure;
+
+/// How long the next bytes of a body may take that is one message. Streams may be quiet.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An error of whoever sends the body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,8 +57,13 @@ impl Incoming {
         }
     }
 
+    /// The next bytes, if they come in time: who sends slowly holds a place that others want.
     async fn chunk(&mut self) -> Option<Result<Bytes, Failure>> {
-        std::future::poll_fn(|context| self.poll_chunk(context)).await
+        let chunk = std::future::poll_fn(|context| self.poll_chunk(context));
+        tokio::time::timeout(PATIENCE, chunk).await.unwrap_or_else(|_| {
+            let message = format!("nothing more came for {} seconds", PATIENCE.as_secs());
+            Some(Err(Failure::field("body", message)))
+        })
     }
 
     /// Whether nothing is in it.
@@ -378,6 +387,8 @@ enum Ends {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt as _;
+
     use super::*;
 
     fn split(text: &str, size: usize) -> Result<Vec<String>, String> {
@@ -414,6 +425,15 @@ mod tests {
             );
         }
         assert!(split(&format!("\"{}\"", "x".repeat(2_000)), 100).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_of_which_nothing_more_comes_is_not_waited_for() {
+        let begun = futures::stream::iter([Ok::<_, BoxError>(http_body::Frame::data(Bytes::from("{")))]);
+        let body = http_body_util::StreamBody::new(begun.chain(futures::stream::pending()));
+        let mut decoder = Decoder::of(&HeaderMap::new(), 100).unwrap();
+        let failure = Incoming::new(body).whole(&mut decoder, 1_000).await.unwrap_err();
+        assert_eq!(failure.message, "`body`: nothing more came for 30 seconds");
     }
 
     fn headers(coding: &str) -> HeaderMap {
