@@ -63,10 +63,18 @@ impl Default for Source {
     fn default() -> Self {
         Self {
             now: Arc::new(SystemTime::now),
-            request_id: Arc::new(|| uuid::Uuid::now_v7().to_string()),
+            request_id: Arc::new(request_id),
             trace_id: Arc::new(rand::random),
         }
     }
+}
+
+/// A UUIDv7 whose randomness comes from this thread's generator: the kernel is not asked for each request.
+#[expect(clippy::disallowed_methods, reason = "the default of a library; who mounts it may bring others")]
+fn request_id() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let milliseconds = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &rand::random()).into_uuid().to_string()
 }
 
 impl std::fmt::Debug for Source {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use prost_reflect::{Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor};
 
 use crate::codec::parse::snake;
+use crate::codec::print;
 use crate::codec::shown;
 use crate::options::{Enums, Int64, Names, Spelling};
 use crate::rules::Rules;
@@ -80,6 +81,8 @@ pub(crate) struct Field {
     pub(crate) name: String,
     /// `"name":` as it is printed.
     pub(crate) key: Vec<u8>,
+    /// How it is printed when it is not there, with its name; empty when it is left out.
+    pub(crate) absent: Vec<u8>,
     pub(crate) kind: Kind,
     pub(crate) card: Card,
     /// Which real oneof it belongs to.
@@ -199,6 +202,14 @@ impl Message {
         self.fields.binary_search_by_key(&number, |field| field.number).ok()
     }
 
+    /// As [`by_name`](Self::by_name), for names that come in the order of the fields: those that are due are
+    /// compared, as they are printed, before the table is asked.
+    pub(crate) fn by_name_from(&self, due: usize, name: &str) -> Option<usize> {
+        let is_named = |field: &Field| field.key.get(1..field.key.len() - 2) == Some(name.as_bytes());
+        let found = self.fields.iter().skip(due).take(2).position(is_named);
+        found.map(|at| due + at).or_else(|| self.by_name(name))
+    }
+
     pub(crate) fn by_name(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied().map(usize::from)
     }
@@ -219,6 +230,7 @@ impl Field {
             number: 2,
             name: String::new(),
             key: Vec::new(),
+            absent: Vec::new(),
             kind: map.kind,
             card: Card::Optional,
             oneof: None,
@@ -267,6 +279,12 @@ impl Schema {
         for of in &all {
             let message = message(of, &rules, spelling, &schema.by_name, &enum_ids);
             schema.messages.push(message);
+        }
+        for at in 0..schema.messages.len() {
+            for field in 0..schema.messages[at].fields.len() {
+                let absent = print::absent(&schema, &schema.messages[at].fields[field]);
+                schema.messages[at].fields[field].absent = absent;
+            }
         }
         schema
     }
@@ -459,6 +477,7 @@ fn field(
         number: of.number(),
         name: of.name().to_owned(),
         key,
+        absent: Vec::new(),
         kind,
         card,
         oneof: oneof.and_then(|oneof| u16::try_from(oneof.path().last().copied().unwrap_or_default()).ok()),

@@ -73,7 +73,7 @@ pub(crate) async fn request<S: Upstream>(
         Err(failure) => refused(&asked, &failure, route, has_if_match),
     };
     if let Some(route) = route {
-        response.extensions_mut().insert(RouteTemplate(route.shown.as_str().into()));
+        response.extensions_mut().insert(RouteTemplate(Arc::clone(&route.shown)));
     }
     if let Ok(id) = HeaderValue::from_str(&asked.named.request_id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
@@ -119,22 +119,22 @@ async fn serve<S: Upstream>(
 ) -> Result<Response<Body>, Failure> {
     let shared = Arc::clone(&asked.shared);
     judge_size(asked)?;
-    let path = asked.head.uri.path().to_owned();
-    let query = asked.head.uri.query().unwrap_or_default().to_owned();
+    let uri = asked.head.uri.clone();
+    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     if let (Some(wanted), Some(at)) = (&shared.options.multiplex, &shared.multiplex)
         && wanted.path == path
     {
         if !matches!(asked.head.method, Method::GET | Method::HEAD) {
             return other_method(&asked.head.method, allow(&std::collections::BTreeSet::new(), true));
         }
-        return answer::multiplex::open(upstream, asked, wanted, at).await;
+        return Box::pin(answer::multiplex::open(upstream, asked, wanted, at)).await;
     }
-    let found = find(&shared, &asked.head, &path);
-    judge_path(&shared, &path, &found)?;
+    let found = find(&shared, &asked.head, path);
+    judge_path(&shared, path, &found)?;
     let (index, segments) = match found {
         Found::Route(index, segments) => (index, segments),
         Found::OtherMethods(methods) => {
-            let bidi = bidi(&shared, &methods, &path);
+            let bidi = bidi(&shared, &methods, path);
             let allow = allow(&methods, bidi.is_some());
             if let (Some(index), &Method::GET | &Method::HEAD) = (bidi, &asked.head.method) {
                 *place = Some(index);
@@ -145,14 +145,14 @@ async fn serve<S: Upstream>(
         Found::Nothing => {
             return Err(Failure::own(
                 StatusCode::NOT_FOUND,
-                format!("nothing is served at `{}`", shown(&path)),
+                format!("nothing is served at `{}`", shown(path)),
             ));
         }
     };
     *place = Some(index);
     let route = &shared.routes.routes[index];
     let limit = shared.options.limits.parameters;
-    let bound = bind::head(&shared.schema, route, &segments, &query, &asked.head.headers, limit);
+    let bound = bind::head(&shared.schema, route, &segments, query, &asked.head.headers, limit);
     let bound = bound.map_err(|violations| Failure::fields(&violations))?;
     let deadline = headers::deadline(&asked.head.headers, route.max_timeout)?;
     let deadline = Deadline::new(
@@ -166,9 +166,10 @@ async fn serve<S: Upstream>(
         },
     );
 
+    // What is rare is boxed, so that the usual way is not the size of all of them.
     let is_upgrade = answer::socket::is_upgrade(&asked.head);
     if is_upgrade && route.is_server_stream {
-        return answer::socket::open(upstream, asked, index, bound, deadline).await;
+        return Box::pin(answer::socket::open(upstream, asked, index, bound, deadline)).await;
     }
     if route.is_client_stream && route.is_server_stream {
         return Err(upgrade_needed());
@@ -180,9 +181,10 @@ async fn serve<S: Upstream>(
 
     if route.is_client_stream {
         let (messages, failed) = stream_of(&shared, index, bound, asked, body)?;
-        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages))?;
+        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages));
         let encoder = Encoder::new(&shared, index, None, false, asked);
-        let answered = deadline.wait(finish(upstream, request, asked, route, encoder, Kind::Json)).await;
+        let finished = Box::pin(finish(upstream, request, asked, route, encoder, Kind::Json));
+        let answered = deadline.wait(finished).await;
         // What the caller sent wrong is why the call failed.
         if let Some(failure) = failed.lock().ok().and_then(|mut failed| failed.take()) {
             return Err(failure);
@@ -205,19 +207,20 @@ async fn serve<S: Upstream>(
     let retries = if route.is_idempotent && !route.is_server_stream { shared.options.retries } else { 0 };
     for _ in 0..retries {
         let again =
-            call::request(&route.rpc, metadata.clone(), extensions.clone(), &deadline, call::one(&message)?)?;
+            call::request(&route.rpc, metadata.clone(), extensions.clone(), &deadline, call::one(&message)?);
         let encoder = Encoder::new(&shared, index, bound.filter.clone(), bound.pretty, asked);
-        let answered = deadline.wait(finish(upstream, again, asked, route, encoder, kind)).await?;
+        let finished = Box::pin(finish(upstream, again, asked, route, encoder, kind));
+        let answered = deadline.wait(finished).await?;
         match answered {
             Err(failure) if failure.is_unreachable() => {}
             answered => return answered.map_err(|failure| deadline.judge(failure)),
         }
     }
-    let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
+    let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?);
     let encoder = Encoder::new(&shared, index, bound.filter, bound.pretty, asked);
     if route.is_server_stream && kind != Kind::Collected {
-        let answered =
-            deadline.wait(answer::stream::open(upstream, request, asked, encoder, kind, &deadline)).await;
+        let opened = Box::pin(answer::stream::open(upstream, request, asked, encoder, kind, &deadline));
+        let answered = deadline.wait(opened).await;
         return answered?.map_err(|failure| deadline.judge(failure));
     }
     let answered = deadline.wait(finish(upstream, request, asked, route, encoder, kind)).await;

@@ -94,7 +94,7 @@ pub(crate) async fn open<S: Upstream>(
     let route = &shared.routes.routes[place.route];
     let none = Deadline::new(None);
     // Who may not watch at all hears it before the upgrade.
-    let request = call::request(&route.rpc, metadata.clone(), extensions.clone(), &none, call::one(&[])?)?;
+    let request = call::request(&route.rpc, metadata.clone(), extensions.clone(), &none, call::one(&[])?);
     drop(Deadline::new(Some(ANSWER)).wait(begin(upstream, request, shared.options.limits.answer)).await??);
     let encoder = Encoder::new(&shared, place.route, None, false, asked);
     let (upstream, wanted, place) = (upstream.clone(), wanted.clone(), place.clone());
@@ -126,7 +126,11 @@ struct Calls<S> {
 enum Brought {
     /// The call was taken; the position that its head tells.
     Begun(Option<i64>),
-    Message(Bytes),
+    Message {
+        message: Bytes,
+        /// Whether the next one is there as well: events of one commit come together.
+        more: bool,
+    },
     Failed(Failure),
     Ended,
 }
@@ -181,7 +185,7 @@ impl<S: Upstream> Hub<S> {
         }
     }
 
-    /// Sends what a subscription brought, and with it what others have ready.
+    /// Sends what a subscription brought, together with what came at the same time.
     async fn pass_on(&mut self, id: String, brought: Brought) -> Result<(), End> {
         let mut next = Some((id, brought));
         let mut together = 0;
@@ -192,8 +196,10 @@ impl<S: Upstream> Hub<S> {
                 self.complain(Some(&id), failure).await;
                 return Err(End::Refused(failure.message.clone()));
             }
+            let more = matches!(brought, Brought::Message { more: true, .. });
             together += self.tell(&id, brought).await.ok_or(End::Gone)?;
-            if together < TOGETHER {
+            // Asking what is ready costs as much as sending it, so only who is known to have more is asked.
+            if more && together < TOGETHER {
                 next = self.subscriptions.next().now_or_never().flatten();
             }
         }
@@ -271,7 +277,7 @@ impl<S: Upstream> Hub<S> {
         };
         let deadline = Deadline::new(None);
         let (metadata, extensions) = (self.calls.metadata.clone(), self.calls.extensions.clone());
-        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
+        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?);
         let upstream = self.calls.upstream.clone();
         let most = shared.options.limits.answer;
         let begins = self.wanted.begins.clone();
@@ -287,7 +293,10 @@ impl<S: Upstream> Hub<S> {
                 let rest = futures::stream::unfold(Some(messages), |messages| async {
                     let mut messages = messages?;
                     Some(match messages.next().await {
-                        Some(Ok(message)) => (Brought::Message(message), Some(messages)),
+                        Some(Ok(message)) => {
+                            let more = messages.has_more();
+                            (Brought::Message { message, more }, Some(messages))
+                        }
                         Some(Err(failure)) => (Brought::Failed(failure), None),
                         None => (Brought::Ended, None),
                     })
@@ -340,7 +349,7 @@ impl<S: Upstream> Hub<S> {
                     Failure::own(StatusCode::SERVICE_UNAVAILABLE, "the stream has ended; subscribe again");
                 return self.feed(self.complaint(Some(id), &failure)).await;
             }
-            Brought::Message(message) => message,
+            Brought::Message { message, .. } => message,
         };
         let encoder = &self.talk.encoder;
         let kind = encoder.text(&message, self.place.kind);

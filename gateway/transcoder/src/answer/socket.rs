@@ -85,7 +85,7 @@ pub(crate) async fn open<S: Upstream>(
     if route.is_client_stream {
         let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
         let messages = futures::stream::poll_fn(move |context| receiver.poll_recv(context)).map(Ok);
-        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages))?;
+        let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages));
         let encoder = Encoder::new(&shared, index, None, false, asked);
         let upstream = upstream.clone();
         shared.options.sockets.clone().spawn(async move {
@@ -106,7 +106,7 @@ pub(crate) async fn open<S: Upstream>(
         _ => return Err(Failure::field("body", "a WebSocket has none")),
     };
     let message = message.map_err(|violations| Failure::fields(&violations))?;
-    let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?)?;
+    let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?);
     let begun = deadline.wait(begin(upstream, request, limits.answer)).await??;
     let encoder = Encoder::new(&shared, index, bound.filter, false, asked);
     shared.options.sockets.clone().spawn(async move {

@@ -87,6 +87,11 @@ impl Messages {
         }
     }
 
+    /// Whether another message has come already, or a piece of one.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     /// The next message if all of it is there.
     fn cut(&mut self) -> Result<Option<Bytes>, Failure> {
         let Some(head) = self.buffer.get(..5) else { return Ok(None) };

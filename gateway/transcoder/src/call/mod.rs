@@ -69,23 +69,22 @@ impl Deadline {
 
 /// A call's request.
 pub(crate) fn request(
-    rpc: &str,
+    rpc: &Uri,
     metadata: HeaderMap,
     extensions: Extensions,
     deadline: &Deadline,
     body: Body,
-) -> Result<Request<Body>, Failure> {
-    let uri: Uri = rpc.parse().map_err(|_| Failure::internal("the method has no path"))?;
+) -> Request<Body> {
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = uri;
+    *request.uri_mut() = rpc.clone();
     *request.headers_mut() = metadata;
     *request.extensions_mut() = extensions;
     if let Some(span) = deadline.span {
         request.headers_mut().insert("grpc-timeout", headers::timeout_value(span));
     }
-    Ok(request)
+    request
 }
 
 /// A body of one message.

@@ -215,7 +215,7 @@ struct Parser<'s, 't> {
     wire_depth: usize,
     path: Vec<Step<'s>>,
     /// Keys of maps and of unknown members, by which a step may be followed.
-    keys: Vec<(usize, String)>,
+    keys: Vec<(usize, Cow<'t, str>)>,
     violations: Vec<Violation>,
     mask: Vec<String>,
 }
@@ -421,8 +421,12 @@ impl<'s, 't> Parser<'s, 't> {
     }
 
     /// Runs with a step that a map's key or an unknown name names.
-    fn keyed(&mut self, key: &str, run: impl FnOnce(&mut Self) -> Result<(), Fatal>) -> Result<(), Fatal> {
-        self.keys.push((self.path.len(), key.to_owned()));
+    fn keyed(
+        &mut self,
+        key: &Cow<'t, str>,
+        run: impl FnOnce(&mut Self) -> Result<(), Fatal>,
+    ) -> Result<(), Fatal> {
+        self.keys.push((self.path.len(), key.clone()));
         self.path.push(Step::Item(0));
         run(self)?;
         self.path.pop();
@@ -501,11 +505,12 @@ impl<'s, 't> Parser<'s, 't> {
         except: Option<&str>,
     ) -> Result<(), Fatal> {
         let mut seen = Seen::default();
+        let mut due = 0;
         self.members(|this, key, at| {
             if except == Some(&*key) {
                 return this.cursor.skip(DEPTH.saturating_sub(this.depth));
             }
-            let Some(index) = message.by_name(&key) else {
+            let Some(index) = message.by_name_from(due, &key) else {
                 if !this.how.ignore_unknown && this.violations.len() < MOST {
                     let path = this.shown_path();
                     let dot = if path.is_empty() { "" } else { "." };
@@ -515,6 +520,7 @@ impl<'s, 't> Parser<'s, 't> {
                 return this.cursor.skip(DEPTH.saturating_sub(this.depth));
             };
             let field = &message.fields[index];
+            due = index + 1;
             this.path.push(Step::Field(&field.name));
             if seen.insert(index) {
                 this.member(field, &mut seen, prefix)?;
@@ -579,7 +585,7 @@ impl<'s, 't> Parser<'s, 't> {
                 if self.cursor.peek()? != Peek::Object {
                     return self.unfit("an object");
                 }
-                let mut seen: HashSet<Vec<u8>> = HashSet::new();
+                let mut seen: HashSet<Cow<'t, str>> = HashSet::new();
                 self.members(|this, text, at| {
                     this.keyed(&text, |this| this.entry(field, key, &text, at, &mut seen))
                 })
@@ -720,15 +726,20 @@ impl<'s, 't> Parser<'s, 't> {
         &mut self,
         field: &'s Field,
         of: Scalar,
-        key: &str,
+        key: &Cow<'t, str>,
         at: usize,
-        seen: &mut HashSet<Vec<u8>>,
+        seen: &mut HashSet<Cow<'t, str>>,
     ) -> Result<(), Fatal> {
         let mark = self.open(field.number)?;
         match text_scalar(of, 1, key, Digits::Plain, &mut self.out) {
             // `1` and `0` are no booleans of JSON.
             Some(()) if of != Scalar::Bool || key.len() > 1 => {
-                if !seen.insert(self.out[mark..].to_vec()) {
+                // Numbers that are spelled differently may be the same.
+                let same = match of {
+                    Scalar::String => key.clone(),
+                    _ => Cow::Owned(format!("{:?}", &self.out[mark..])),
+                };
+                if !seen.insert(same) {
                     self.note_at(at, "the key is there twice");
                 }
             }

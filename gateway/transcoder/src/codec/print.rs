@@ -86,6 +86,20 @@ pub(crate) fn message(
     Printer { schema, out, gathers: false }.message(id, bytes, filter, 0)
 }
 
+/// What is printed for a field that is not there, for the tables of the schema.
+pub(crate) fn absent(schema: &Schema, field: &Field) -> Vec<u8> {
+    let mut out = Vec::new();
+    if field.card == Card::Optional && !field.nullable {
+        return out;
+    }
+    out.extend_from_slice(&field.key);
+    match field.card {
+        Card::Optional => out.extend_from_slice(b"null"),
+        _ => Printer { schema, out: &mut out, gathers: false }.default(field),
+    }
+    out
+}
+
 /// Prints one field of a message that carries it, as `response_body` wants it.
 pub(crate) fn field(
     schema: &Schema,
@@ -121,9 +135,21 @@ pub(crate) fn field(
     printer.gathered(field, &values, filter, 0)
 }
 
-/// An entry of a map: what sorts, the key as it is printed, the value if it is there, and pieces
-/// of a message that came before it.
-type Entry<'w> = (Vec<u8>, Vec<u8>, Option<Raw<'w>>, Vec<Raw<'w>>);
+/// An entry of a map.
+struct Entry<'w> {
+    sorts: Sorts<'w>,
+    key: Option<Raw<'w>>,
+    value: Option<Raw<'w>>,
+    /// Pieces of a message that came before the value.
+    before: Vec<Raw<'w>>,
+}
+
+/// What the keys of a map are sorted by; a map has keys of one kind.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Sorts<'w> {
+    Text(&'w [u8]),
+    Number(i128),
+}
 
 struct Printer<'s, 'o> {
     schema: &'s Schema,
@@ -273,6 +299,23 @@ impl Printer<'_, '_> {
                 self.single(field, raw, inner, depth)?;
                 continue;
             }
+            if field.card == Card::Many {
+                self.key(field, start);
+                self.out.push(b'[');
+                let first = self.out.len();
+                self.item(field, raw, inner, depth, first)?;
+                loop {
+                    pending = reader.field()?;
+                    match pending {
+                        Some((again, raw)) if again == number => {
+                            self.item(field, raw, inner, depth, first)?
+                        }
+                        _ => break,
+                    }
+                }
+                self.out.push(b']');
+                continue;
+            }
             let mut values = vec![raw];
             loop {
                 pending = reader.field()?;
@@ -303,12 +346,9 @@ impl Printer<'_, '_> {
     }
 
     fn absent(&mut self, field: &Field, start: usize) {
-        if field.card != Card::Optional {
-            self.key(field, start);
-            self.default(field);
-        } else if field.nullable {
-            self.key(field, start);
-            self.out.extend_from_slice(b"null");
+        if !field.absent.is_empty() {
+            self.comma(start);
+            self.out.extend_from_slice(&field.absent);
         }
     }
 
@@ -395,23 +435,35 @@ impl Printer<'_, '_> {
                 self.out.push(b'[');
                 let start = self.out.len();
                 for value in values {
-                    match (field.kind, value) {
-                        (Kind::Scalar(of), Raw::Bytes(packed)) if of.wire() != super::wire::Type::Bytes => {
-                            self.packed(field, packed, of.wire(), start)?;
-                        }
-                        (Kind::Enum(_), Raw::Bytes(packed)) => {
-                            self.packed(field, packed, super::wire::Type::Varint, start)?;
-                        }
-                        _ => {
-                            self.comma(start);
-                            self.single(field, *value, filter, depth)?;
-                        }
-                    }
+                    self.item(field, *value, filter, depth, start)?;
                 }
                 self.out.push(b']');
                 Ok(())
             }
             Card::Map(key) => self.map(field, key, values, depth),
+        }
+    }
+
+    /// What stands at one place of a list: one value, or packed ones. `start` is where the list begins.
+    fn item(
+        &mut self,
+        field: &Field,
+        value: Raw<'_>,
+        filter: Option<&Filter>,
+        depth: usize,
+        start: usize,
+    ) -> Result<(), Error> {
+        match (field.kind, value) {
+            (Kind::Scalar(of), Raw::Bytes(packed)) if of.wire() != super::wire::Type::Bytes => {
+                self.packed(field, packed, of.wire(), start)
+            }
+            (Kind::Enum(_), Raw::Bytes(packed)) => {
+                self.packed(field, packed, super::wire::Type::Varint, start)
+            }
+            _ => {
+                self.comma(start);
+                self.single(field, value, filter, depth)
+            }
         }
     }
 
@@ -455,27 +507,20 @@ impl Printer<'_, '_> {
                     _ => {}
                 }
             }
-            let mut text = Vec::new();
-            match key {
-                Some(raw) => scalar::print(&mut text, of, raw, true).ok_or_else(bad)?,
-                None => scalar::print_default(&mut text, of, true),
-            }
-            if text.first() != Some(&b'"') {
-                text.insert(0, b'"');
-                text.push(b'"');
-            }
-            entries.push((sort_key(of, key), text, value, before));
+            entries.push(Entry { sorts: sorts(of, key), key, value, before });
         }
         // The sort is stable, so the last of equal keys is the one that counts.
-        entries.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        entries.sort_by(|one, other| one.sorts.cmp(&other.sorts));
         self.out.push(b'{');
         let start = self.out.len();
-        for (at, (key, text, value, before)) in entries.iter().enumerate() {
-            if entries.get(at + 1).is_some_and(|(next, ..)| next == key) {
+        for (at, Entry { sorts, key, value, before }) in entries.iter().enumerate() {
+            if entries.get(at + 1).is_some_and(|next| next.sorts == *sorts) {
+                // It is not printed, and has to be one all the same.
+                self.map_key(of, *key).ok_or_else(bad).map(|before| self.out.truncate(before))?;
                 continue;
             }
             self.comma(start);
-            self.out.extend_from_slice(text);
+            self.map_key(of, *key).ok_or_else(bad)?;
             self.out.push(b':');
             match (value, field.kind) {
                 (None, Kind::Message(_)) => self.single(field, Raw::Bytes(&[]), None, depth)?,
@@ -489,6 +534,19 @@ impl Printer<'_, '_> {
         }
         self.out.push(b'}');
         Ok(())
+    }
+
+    /// A key, which is a string whatever it is of; returns where it begins.
+    fn map_key(&mut self, of: Scalar, key: Option<Raw<'_>>) -> Option<usize> {
+        let start = self.out.len();
+        let quote: &[u8] = if of == Scalar::String { b"" } else { b"\"" };
+        self.out.extend_from_slice(quote);
+        match key {
+            Some(raw) => scalar::print(self.out, of, raw, true)?,
+            None => scalar::print_default(self.out, of, true),
+        }
+        self.out.extend_from_slice(quote);
+        Some(start)
     }
 
     fn well_known(
@@ -650,11 +708,11 @@ fn seconds(bytes: &[u8]) -> Result<(i64, i32), Malformed> {
     Ok((seconds, nanos))
 }
 
-fn sort_key(of: Scalar, raw: Option<Raw<'_>>) -> Vec<u8> {
+fn sorts<'w>(of: Scalar, raw: Option<Raw<'w>>) -> Sorts<'w> {
     #[expect(clippy::cast_possible_truncation, reason = "a decoder cuts 32-bit numbers off the same way")]
     let signed = match (of, raw) {
         (_, None) => 0,
-        (_, Some(Raw::Bytes(text))) => return text.to_vec(),
+        (_, Some(Raw::Bytes(text))) => return Sorts::Text(text),
         (Scalar::Sint32, Some(Raw::Varint(value))) => super::wire::unzigzag32(value as u32).into(),
         (Scalar::Sint64, Some(Raw::Varint(value))) => super::wire::unzigzag64(value).into(),
         (Scalar::Int32, Some(Raw::Varint(value))) => i128::from(value as i32),
@@ -666,10 +724,7 @@ fn sort_key(of: Scalar, raw: Option<Raw<'_>>) -> Vec<u8> {
         (_, Some(Raw::Fixed32(value))) => i128::from(value),
         (_, Some(Raw::Group(_))) => 0,
     };
-    if of == Scalar::String {
-        return Vec::new();
-    }
-    (signed.cast_unsigned() ^ (1 << 127)).to_be_bytes().to_vec()
+    if of == Scalar::String { Sorts::Text(b"") } else { Sorts::Number(signed) }
 }
 
 /// Paths of masks are printed as ProtoJSON does, whatever names fields have.

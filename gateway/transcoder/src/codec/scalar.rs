@@ -1,5 +1,7 @@
 //! Scalars between texts and the wire.
 
+use std::io::Write as _;
+
 use std::sync::LazyLock;
 
 use data_encoding::{Encoding, Specification};
@@ -256,22 +258,28 @@ fn put_unsigned(out: &mut Vec<u8>, mut value: u64) {
 }
 
 pub(crate) fn put_double(out: &mut Vec<u8>, value: f64) {
-    put_shortest(out, &format!("{value:?}"));
+    put_shortest(out, value, format_args!("{value:?}"));
 }
 
 fn put_float(out: &mut Vec<u8>, value: f32) {
-    put_shortest(out, &format!("{value:?}"));
+    put_shortest(out, value.into(), format_args!("{value:?}"));
 }
 
-/// `1.0` is written `1`.
-fn put_shortest(out: &mut Vec<u8>, text: &str) {
-    let text = match text {
-        "NaN" => "\"NaN\"",
-        "inf" => "\"Infinity\"",
-        "-inf" => "\"-Infinity\"",
-        other => other.strip_suffix(".0").unwrap_or(other),
-    };
-    out.extend_from_slice(text.as_bytes());
+/// The shortest text that reads back as the value; `1.0` is written `1`.
+fn put_shortest(out: &mut Vec<u8>, value: f64, shortest: std::fmt::Arguments<'_>) {
+    if !value.is_finite() {
+        let word: &[u8] = match value {
+            f64::INFINITY => b"\"Infinity\"",
+            f64::NEG_INFINITY => b"\"-Infinity\"",
+            _ => b"\"NaN\"",
+        };
+        return out.extend_from_slice(word);
+    }
+    // Memory takes whatever is written.
+    let _ = out.write_fmt(shortest);
+    if out.ends_with(b".0") {
+        out.truncate(out.len() - 2);
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ pub(crate) mod router;
 pub(crate) mod template;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
 use self::router::Router;
@@ -19,11 +20,11 @@ use crate::schema::{Card, Field, Kind, MessageId, Scalar, Schema, Shape};
 #[derive(Debug)]
 pub(crate) struct Route {
     /// `/package.Service/Method`, the path on the wire.
-    pub(crate) rpc: String,
+    pub(crate) rpc: Uri,
     pub(crate) verb: String,
     pub(crate) template: Template,
     /// The template as text, for figures and documents.
-    pub(crate) shown: String,
+    pub(crate) shown: Arc<str>,
     pub(crate) variables: Vec<Bound>,
     pub(crate) body: Body,
     pub(crate) request: MessageId,
@@ -186,7 +187,7 @@ impl Routes {
                 known.insert(place, route);
                 continue;
             };
-            if other.shown != route.shown && !faults.iter().any(|fault| fault.contains(&route.shown)) {
+            if other.shown != route.shown && !faults.iter().any(|fault| fault.contains(&*route.shown)) {
                 faults.push(format!(
                     "{}: `{}` differs from `{}` of {} in the names of its variables only",
                     route.method.full_name(),
@@ -387,6 +388,11 @@ fn route(
         }
         _ => None,
     };
+    let rpc = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let rpc: Uri = rpc.parse().unwrap_or_else(|_| {
+        faults.push("its name is no path".to_owned());
+        Uri::default()
+    });
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -395,9 +401,9 @@ fn route(
         .map(|milliseconds| std::time::Duration::from_millis(milliseconds.into()))
         .or(options.max_timeout);
     Ok(Route {
-        rpc: format!("/{}/{}", method.parent_service().full_name(), method.name()),
+        rpc,
         verb: rule.verb.clone(),
-        shown: template.to_string(),
+        shown: template.to_string().into(),
         template,
         variables,
         body,
