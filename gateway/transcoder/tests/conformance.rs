@@ -356,6 +356,16 @@ async fn bodies_that_do_not_fit() {
     assert_eq!(suite.ask(&format!("POST /v1/all\n\n{deep}")).await.status, 400);
     let fine = format!("{}{}", "{\"inner\":".repeat(63), "{}".to_owned() + &"}".repeat(63));
     assert_eq!(suite.ask(&format!("POST /v1/all\n\n{fine}")).await.status, 200);
+    // A key twice is noticed in a small map and in a large one.
+    for size in [2, 16, 17, 40] {
+        let keys: Vec<String> = (0..size).map(|at| format!("\"k{at}\":\"\"")).collect();
+        let labels = format!("{{\"labels\":{{{}}}}}", keys.join(","));
+        assert_eq!(suite.ask(&format!("POST /v1/all\n\n{labels}")).await.status, 200, "{size}");
+        for twice in [0, size - 1] {
+            let labels = format!("{{\"labels\":{{{},\"k{twice}\":\"\"}}}}", keys.join(","));
+            suite.bad(&format!("POST /v1/all\n\n{labels}"), &[&format!("labels[k{twice}]")]).await;
+        }
+    }
     suite.bad("GET /v1/all\n\n{}", &["body"]).await;
     suite.bad("DELETE /k/x\n\n{}", &["body"]).await;
     suite.bad("POST /v1/needy", &["s"]).await;

@@ -179,17 +179,15 @@ impl<'a> Cursor<'a> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
         let bytes = self.text.as_bytes();
-        loop {
-            match bytes.get(self.at) {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(&self.text[start..self.at - 1]));
-                }
-                Some(b'\\') => break,
-                Some(0..0x20) => return Err(self.wrong("a string has a control character")),
-                Some(_) => self.at += 1,
-                None => return Err(self.wrong("a string does not end")),
+        self.at += plain(&bytes[start..]);
+        match bytes.get(self.at) {
+            Some(b'"') => {
+                self.at += 1;
+                return Ok(Cow::Borrowed(&self.text[start..self.at - 1]));
             }
+            Some(b'\\') => {}
+            Some(_) => return Err(self.wrong("a string has a control character")),
+            None => return Err(self.wrong("a string does not end")),
         }
         let mut text = String::with_capacity(self.at - start + 16);
         let mut plain = start;

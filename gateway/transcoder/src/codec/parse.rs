@@ -198,6 +198,33 @@ impl Seen {
     }
 }
 
+/// The keys of a map that were seen. Most maps are small, and comparing a few is faster than hashing them.
+#[derive(Default)]
+struct Keys<'t> {
+    few: Vec<Cow<'t, str>>,
+    many: HashSet<Cow<'t, str>>,
+}
+
+impl<'t> Keys<'t> {
+    /// So many are compared.
+    const FEW: usize = 16;
+
+    /// Whether the key is new.
+    fn insert(&mut self, key: Cow<'t, str>) -> bool {
+        if !self.many.is_empty() {
+            return self.many.insert(key);
+        }
+        if self.few.contains(&key) {
+            return false;
+        }
+        self.few.push(key);
+        if self.few.len() > Self::FEW {
+            self.many.extend(self.few.drain(..));
+        }
+        true
+    }
+}
+
 /// A step into the value that is being read.
 #[derive(Clone, Copy)]
 enum Step<'s> {
@@ -585,7 +612,7 @@ impl<'s, 't> Parser<'s, 't> {
                 if self.cursor.peek()? != Peek::Object {
                     return self.unfit("an object");
                 }
-                let mut seen: HashSet<Cow<'t, str>> = HashSet::new();
+                let mut seen = Keys::default();
                 self.members(|this, text, at| {
                     this.keyed(&text, |this| this.entry(field, key, &text, at, &mut seen))
                 })
@@ -728,7 +755,7 @@ impl<'s, 't> Parser<'s, 't> {
         of: Scalar,
         key: &Cow<'t, str>,
         at: usize,
-        seen: &mut HashSet<Cow<'t, str>>,
+        seen: &mut Keys<'t>,
     ) -> Result<(), Fatal> {
         let mark = self.open(field.number)?;
         match text_scalar(of, 1, key, Digits::Plain, &mut self.out) {
