@@ -32,6 +32,6 @@ fn main() -> Result<(), AnyError> {
     let mut generated = compiler.file_descriptor_set();
     // The rest of google is in options only; prost-types has the well-known types.
     generated.file.retain(|file| ["clos.v2", "google.protobuf"].contains(&file.package()));
-    tonic_prost_build::configure().btree_map(".").compile_fds(generated)?;
+    tonic_prost_build::configure().btree_map(".").codec_path("crate::codec::Codec").compile_fds(generated)?;
     Ok(())
 }

@@ -19,6 +19,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
+pub mod codec;
 pub mod comments;
 pub mod json;
 pub mod mask;
