@@ -27,7 +27,7 @@ check_form
 # The whole-system tests run the programs as they are installed, side by side in target/debug, where
 # the tests of each program put it. Building them by themselves would build everything twice: without
 # the tests' own dependencies other features are on.
-check "cargo test" cargo test --quiet --workspace
+check "cargo test" cargo test --quiet --workspace --no-fail-fast
 # Made-up input: at the transcoder for a while, and at the API by its own document.
 check "fuzz" scripts/fuzz.sh
 check "schemathesis" scripts/schemathesis.sh

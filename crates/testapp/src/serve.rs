@@ -61,6 +61,8 @@ pub(crate) fn run(settings: &Settings, environment: &BTreeMap<String, String>) -
         let connections = Arc::clone(&connections);
         spawn(move || accept(&listener, health, &connections));
     }
+    log::out("ready");
+    // Said before the flood begins, so that the last lines are those of the flood.
     if let Some(Flood { rate, line_bytes, lines, to_stderr }) = settings.flood {
         spawn(move || {
             // A reader that went away ends the flood and nothing else.
@@ -71,8 +73,6 @@ pub(crate) fn run(settings: &Settings, environment: &BTreeMap<String, String>) -
             };
         });
     }
-    log::out("ready");
-
     let Some(End { after, code }) = settings.end else {
         loop {
             std::thread::park();

@@ -450,10 +450,10 @@ impl<'s, 't> Parser<'s, 't> {
     /// Runs with a step that a map's key or an unknown name names.
     fn keyed(
         &mut self,
-        key: &Cow<'t, str>,
+        key: Cow<'t, str>,
         run: impl FnOnce(&mut Self) -> Result<(), Fatal>,
     ) -> Result<(), Fatal> {
-        self.keys.push((self.path.len(), key.clone()));
+        self.keys.push((self.path.len(), key));
         self.path.push(Step::Item(0));
         run(self)?;
         self.path.pop();
@@ -614,7 +614,7 @@ impl<'s, 't> Parser<'s, 't> {
                 }
                 let mut seen = Keys::default();
                 self.members(|this, text, at| {
-                    this.keyed(&text, |this| this.entry(field, key, &text, at, &mut seen))
+                    this.keyed(text.clone(), |this| this.entry(field, key, text, at, &mut seen))
                 })
             }
         }
@@ -753,17 +753,17 @@ impl<'s, 't> Parser<'s, 't> {
         &mut self,
         field: &'s Field,
         of: Scalar,
-        key: &Cow<'t, str>,
+        key: Cow<'t, str>,
         at: usize,
         seen: &mut Keys<'t>,
     ) -> Result<(), Fatal> {
         let mark = self.open(field.number)?;
-        match text_scalar(of, 1, key, Digits::Plain, &mut self.out) {
+        match text_scalar(of, 1, &key, Digits::Plain, &mut self.out) {
             // `1` and `0` are no booleans of JSON.
             Some(()) if of != Scalar::Bool || key.len() > 1 => {
                 // Numbers that are spelled differently may be the same.
                 let same = match of {
-                    Scalar::String => key.clone(),
+                    Scalar::String => key,
                     _ => Cow::Owned(format!("{:?}", &self.out[mark..])),
                 };
                 if !seen.insert(same) {
@@ -785,7 +785,7 @@ impl<'s, 't> Parser<'s, 't> {
         }
         let mut seen: HashSet<String> = HashSet::new();
         self.members(|this, key, at| {
-            this.keyed(&key, |this| {
+            this.keyed(key.clone(), |this| {
                 if !seen.insert(key.clone().into_owned()) {
                     this.note_at(at, "the key is there twice");
                 }

@@ -308,7 +308,7 @@ impl Printer<'_, '_> {
                     pending = reader.field()?;
                     match pending {
                         Some((again, raw)) if again == number => {
-                            self.item(field, raw, inner, depth, first)?
+                            self.item(field, raw, inner, depth, first)?;
                         }
                         _ => break,
                     }
