@@ -5,8 +5,8 @@
 #   fuzz.sh [SECONDS]          all of them; 15 seconds each unless told
 #   fuzz.sh SECONDS TARGET…    only these
 #
-# What makes one fail is left below target/fuzz/artifacts; `cargo fuzz` works as well, see
-# gateway/fuzz/README.md.
+# With FUZZ_SEED the same input is made every time. What makes one fail is left below
+# target/fuzz/artifacts; `cargo fuzz` works as well, see gateway/fuzz/README.md.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -38,6 +38,7 @@ one() {
   local target=$1 corpus log=$OUT/$1.log options=()
   corpus=$(mktemp -d "${TMPDIR:-/tmp}/clos-fuzz.XXXXXX")
   mkdir -p "$OUT/artifacts/$target"
+  [[ -z ${FUZZ_SEED:-} ]] || options+=("-seed=$FUZZ_SEED")
   [[ ! -e $FUZZ/dictionaries/$target ]] || options+=("-dict=$FUZZ/dictionaries/$target")
   # Thirty seconds for one input is a hang, and 2 GiB a leak. The seed of chance is told in the log.
   if "$OUT/$triple/release/$target" "$corpus" "$FUZZ/seeds/$target" "${options[@]}" -max_total_time="$seconds" -timeout=30 \

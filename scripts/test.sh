@@ -29,7 +29,9 @@ check_form
 # the tests' own dependencies other features are on.
 check "cargo test" cargo test --quiet --workspace --no-fail-fast
 # Made-up input: at the transcoder for a while, and at the API by its own document.
-check "fuzz" scripts/fuzz.sh
+# The same input every time: a check fails because of a change and not by chance. New input is for whoever
+# runs the script by hand.
+FUZZ_SEED=1 check "fuzz" scripts/fuzz.sh
 check "schemathesis" scripts/schemathesis.sh
 RUSTDOCFLAGS="-D warnings" check "cargo doc" cargo doc --quiet --workspace --no-deps
 if cargo deny --version >/dev/null 2>&1; then
