@@ -5,6 +5,7 @@
 # of everything at once.
 
 results=()
+failures=
 failed=0
 
 # check NAME COMMAND…
@@ -16,12 +17,26 @@ check() {
   results+=("$(printf '%-8s %5d s  %s' "$outcome" $((SECONDS - started)) "$name")")
 }
 
+# check_tests NAME COMMAND… : the same for `cargo test`, whose failures stand far above the end of its
+# output. Whoever has only the end, as of a log of CI, reads them again under the summary.
+check_tests() {
+  local log
+  log=$(mktemp)
+  check "$1" teed "$log" "${@:2}"
+  # From the name of a failed test to its backtrace, and not for ever.
+  failures+=$(awk '/^---- .* ----$/ { left = 30 } /^(stack backtrace|failures|test result):/ { left = 0 } left-- > 0' "$log")
+  rm -f "$log"
+}
+
+teed() { "${@:2}" 2>&1 | tee "$1" >&2; return "${PIPESTATUS[0]}"; }
+
 skip() { results+=("$(printf '%-8s          %s (%s)' skipped "$1" "$2")"); }
 
 # To be the last line of an EXIT trap's work, or of the script.
 summary() {
   printf '\n── summary\n' >&2
   printf '%s\n' "${results[@]}" >&2
+  [[ -z $failures ]] || printf '\n%s\n\n' "$failures" >&2
   ((failed == 0)) || say "not everything is well"
   return "$failed"
 }

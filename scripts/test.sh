@@ -27,7 +27,7 @@ check_form
 # The whole-system tests run the programs as they are installed, side by side in target/debug, where
 # the tests of each program put it. Building them by themselves would build everything twice: without
 # the tests' own dependencies other features are on.
-check "cargo test" cargo test --quiet --workspace --no-fail-fast
+check_tests "cargo test" cargo test --quiet --workspace --no-fail-fast
 # Made-up input: at the transcoder for a while, and at the API by its own document.
 # The same input every time: a check fails because of a change and not by chance. New input is for whoever
 # runs the script by hand.

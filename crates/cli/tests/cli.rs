@@ -1011,6 +1011,15 @@ async fn the_doctor_says_what_is_wrong_and_what_to_do() {
     insta::assert_snapshot!("doctor_well", ran.out);
     let json: serde_json::Value = serde_json::from_str(&bed.run("doctor -o json").await.out).unwrap();
     assert_eq!(json["checks"][0]["verdict"], "ok");
+    bed.server.on("GetHealth", |_| {
+        let checks = pb::HealthChecks {
+            database: Some(pb::ComponentStatus::Healthy.into()),
+            ..pb::HealthChecks::default()
+        };
+        Reply::one(&pb::GetHealthResponse { checks: Some(checks), ..Default::default() })
+    });
+    let ran = bed.run("doctor").await;
+    assert!(ran.code == 8 && ran.out.contains("has not answered yet"), "{}", ran.out);
     let alone = Bed::without_daemon();
     let ran = alone.run("doctor").await;
     assert!(ran.code == 6 && ran.out.contains("✘ daemon"), "{}", ran.out);

@@ -73,6 +73,18 @@ impl Observer {
         self.inner.reachability.borrow().clone()
     }
 
+    /// The same, waited for while nobody has asked yet: a daemon that has just come up knows
+    /// in a moment, and "it does not answer" would be untrue until then.
+    pub async fn first_reachability(&self, patience: Duration) -> Reachability {
+        let mut known = self.inner.reachability.subscribe();
+        let asked = known.wait_for(|known| *known != Reachability::Unknown);
+        match tokio::time::timeout(patience, asked).await {
+            Ok(Ok(known)) => known.clone(),
+            // We hold the sender, so the other error cannot come.
+            Ok(Err(_)) | Err(_) => Reachability::Unknown,
+        }
+    }
+
     /// Counts the complete lists that were taken; a test and a start wait on it.
     pub fn lists(&self) -> watch::Receiver<u64> {
         self.inner.listed.subscribe()

@@ -9,7 +9,7 @@ use clos_domain::{Ctx, Timestamp};
 use crate::Shared;
 use crate::observer::Reachability;
 
-/// A check of the database takes no longer than this.
+/// A check of the database, or the wait for the first word of the engine, takes no longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How the daemon is.
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Health {
     /// The database answers.
     pub database: bool,
-    /// The engine answers; `None` before it was asked.
+    /// The engine answers; `None` when it was asked just now, at the start, and is slow.
     pub engine: Option<bool>,
     /// When it was looked at.
     pub at: Timestamp,
@@ -34,10 +34,11 @@ impl System<'_> {
     /// Looks at the database now, and at what is known of the engine.
     pub async fn health(&self, _ctx: &Ctx) -> Health {
         let now = self.shared.world.clock.now();
-        let asked = tokio::time::timeout(PATIENCE, self.shared.world.store.ping()).await;
+        let (database, engine) =
+            tokio::join!(self.database(), self.shared.observer.first_reachability(PATIENCE));
         Health {
-            database: matches!(asked, Ok(Ok(()))),
-            engine: match self.shared.observer.reachability() {
+            database,
+            engine: match engine {
                 Reachability::Unknown => None,
                 Reachability::Up(_) => Some(true),
                 Reachability::Down(_) => Some(false),
@@ -48,13 +49,18 @@ impl System<'_> {
     }
 
     /// It can do what it is asked: the database answers and nobody drains.
-    pub async fn ready(&self, ctx: &Ctx) -> bool {
-        !self.shared.supervisor.drain_token().is_cancelled() && self.health(ctx).await.database
+    pub async fn ready(&self, _ctx: &Ctx) -> bool {
+        !self.shared.supervisor.drain_token().is_cancelled() && self.database().await
+    }
+
+    async fn database(&self) -> bool {
+        let asked = tokio::time::timeout(PATIENCE, self.shared.world.store.ping()).await;
+        matches!(asked, Ok(Ok(())))
     }
 
     /// What the engine says of itself; `None` while it does not answer.
-    pub fn engine(&self) -> Option<Info> {
-        match self.shared.observer.reachability() {
+    pub async fn engine(&self) -> Option<Info> {
+        match self.shared.observer.first_reachability(PATIENCE).await {
             Reachability::Up(info) => Some(*info),
             Reachability::Unknown | Reachability::Down(_) => None,
         }

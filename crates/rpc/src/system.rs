@@ -114,8 +114,9 @@ impl System {
     }
 
     async fn info(&self) -> pb::SystemInfo {
-        let machine = self.machine().await;
-        shown_info(&self.about, &machine, self.control.system().engine().as_ref())
+        let (engine, machine) =
+            tokio::join!(async { self.control.system().engine().await }, self.machine());
+        shown_info(&self.about, &machine, engine.as_ref())
     }
 }
 

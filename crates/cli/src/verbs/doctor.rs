@@ -142,7 +142,13 @@ async fn daemon(
             ),
             "",
         ),
-        _ => check(
+        None => check(
+            "engine",
+            Tone::Warn,
+            "has not answered yet; closd has only just started",
+            "ask again in a moment",
+        ),
+        Some(_) => check(
             "engine",
             Tone::Bad,
             format!("does not answer at {} (found by {})", engine.address, engine.found_by),

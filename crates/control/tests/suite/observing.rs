@@ -72,7 +72,7 @@ async fn an_engine_that_goes_away_is_told_and_the_last_word_stays() {
     assert_eq!(service.status, Status::Running, "the last word");
     assert!(service.observed_at.is_some());
     assert_eq!(bed.control.system().health(&bed.ctx).await.engine, Some(false));
-    assert!(bed.control.system().engine().is_none());
+    assert!(bed.control.system().engine().await.is_none());
     bed.engine.up();
     let service = bed.until("shop/web", |service| service.status_reason.is_none()).await;
     assert_eq!(service.status, Status::Running);
@@ -80,6 +80,32 @@ async fn an_engine_that_goes_away_is_told_and_the_last_word_stays() {
     assert_eq!((health.database, health.engine), (true, Some(true)));
     let kinds = bed.events().await.iter().filter(|event| event.kind == types::ENGINE_CHANGED).count();
     assert_eq!(kinds, 3, "up, down, up");
+}
+
+#[tokio::test]
+async fn who_asks_before_the_engine_was_asked_waits_for_its_first_word() {
+    let bed = Bed::still().await;
+    let hold = bed.engine.hold("ping", "");
+    bed.control.start();
+    within(hold.reached()).await;
+    let (control, ctx) = (bed.control.clone(), bed.ctx.clone());
+    let asking = tokio::spawn(async move {
+        let system = control.system();
+        tokio::join!(system.health(&ctx), system.engine())
+    });
+    assert!(within(async { bed.control.system().ready(&bed.ctx).await }).await, "work is taken meanwhile");
+    drop(hold);
+    let (health, engine) = within(asking).await.unwrap();
+    assert_eq!(health.engine, Some(true));
+    assert!(engine.is_some());
+}
+
+#[tokio::test]
+async fn an_engine_that_has_not_been_asked_is_not_called_away() {
+    let bed = Bed::still().await;
+    tokio::time::pause();
+    assert!(bed.control.system().engine().await.is_none());
+    assert_eq!(bed.control.system().health(&bed.ctx).await.engine, None);
 }
 
 #[tokio::test]

@@ -66,12 +66,13 @@ async fn reflection_lists_every_service() {
 #[tokio::test]
 async fn the_daemon_says_how_it_is_and_what_it_stands_on() {
     let bed = Bed::new().await;
+    bed.control.start();
     let health = within(bed.system().get_health(pb::GetHealthRequest {})).await.unwrap().into_inner();
-    assert_eq!(health.status(), pb::SystemStatus::Healthy);
+    assert_eq!(health.status(), pb::SystemStatus::Degraded, "by the engine");
     assert_eq!(health.version, "2.0.0");
     let checks = health.checks.unwrap();
     assert_eq!(checks.database(), pb::ComponentStatus::Healthy);
-    assert_eq!(checks.docker, None, "nobody asked the engine yet");
+    assert_eq!(checks.docker(), pb::ComponentStatus::Unhealthy);
     assert_eq!(checks.disk_space(), pb::DiskStatus::Healthy);
     assert!(within(bed.system().get_ready(pb::GetReadyRequest {})).await.is_ok());
 
