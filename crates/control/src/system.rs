@@ -58,11 +58,11 @@ impl System<'_> {
         matches!(asked, Ok(Ok(())))
     }
 
-    /// What the engine says of itself; `None` while it does not answer.
-    pub async fn engine(&self) -> Option<Info> {
+    /// What the engine says of itself; while it does not answer, only how it was found and its address.
+    pub async fn engine(&self) -> Info {
         match self.shared.observer.first_reachability(PATIENCE).await {
-            Reachability::Up(info) => Some(*info),
-            Reachability::Unknown | Reachability::Down(_) => None,
+            Reachability::Up(info) => *info,
+            Reachability::Unknown | Reachability::Down(_) => self.shared.world.engine.workloads.known(),
         }
     }
 

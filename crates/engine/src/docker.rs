@@ -138,6 +138,12 @@ impl Docker {
         self.inner.config_dir.as_deref()
     }
 
+    /// Where it is, before it says anything of itself.
+    pub(crate) fn place(&self) -> Info {
+        let place = &self.inner.place;
+        Info { found_by: place.found_by.clone(), address: place.address.to_string(), ..Info::default() }
+    }
+
     /// What the engine said of itself, asked once.
     pub(crate) async fn facts(&self) -> Result<Arc<Facts>, Error> {
         if let Some(facts) = self.remembered() {
@@ -173,11 +179,10 @@ impl Docker {
             kind: if is_podman { "podman" } else { "docker" }.into(),
             version: version.version.unwrap_or_default(),
             api_version,
-            found_by: self.inner.place.found_by.clone(),
-            address: self.inner.place.address.to_string(),
             platform: format!("{os}/{}", version.arch.unwrap_or_default()),
             buildkit: !is_podman && os == "linux" && api >= Api::BUILDKIT,
             rootless,
+            ..self.place()
         };
         Ok(Facts {
             info,

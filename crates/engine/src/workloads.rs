@@ -19,6 +19,10 @@ use crate::{create, deadline, events, exec, found, logs, name, stats};
 
 #[async_trait]
 impl Workloads for Docker {
+    fn known(&self) -> Info {
+        self.place()
+    }
+
     async fn ping(&self) -> Result<Info, Error> {
         let answer = async {
             within(deadline::PING, "ping", Effect::Reads, self.client().ping()).await?;

@@ -275,9 +275,10 @@ async fn a_pull_that_nobody_answers_is_refused_with_the_engines_words() {
 async fn an_engine_that_is_not_there_is_unreachable_by_every_call() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = format!("unix://{}", folder.path().join("absent.sock").display());
-    let environment = Environment { docker_host: Some(socket), ..Environment::default() };
+    let environment = Environment { docker_host: Some(socket.clone()), ..Environment::default() };
     let engine = Docker::expected(&environment).await.expect("an address");
     assert!(matches!(engine.ping().await, Err(Error::Unreachable(_))));
+    assert_eq!((engine.known().found_by.as_str(), engine.known().address), ("DOCKER_HOST", socket));
     assert!(matches!(Workloads::list(&engine).await, Err(Error::Unreachable(_))));
     let started = engine.start("web").await;
     assert!(matches!(started, Err(Error::Unreachable(_))), "nothing was sent: {started:?}");

@@ -114,9 +114,8 @@ impl System {
     }
 
     async fn info(&self) -> pb::SystemInfo {
-        let (engine, machine) =
-            tokio::join!(async { self.control.system().engine().await }, self.machine());
-        shown_info(&self.about, &machine, engine.as_ref())
+        let (engine, machine) = tokio::join!(async { self.control.system().engine().await }, self.machine());
+        shown_info(&self.about, &machine, engine)
     }
 }
 
@@ -155,22 +154,22 @@ fn room(free: u64) -> pb::DiskStatus {
     }
 }
 
-fn shown_info(about: &About, machine: &Machine, engine: Option<&Info>) -> pb::SystemInfo {
-    let docker = engine.map(|engine| pb::DockerInfo {
-        kind: engine.kind.clone(),
-        version: engine.version.clone(),
-        api_version: engine.api_version.clone(),
-        found_by: engine.found_by.clone(),
-        address: engine.address.clone(),
-        platform: engine.platform.clone(),
+fn shown_info(about: &About, machine: &Machine, engine: Info) -> pb::SystemInfo {
+    let docker = pb::DockerInfo {
+        kind: engine.kind,
+        version: engine.version,
+        api_version: engine.api_version,
+        found_by: engine.found_by,
+        address: engine.address,
+        platform: engine.platform,
         buildkit: engine.buildkit,
         rootless: engine.rootless,
-    });
+    };
     let resources = pb::SystemResources {
         cpu_count: machine.cores.and_then(|cores| i32::try_from(cores).ok()).unwrap_or_default(),
         memory_total: machine.memory.map(count),
         disk_total: machine.disk.map(count),
-        docker_version: docker.as_ref().map(|docker| docker.version.clone()).unwrap_or_default(),
+        docker_version: docker.version.clone(),
     };
     pb::SystemInfo {
         version: about.version.clone(),
@@ -181,7 +180,7 @@ fn shown_info(about: &About, machine: &Machine, engine: Option<&Info>) -> pb::Sy
             profile: about.profile.clone(),
         }),
         system_resources: Some(resources),
-        docker_info: docker,
+        docker_info: Some(docker),
         daemon: Some(pb::DaemonInfo {
             installation: about.installation.clone(),
             home: about.home.clone(),
@@ -269,8 +268,9 @@ mod tests {
     fn what_is_known_of_the_machine_and_the_engine_is_shown() {
         let about = About { version: "2.0.0".into(), pid: 7, database: "sqlite".into(), ..About::default() };
         let machine = Machine { cores: Some(2), memory: Some(1 << 30), ..Machine::default() };
-        let without = shown_info(&about, &machine, None);
-        assert_eq!(without.docker_info, None);
+        let place = Info { address: "unix:///run/docker.sock".into(), ..Info::default() };
+        let without = shown_info(&about, &machine, place);
+        assert_eq!(without.docker_info.unwrap().address, "unix:///run/docker.sock");
         let resources = without.system_resources.unwrap();
         assert_eq!(
             (resources.cpu_count, resources.memory_total, resources.disk_total),
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(without.daemon.unwrap().pid, 7);
         let engine =
             Info { kind: "docker".into(), version: "29.1".into(), buildkit: true, ..Info::default() };
-        let with = shown_info(&about, &machine, Some(&engine));
+        let with = shown_info(&about, &machine, engine);
         assert_eq!(with.system_resources.unwrap().docker_version, "29.1");
         assert!(with.docker_info.unwrap().buildkit);
     }

@@ -175,6 +175,12 @@ async fn changes(
 
 pub async fn the_engine_says_what_it_is(world: &mut impl EngineWorld) {
     let info = world.engine().ping().await.unwrap();
+    let known = world.engine().known();
+    assert_eq!(
+        (&known.found_by, &known.address),
+        (&info.found_by, &info.address),
+        "known before it is asked"
+    );
     for (what, word) in [
         ("kind", info.kind),
         ("version", info.version),

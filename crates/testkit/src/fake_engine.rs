@@ -515,17 +515,18 @@ fn tagged(image: &str) -> String {
 
 #[async_trait]
 impl Workloads for FakeEngine {
+    fn known(&self) -> Info {
+        Info { found_by: "the test".to_owned(), address: "memory".to_owned(), ..Info::default() }
+    }
+
     async fn ping(&self) -> Result<Info, Error> {
         self.enter("ping", "").await?;
         Ok(Info {
             kind: "fake".to_owned(),
             version: "1".to_owned(),
             api_version: "1.0".to_owned(),
-            found_by: "the test".to_owned(),
-            address: "memory".to_owned(),
             platform: "linux/amd64".to_owned(),
-            buildkit: false,
-            rootless: false,
+            ..self.known()
         })
     }
 

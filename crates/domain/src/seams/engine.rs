@@ -201,6 +201,9 @@ pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 /// Runs workloads. Knows no Docker.
 #[async_trait]
 pub trait Workloads: Send + Sync + 'static {
+    /// What is known of it without asking it: how it was found and its address. The rest is empty.
+    fn known(&self) -> Info;
+
     /// Answers within two seconds, or the engine is away.
     async fn ping(&self) -> Result<Info, Error>;
 

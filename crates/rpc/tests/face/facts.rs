@@ -78,6 +78,7 @@ async fn the_daemon_says_how_it_is_and_what_it_stands_on() {
 
     let info = within(bed.system().get_system_info(pb::GetSystemInfoRequest {})).await.unwrap().into_inner();
     assert_eq!(info.system_resources.unwrap().cpu_count, 2);
-    assert_eq!(info.docker_info, None);
+    let engine = info.docker_info.unwrap();
+    assert_eq!((engine.version.as_str(), engine.address.as_str()), ("", "unix:///nowhere.sock"));
     assert_eq!(info.daemon.unwrap().database, "sqlite");
 }
