@@ -179,7 +179,7 @@ impl<'a> Cursor<'a> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
         let bytes = self.text.as_bytes();
-        self.at += plain(&bytes[start..]);
+        self.at += plain::<false>(&bytes[start..]);
         match bytes.get(self.at) {
             Some(b'"') => {
                 self.at += 1;
@@ -304,13 +304,27 @@ impl<'a> Cursor<'a> {
 /// What is said of a text that nests too deeply.
 pub(crate) const TOO_DEEP: &str = "it is nested too deeply";
 
+/// Writes bytes as a JSON string, if they are UTF-8. Most texts are ASCII of which nothing has to be
+/// escaped: that is seen in one look, which finds that they are UTF-8 as well.
+pub(crate) fn put_utf8(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
+    if plain::<true>(bytes) < bytes.len() {
+        put_string(out, std::str::from_utf8(bytes).ok()?);
+        return Some(());
+    }
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(bytes);
+    out.push(b'"');
+    Some(())
+}
+
 /// Writes a JSON string.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
     loop {
-        let (plain, special) = rest.split_at(plain(rest));
+        let (plain, special) = rest.split_at(plain::<false>(rest));
         out.extend_from_slice(plain);
         let Some((&byte, more)) = special.split_first() else { break };
         rest = more;
@@ -331,22 +345,33 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// How many bytes stand as they are; most of what is printed is such, so eight are looked at together.
-fn plain(bytes: &[u8]) -> usize {
+/// Bytes beyond ASCII end it if `ASCII`.
+fn plain<const ASCII: bool>(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGHS: u64 = ONES * 0x80;
-    // A high bit for some byte that is below; bytes beyond ASCII never are.
+    // A high bit for some byte that is below; bytes beyond ASCII never are. What is borrowed goes to
+    // later bytes, so the first one is right.
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
     let is_byte = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let ends = |block: [u8; 8]| {
+        let word = u64::from_le_bytes(block);
+        let beyond = if ASCII { word & HIGHS } else { 0 };
+        beyond | below(word, 0x20) | is_byte(word, b'"') | is_byte(word, b'\\')
+    };
     let mut at = 0;
     while let Some(block) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_ne_bytes(*block);
-        if below(word, 0x20) | is_byte(word, b'"') | is_byte(word, b'\\') != 0 {
-            break;
+        match ends(*block) {
+            0 => at += block.len(),
+            found => return at + found.trailing_zeros() as usize / 8,
         }
-        at += block.len();
     }
     let rest = &bytes[at..];
-    at + rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\').unwrap_or(rest.len())
+    let mut block = [b' '; 8];
+    block[..rest.len()].copy_from_slice(rest);
+    match ends(block) {
+        0 => bytes.len(),
+        found => at + found.trailing_zeros() as usize / 8,
+    }
 }
 
 /// Lays a compact JSON text out for people.
@@ -412,6 +437,9 @@ mod tests {
                 let text = format!("{}{letter}{letter}~ é and more", "a".repeat(before));
                 let mut out = Vec::new();
                 put_string(&mut out, &text);
+                let mut same = Vec::new();
+                put_utf8(&mut same, text.as_bytes()).unwrap();
+                assert_eq!(same, out);
                 let read: String = serde_json::from_slice(&out).unwrap();
                 assert_eq!(read, text);
                 assert_eq!(out.contains(&b'\\'), letter < ' ' || letter == '"' || letter == '\\', "{text:?}");

@@ -9,6 +9,7 @@ mod oracle;
 pub(crate) mod parse;
 pub(crate) mod print;
 pub(crate) mod scalar;
+mod seen;
 pub(crate) mod time;
 pub(crate) mod wire;
 

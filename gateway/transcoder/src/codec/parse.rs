@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use super::json::{self, Cursor, Peek, Syntax, TOO_DEEP};
 use super::scalar::{self, Digits};
+use super::seen::{Keys, Seen};
 use super::wire::{self, Type};
 use super::{DEPTH, Violation, WIRE_DEPTH, shown, time};
 use crate::schema::{Card, Field, Kind, MaskOf, Message, MessageId, Scalar, Schema, Shape};
@@ -175,54 +176,6 @@ pub(crate) fn snake(camel: &str) -> String {
         out.push(letter.to_ascii_lowercase());
     }
     out
-}
-
-/// What was seen of a message's fields.
-#[derive(Default)]
-struct Seen {
-    fields: Vec<u64>,
-    /// The oneofs of which a field is set.
-    oneofs: Vec<u16>,
-}
-
-impl Seen {
-    /// Whether the field is new.
-    fn insert(&mut self, at: usize) -> bool {
-        let (word, bit) = (at / 64, 1_u64 << (at % 64));
-        if self.fields.len() <= word {
-            self.fields.resize(word + 1, 0);
-        }
-        let is_new = self.fields[word] & bit == 0;
-        self.fields[word] |= bit;
-        is_new
-    }
-}
-
-/// The keys of a map that were seen. Most maps are small, and comparing a few is faster than hashing them.
-#[derive(Default)]
-struct Keys<'t> {
-    few: Vec<Cow<'t, str>>,
-    many: HashSet<Cow<'t, str>>,
-}
-
-impl<'t> Keys<'t> {
-    /// So many are compared.
-    const FEW: usize = 16;
-
-    /// Whether the key is new.
-    fn insert(&mut self, key: Cow<'t, str>) -> bool {
-        if !self.many.is_empty() {
-            return self.many.insert(key);
-        }
-        if self.few.contains(&key) {
-            return false;
-        }
-        self.few.push(key);
-        if self.few.len() > Self::FEW {
-            self.many.extend(self.few.drain(..));
-        }
-        true
-    }
 }
 
 /// A step into the value that is being read.
@@ -612,9 +565,11 @@ impl<'s, 't> Parser<'s, 't> {
                 if self.cursor.peek()? != Peek::Object {
                     return self.unfit("an object");
                 }
-                let mut seen = Keys::default();
+                let (mut seen, value) = (Keys::default(), Field::value_of(field));
                 self.members(|this, text, at| {
-                    this.keyed(text.clone(), |this| this.entry(field, key, text, at, &mut seen))
+                    this.keyed(text.clone(), |this| {
+                        this.entry(field.number, key, &value, text, at, &mut seen)
+                    })
                 })
             }
         }
@@ -751,13 +706,14 @@ impl<'s, 't> Parser<'s, 't> {
 
     fn entry(
         &mut self,
-        field: &'s Field,
+        number: u32,
         of: Scalar,
+        value: &Field,
         key: Cow<'t, str>,
         at: usize,
         seen: &mut Keys<'t>,
     ) -> Result<(), Fatal> {
-        let mark = self.open(field.number)?;
+        let mark = self.open(number)?;
         match text_scalar(of, 1, &key, Digits::Plain, &mut self.out) {
             // `1` and `0` are no booleans of JSON.
             Some(()) if of != Scalar::Bool || key.len() > 1 => {
@@ -772,8 +728,7 @@ impl<'s, 't> Parser<'s, 't> {
             }
             _ => self.note_at(at, &format!("the key is not {}", of.expected())),
         }
-        let value = Field::value_of(field);
-        self.item(&value)?;
+        self.item(value)?;
         self.close(mark);
         Ok(())
     }

@@ -202,9 +202,7 @@ pub(crate) fn print(out: &mut Vec<u8>, of: Scalar, raw: Raw<'_>, number64: bool)
         (Scalar::Bool, Raw::Varint(value)) => {
             out.extend_from_slice(if value == 0 { b"false" } else { b"true" });
         }
-        (Scalar::String, Raw::Bytes(bytes)) => {
-            super::json::put_string(out, std::str::from_utf8(bytes).ok()?);
-        }
+        (Scalar::String, Raw::Bytes(bytes)) => return super::json::put_utf8(out, bytes),
         (Scalar::Bytes, Raw::Bytes(bytes)) => {
             out.push(b'"');
             out.extend_from_slice(data_encoding::BASE64.encode(bytes).as_bytes());

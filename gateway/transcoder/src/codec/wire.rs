@@ -76,9 +76,22 @@ pub(crate) fn close(out: &mut Vec<u8>, mark: usize) {
         out[mark - 1] = short;
         return;
     }
-    let mut prefix = Vec::with_capacity(5);
-    put_varint(&mut prefix, length as u64);
-    out.splice(mark - 1..mark, prefix);
+    // The length takes more than the byte that was kept: what follows moves behind it.
+    let more = varint_len(length as u64) - 1;
+    out.resize(out.len() + more, 0);
+    out.copy_within(mark..mark + length, mark + more);
+    let mut left = length;
+    for (at, byte) in out[mark - 1..mark + more].iter_mut().enumerate() {
+        #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
+        let bits = (left & 0x7f) as u8;
+        *byte = bits | if at < more { 0x80 } else { 0 };
+        left >>= 7;
+    }
+}
+
+/// How many bytes a number takes.
+const fn varint_len(value: u64) -> usize {
+    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 pub(crate) const fn zigzag32(value: i32) -> u32 {
@@ -128,13 +141,23 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
-        if let Some((&first, rest)) = self.rest.split_first()
-            && first < 0x80
-        {
-            self.rest = rest;
-            return Ok(first.into());
+        // Tags, and most lengths and numbers, have one byte or two.
+        match *self.rest {
+            [first, ref rest @ ..] if first < 0x80 => {
+                self.rest = rest;
+                Ok(first.into())
+            }
+            [first, second, ref rest @ ..] if second < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(first & 0x7f) | u64::from(second) << 7)
+            }
+            _ => self.long_varint(),
         }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0_u64;
         for (at, &byte) in self.rest.iter().enumerate().take(10) {
             value |= u64::from(byte & 0x7f) << (7 * at);
@@ -166,6 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field, or nothing at the end.
+    #[inline]
     pub(crate) fn field(&mut self) -> Result<Option<(u32, Raw<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -178,6 +202,7 @@ impl<'a> Reader<'a> {
         Ok(Some((number, self.value(number, tag & 7)?)))
     }
 
+    #[inline]
     fn value(&mut self, number: u32, of: u32) -> Result<Raw<'a>, Malformed> {
         Ok(match of {
             0 => Raw::Varint(self.varint()?),
@@ -233,7 +258,7 @@ mod tests {
 
     #[test]
     fn numbers_go_there_and_back() {
-        for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
+        for value in [0, 1, 127, 128, 300, 16_383, 16_384, 1 << 21, u64::from(u32::MAX), u64::MAX] {
             let mut out = Vec::new();
             put_varint(&mut out, value);
             assert_eq!(Reader::new(&out).varint(), Ok(value));
@@ -248,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_long_nested_field_gets_its_longer_length() {
-        for length in [0, 127, 128, 20_000] {
+        for length in [0, 127, 128, 16_383, 16_384, 20_000] {
             let mut out = Vec::new();
             let fill = |out: &mut Vec<u8>| {
                 out.extend(std::iter::repeat_n(7_u8, length));
