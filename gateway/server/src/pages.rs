@@ -72,7 +72,7 @@ pub(crate) fn other_method(method: &Method, headers: &HeaderMap) -> Option<Respo
             response
         }
         _ => {
-            let message = format!("{method} is not served here; GET, HEAD, OPTIONS is");
+            let message = format!("{method} is not served here; allowed: GET, HEAD, OPTIONS");
             let options = clos_transcoder::Options::default();
             clos_transcoder::refusal(StatusCode::METHOD_NOT_ALLOWED, None, &message, headers, &options)
         }

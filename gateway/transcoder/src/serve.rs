@@ -325,7 +325,7 @@ fn other_method(method: &Method, allow: HeaderValue) -> Result<Response<Body>, F
         return Ok(response);
     }
     let served = allow.to_str().unwrap_or_default();
-    let message = format!("{method} is not served here; {served} is");
+    let message = format!("{method} is not served here; allowed: {served}");
     let mut failure = Failure::own(StatusCode::METHOD_NOT_ALLOWED, message);
     failure.headers.insert(ALLOW, allow);
     Err(failure)

@@ -8,7 +8,7 @@ use clos_transcoder::{Options, Refused, Transcoder};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::json;
-use support::{Backend, Suite};
+use support::{Backend, Suite, descriptors, read, request};
 use tower::ServiceExt as _;
 
 fn suite() -> Suite {
@@ -699,6 +699,60 @@ async fn streams_come_in_as_lines_or_as_a_list() {
     }
     let answer = suite.ask("PUT /v1/chat/x").await;
     assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS, POST"));
+}
+
+/// A socket for many subscriptions to `Stream`.
+fn multiplexed() -> Options {
+    let multiplex = clos_transcoder::Multiplex {
+        path: "/v1/ws".to_owned(),
+        method: "conformance.v1.Echo.Stream".to_owned(),
+        rename: Vec::new(),
+        after: "after".to_owned(),
+        begins: None,
+        kind: "s".to_owned(),
+        position: "i64".to_owned(),
+        bookmark: "bookmark".to_owned(),
+        resync: "resync".to_owned(),
+    };
+    Options { multiplex: Some(multiplex), ..Options::default() }
+}
+
+#[tokio::test]
+async fn the_socket_for_many_is_upgraded_and_nothing_else() {
+    let rest = Transcoder::new(&descriptors(), Backend::default(), multiplexed()).unwrap();
+    let ask = async |text: &str| read(rest.clone().oneshot(request(text)).await.unwrap()).await;
+    let answer = ask("OPTIONS /v1/ws").await;
+    assert_eq!((answer.status, answer.header("allow")), (204, "GET, HEAD, OPTIONS"));
+    let answer = ask("POST /v1/ws\n\n{}").await;
+    assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS"));
+    assert_eq!(answer.json()["message"], "POST is not served here; allowed: GET, HEAD, OPTIONS");
+    for method in ["GET", "HEAD"] {
+        let answer = ask(&format!("{method} /v1/ws")).await;
+        assert_eq!((answer.status, answer.header("upgrade")), (426, "websocket"), "{method}");
+    }
+    let upgrade = "GET /v1/ws\nconnection: upgrade\nupgrade: websocket\nsec-websocket-version: 13";
+    assert_eq!(ask(upgrade).await.fields(), ["sec-websocket-key"]);
+    let answer = ask(&upgrade.replace("13", "8")).await;
+    assert_eq!((answer.status, answer.header("sec-websocket-version")), (426, "13"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_never_says_who_may_watch_is_not_waited_for() {
+    let silent = tower::service_fn(|_: Request<tonic::body::Body>| {
+        std::future::pending::<Result<http::Response<tonic::body::Body>, std::convert::Infallible>>()
+    });
+    let rest = Transcoder::new(&descriptors(), silent, multiplexed()).unwrap();
+    let mut asked = request(
+        "GET /v1/ws\nconnection: upgrade\nupgrade: websocket\nsec-websocket-version: 13
+         sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
+    );
+    // As hyper leaves it for whoever takes the connection over.
+    let upgrade = hyper::upgrade::on(&mut asked);
+    asked.extensions_mut().insert(upgrade);
+    let before = tokio::time::Instant::now();
+    let answer = read(rest.oneshot(asked).await.unwrap()).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (504, Some("DEADLINE_EXCEEDED")));
+    assert_eq!(before.elapsed().as_secs(), 10);
 }
 
 #[tokio::test]
