@@ -1,7 +1,5 @@
 //! Groups: a row each, and a row for each thing that they need first.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use clos_domain::group::{Definition, Dependency, Group};
 use clos_domain::id::GroupId;
@@ -9,22 +7,50 @@ use clos_domain::name::{GroupFilter, GroupRef, ServiceName};
 use clos_domain::page::{Page, Request};
 use clos_domain::seams::store::{self, Error};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, DbBackend, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select,
 };
+use serde::Deserialize;
 
-use crate::convert::{from_json, group_ref, instance_text, json, micros, of_groups, time};
+use crate::convert::{group_ref, instance_text, json, micros, of_groups, time};
 use crate::tables::{group_dependencies, groups};
-use crate::unit::{BATCH, Unit};
+use crate::unit::Unit;
+use crate::whole::{self, ByIds};
 
 pub(crate) struct Groups<'a>(pub(crate) &'a mut Unit);
 
-/// The listing, without its page.
+/// A group as it is read: its row, and what it needs.
+#[derive(Deserialize)]
+struct Whole {
+    row: groups::Model,
+    definition: Definition,
+    dependencies: Vec<group_dependencies::Model>,
+}
+
+pub(crate) static BY_IDS: ByIds = ByIds::new(by_ids);
+
+fn by_ids(backend: DbBackend) -> String {
+    let row = whole::columns::<groups::Entity>(&[groups::Column::Definition]);
+    let of_it = group_dependencies::Column::GroupId;
+    let group = whole::object(&[
+        ("row", whole::values(backend, &row)),
+        // The column is JSON already.
+        ("definition", "groups.definition".to_owned()),
+        ("dependencies", whole::rows::<group_dependencies::Entity>(backend, of_it, "groups.id")),
+    ]);
+    whole::select(backend, &group, "groups", "groups.id")
+}
+
+/// The ids of groups.
+fn ids() -> Select<groups::Entity> {
+    groups::Entity::find().select_only().column(groups::Column::Id)
+}
+
+/// The listing, without its page: ids.
 pub(crate) fn listing(filter: Option<&GroupFilter>) -> Select<groups::Entity> {
-    let all = groups::Entity::find();
     match filter {
-        None => all,
-        Some(filter) => all.filter(of_groups(filter, groups::Column::Name, groups::Column::Instance)),
+        None => ids(),
+        Some(filter) => ids().filter(of_groups(filter, groups::Column::Name, groups::Column::Instance)),
     }
 }
 
@@ -33,43 +59,33 @@ pub(crate) fn in_order(listing: Select<groups::Entity>) -> Select<groups::Entity
 }
 
 impl Groups<'_> {
+    /// In a unit that writes, nobody else changes its row until it ends.
     async fn one(&self, wanted: Select<groups::Entity>) -> Result<Option<Group>, Error> {
         let wanted = if self.0.writes { wanted.lock_exclusive() } else { wanted };
-        let row = self.0.run(wanted.one(&self.0.connection)).await?;
-        Ok(self.complete(row.into_iter().collect()).await?.pop())
+        Ok(self.all(wanted).await?.pop())
     }
 
-    /// Adds what other tables hold of these groups.
-    async fn complete(&self, rows: Vec<groups::Model>) -> Result<Vec<Group>, Error> {
-        let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        let mut needs: HashMap<String, Vec<Dependency>> = HashMap::new();
-        for ids in ids.chunks(BATCH) {
-            let found = group_dependencies::Entity::find()
-                .filter(group_dependencies::Column::GroupId.is_in(ids.iter().copied()))
-                .order_by_asc(group_dependencies::Column::GroupId)
-                .order_by_asc(group_dependencies::Column::Position);
-            for row in self.0.run(found.all(&self.0.connection)).await? {
-                let need = Dependency {
-                    group: group_ref(row.needs_name, row.needs_instance),
-                    service: row.needs_service.map(ServiceName::trusted),
-                };
-                needs.entry(row.group_id).or_default().push(need);
-            }
-        }
-        rows.into_iter()
-            .map(|row| {
-                let mut definition: Definition = from_json(&row.definition)?;
-                definition.depends_on = needs.remove(&row.id).unwrap_or_default();
-                Ok(Group {
-                    id: GroupId::trusted(row.id),
-                    name: group_ref(row.name, row.instance),
-                    definition,
-                    created_at: time("groups.created_at", row.created_at)?,
-                    updated_at: time("groups.updated_at", row.updated_at)?,
-                })
-            })
-            .collect()
+    async fn all(&self, wanted: Select<groups::Entity>) -> Result<Vec<Group>, Error> {
+        let ids: Vec<String> = self.0.run(wanted.into_tuple().all(&self.0.connection)).await?;
+        let found = self.0.whole(&BY_IDS, &ids, |whole: &Whole| &whole.row.id).await?;
+        found.into_iter().map(group).collect()
     }
+}
+
+fn group(read: Whole) -> Result<Group, Error> {
+    let Whole { row, mut definition, dependencies } = read;
+    let needs = whole::in_order(dependencies, |row| row.position).map(|row| Dependency {
+        group: group_ref(row.needs_name, row.needs_instance),
+        service: row.needs_service.map(ServiceName::trusted),
+    });
+    definition.depends_on = needs.collect();
+    Ok(Group {
+        id: GroupId::trusted(row.id),
+        name: group_ref(row.name, row.instance),
+        definition,
+        created_at: time("groups.created_at", row.created_at)?,
+        updated_at: time("groups.updated_at", row.updated_at)?,
+    })
 }
 
 fn row(group: &Group) -> Result<groups::Model, Error> {
@@ -101,7 +117,7 @@ fn dependency_rows(group: &Group) -> Vec<group_dependencies::Model> {
 #[async_trait]
 impl store::Groups for Groups<'_> {
     async fn get(&mut self, id: &GroupId) -> Result<Option<Group>, Error> {
-        self.one(groups::Entity::find().filter(groups::Column::Id.eq(id.as_str()))).await
+        self.one(ids().filter(groups::Column::Id.eq(id.as_str()))).await
     }
 
     async fn find(&mut self, name: &GroupRef) -> Result<Option<Group>, Error> {
@@ -112,8 +128,7 @@ impl store::Groups for Groups<'_> {
         let listing = listing(filter);
         let count = listing.clone();
         let part = in_order(listing).limit(u64::from(page.limit)).offset(page.offset);
-        let rows = self.0.run(part.all(&self.0.connection)).await?;
-        let items = self.complete(rows).await?;
+        let items = self.all(part).await?;
         let total = match known_total(page, items.len()) {
             Some(total) => total,
             None => self.0.run(count.count(&self.0.connection)).await?,

@@ -30,6 +30,7 @@ mod ports;
 mod services;
 mod tables;
 mod unit;
+mod whole;
 
 pub use error::OpenError;
 pub use open::{Options, PostgresOptions, SqliteOptions, Store};

@@ -1,7 +1,5 @@
 //! Operations and their steps.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use clos_domain::Reason;
 use clos_domain::id::{GroupId, OperationId, ServiceId};
@@ -11,20 +9,46 @@ use clos_domain::page::{Page, Request};
 use clos_domain::seams::store::{self, Error, OperationFilter};
 use sea_orm::sea_query::Query;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select,
+    ActiveModelTrait, ColumnTrait, Condition, DbBackend, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select,
 };
+use serde::Deserialize;
 
 use crate::convert::{
     corrupt, from_json, group_ref, instance_text, json, micros, number, of_groups, time, time_if, word,
 };
 use crate::groups::known_total;
 use crate::tables::{operation_steps, operations};
-use crate::unit::{BATCH, Unit};
+use crate::unit::Unit;
+use crate::whole::{self, ByIds};
 
 pub(crate) struct Operations<'a>(pub(crate) &'a mut Unit);
 
-/// The listing, without its page.
+/// An operation as it is read: its row, and its steps.
+#[derive(Deserialize)]
+struct Whole {
+    row: operations::Model,
+    steps: Vec<operation_steps::Model>,
+}
+
+pub(crate) static BY_IDS: ByIds = ByIds::new(by_ids);
+
+fn by_ids(backend: DbBackend) -> String {
+    let row = whole::columns::<operations::Entity>(&[]);
+    let of_it = operation_steps::Column::OperationId;
+    let operation = whole::object(&[
+        ("row", whole::values(backend, &row)),
+        ("steps", whole::rows::<operation_steps::Entity>(backend, of_it, "operations.id")),
+    ]);
+    whole::select(backend, &operation, "operations", "operations.id")
+}
+
+/// The ids of operations.
+fn ids() -> Select<operations::Entity> {
+    operations::Entity::find().select_only().column(operations::Column::Id)
+}
+
+/// The listing, without its page: ids.
 pub(crate) fn listing(filter: &OperationFilter) -> Select<operations::Entity> {
     let mut wanted = Condition::all();
     if !filter.state.is_empty() {
@@ -54,7 +78,7 @@ pub(crate) fn listing(filter: &OperationFilter) -> Select<operations::Entity> {
     if let Some(verb) = filter.verb {
         wanted = wanted.add(operations::Column::Verb.eq(verb.as_str()));
     }
-    operations::Entity::find().filter(wanted)
+    ids().filter(wanted)
 }
 
 pub(crate) fn newest_first(listing: Select<operations::Entity>) -> Select<operations::Entity> {
@@ -62,26 +86,15 @@ pub(crate) fn newest_first(listing: Select<operations::Entity>) -> Select<operat
 }
 
 impl Operations<'_> {
-    /// Adds the steps to these operations.
-    async fn complete(&self, rows: Vec<operations::Model>) -> Result<Vec<Operation>, Error> {
-        let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        let mut steps: HashMap<String, Vec<Step>> = HashMap::new();
-        for ids in ids.chunks(BATCH) {
-            let found = operation_steps::Entity::find()
-                .filter(operation_steps::Column::OperationId.is_in(ids.iter().copied()))
-                .order_by_asc(operation_steps::Column::OperationId)
-                .order_by_asc(operation_steps::Column::Number);
-            for row in self.0.run(found.all(&self.0.connection)).await? {
-                let operation = row.operation_id.clone();
-                steps.entry(operation).or_default().push(step(row)?);
-            }
-        }
-        rows.into_iter()
-            .map(|row| {
-                let steps = steps.remove(&row.id).unwrap_or_default();
-                operation(row, steps)
-            })
-            .collect()
+    async fn all(&self, wanted: Select<operations::Entity>) -> Result<Vec<Operation>, Error> {
+        let ids: Vec<String> = self.0.run(wanted.into_tuple().all(&self.0.connection)).await?;
+        self.read(&ids).await
+    }
+
+    /// The operations of these ids, in their order.
+    async fn read(&self, ids: &[String]) -> Result<Vec<Operation>, Error> {
+        let found = self.0.whole(&BY_IDS, ids, |whole: &Whole| &whole.row.id).await?;
+        found.into_iter().map(operation).collect()
     }
 }
 
@@ -106,7 +119,9 @@ fn row(operation: &Operation) -> Result<operations::Model, Error> {
     })
 }
 
-fn operation(row: operations::Model, steps: Vec<Step>) -> Result<Operation, Error> {
+fn operation(read: Whole) -> Result<Operation, Error> {
+    let row = read.row;
+    let steps = whole::in_order(read.steps, |row| row.number).map(step);
     Ok(Operation {
         id: OperationId::trusted(row.id),
         verb: word("operations.verb", &row.verb, Verb::parse)?,
@@ -118,7 +133,7 @@ fn operation(row: operations::Model, steps: Vec<Step>) -> Result<Operation, Erro
         message: row.message,
         policy: word("operations.policy", &row.policy, FailurePolicy::parse)?,
         cancel_requested: row.cancel_requested,
-        steps,
+        steps: steps.collect::<Result<_, _>>()?,
         leftovers: from_json(&row.leftovers)?,
         request_id: row.request_id,
         created_at: time("operations.created_at", row.created_at)?,
@@ -173,18 +188,19 @@ fn step(row: operation_steps::Model) -> Result<Step, Error> {
 #[async_trait]
 impl store::Operations for Operations<'_> {
     async fn get(&mut self, id: &OperationId) -> Result<Option<Operation>, Error> {
-        let wanted = operations::Entity::find().filter(operations::Column::Id.eq(id.as_str()));
-        let wanted = if self.0.writes { wanted.lock_exclusive() } else { wanted };
-        let row = self.0.run(wanted.one(&self.0.connection)).await?;
-        Ok(self.complete(row.into_iter().collect()).await?.pop())
+        // Nothing has to be found, so that only a unit that writes asks twice: it locks.
+        if self.0.writes {
+            let wanted = ids().filter(operations::Column::Id.eq(id.as_str()));
+            return Ok(self.all(wanted.lock_exclusive()).await?.pop());
+        }
+        Ok(self.read(&[id.to_string()]).await?.pop())
     }
 
     async fn list(&mut self, filter: &OperationFilter, page: Request) -> Result<Page<Operation>, Error> {
         let listing = listing(filter);
         let count = listing.clone();
         let part = newest_first(listing).limit(u64::from(page.limit)).offset(page.offset);
-        let rows = self.0.run(part.all(&self.0.connection)).await?;
-        let items = self.complete(rows).await?;
+        let items = self.all(part).await?;
         let total = match known_total(page, items.len()) {
             Some(total) => total,
             None => self.0.run(count.count(&self.0.connection)).await?,

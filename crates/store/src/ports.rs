@@ -50,11 +50,11 @@ pub(crate) fn listing() -> Select<ports::Entity> {
         .order_by_asc(ports::Column::Protocol)
 }
 
-pub(crate) fn binding(row: &ports::Model) -> Result<Binding, Error> {
+pub(crate) fn binding(row: ports::Model) -> Result<Binding, Error> {
     Ok(Binding {
         container_port: number("ports.container_port", row.container_port)?,
         host_port: number("ports.host_port", row.host_port)?,
-        host_ip: row.host_ip.clone(),
+        host_ip: row.host_ip,
         protocol: word("ports.protocol", &row.protocol, Protocol::parse)?,
     })
 }
@@ -71,8 +71,8 @@ fn lease(row: Row) -> Result<Lease, Error> {
     // The engine takes the port again at any moment of a restart.
     let does_run = matches!(row.observed.as_str(), "running" | "restarting");
     Ok(Lease {
-        binding: binding(&row.lease)?,
-        service: ServiceId::trusted(row.lease.service_id),
+        service: ServiceId::trusted(row.lease.service_id.clone()),
+        binding: binding(row.lease)?,
         owner: ServiceRef {
             group: group_ref(row.group_name, row.group_instance),
             name: ServiceName::trusted(row.name),

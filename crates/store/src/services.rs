@@ -1,7 +1,7 @@
-//! Services: a row each, and rows in other tables for the parts of the
-//! definition that are lists. A page of services takes one query a table.
-
-use std::collections::HashMap;
+//! Services: a row each, and rows in other tables for the parts of the definition that are lists.
+//!
+//! A read finds ids first, in order and where it is to be so locked, and then reads all that stands
+//! under these in one statement. So what a unit that writes has waited for, it sees as it was left.
 
 use async_trait::async_trait;
 use clos_domain::health::Verdict;
@@ -9,7 +9,7 @@ use clos_domain::id::{GroupId, ServiceId};
 use clos_domain::name::{GroupFilter, GroupRef, ServiceName};
 use clos_domain::operation::Action;
 use clos_domain::page::{Page, Request};
-use clos_domain::port::{Binding, Protocol, Wish};
+use clos_domain::port::{Protocol, Wish};
 use clos_domain::seams::store::{self, Error, ServiceFilter, ServiceKey, ServiceOrder};
 use clos_domain::service::{
     Condition as Gate, Definition, Dependency, Desired, Observed, OpenStep, Service, Status,
@@ -17,9 +17,10 @@ use clos_domain::service::{
 use clos_domain::workload::{Join, Mount, MountKind};
 use sea_orm::sea_query::{BinOper, Expr, ExprTrait, LockType, NullOrdering, Query, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, EntityTrait, FromQueryResult, JoinType, Order, PaginatorTrait,
+    ActiveValue::Set, ColumnTrait, Condition, DbBackend, EntityTrait, JoinType, Order, PaginatorTrait,
     QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select,
 };
+use serde::Deserialize;
 
 use crate::convert::{
     at, containing, corrupt, from_json, group_ref, json, micros, number, of_groups, time, time_if, word,
@@ -31,29 +32,23 @@ use crate::tables::{
     groups, ports, service_aliases, service_dependencies, service_environment, service_networks,
     service_ports, service_tags, service_volumes, services,
 };
-use crate::unit::{BATCH, Unit};
+use crate::unit::Unit;
+use crate::whole::{self, ByIds};
 
 pub(crate) struct Services<'a>(pub(crate) &'a mut Unit);
-
-#[derive(FromQueryResult)]
-struct Row {
-    #[sea_orm(nested)]
-    service: services::Model,
-    group_name: String,
-    group_instance: String,
-}
 
 /// The way from a service to its group.
 pub(crate) fn to_group() -> RelationDef {
     services::Entity::belongs_to(groups::Entity).from(services::Column::GroupId).to(groups::Column::Id).into()
 }
 
-fn with_group() -> Select<services::Entity> {
-    with_group_columns(services::Entity::find().join(JoinType::InnerJoin, to_group()))
+/// The ids of services.
+fn ids() -> Select<services::Entity> {
+    services::Entity::find().select_only().column(services::Column::Id)
 }
 
-fn with_group_columns(joined: Select<services::Entity>) -> Select<services::Entity> {
-    joined.column_as(groups::Column::Name, "group_name").column_as(groups::Column::Instance, "group_instance")
+fn with_group() -> Select<services::Entity> {
+    ids().join(JoinType::InnerJoin, to_group())
 }
 
 /// Services and their groups, the table first whose index gives the order. SQLite goes through
@@ -63,7 +58,7 @@ fn joined_for(filter: &ServiceFilter) -> Select<services::Entity> {
     if !filter.status.is_empty() || !filter.tags.is_empty() {
         return with_group();
     }
-    let mut joined = services::Entity::find();
+    let mut joined = ids();
     let query = QueryTrait::query(&mut joined);
     if filter.order.is_empty() {
         query.from_clear().from(groups::Entity).cross_join(services::Entity);
@@ -71,10 +66,10 @@ fn joined_for(filter: &ServiceFilter) -> Select<services::Entity> {
         query.cross_join(groups::Entity);
     }
     let is_its_group = at(services::Column::GroupId).equals((groups::Entity, groups::Column::Id));
-    with_group_columns(joined.filter(is_its_group))
+    joined.filter(is_its_group)
 }
 
-/// The listing, without its order and its page.
+/// The listing, without its order and its page: ids.
 pub(crate) fn listing(filter: &ServiceFilter) -> Select<services::Entity> {
     let mut wanted = Condition::all();
     if let Some(group) = &filter.group {
@@ -138,33 +133,55 @@ pub(crate) fn in_order(
 }
 
 pub(crate) fn of_group(group: &GroupId) -> Select<services::Entity> {
-    with_group()
+    ids()
         .filter(services::Column::GroupId.eq(group.as_str()))
         .order_by_asc(services::Column::StartOrder)
         .order_by_asc(services::Column::Name)
 }
 
-/// What the other tables hold of one service.
-#[derive(Default)]
-struct Parts {
-    environment: indexmap::IndexMap<String, String>,
-    tags: Vec<String>,
-    wishes: Vec<Wish>,
-    mounts: Vec<Mount>,
-    networks: Vec<Join>,
-    depends_on: Vec<Dependency>,
-    leases: Vec<Binding>,
+/// A service as it is read: its row, its group, and what other tables hold of it.
+#[derive(Deserialize)]
+struct Whole {
+    row: services::Model,
+    group: (String, String),
+    definition: Definition,
+    restart_times: Vec<i64>,
+    environment: Vec<service_environment::Model>,
+    tags: Vec<service_tags::Model>,
+    ports: Vec<service_ports::Model>,
+    volumes: Vec<service_volumes::Model>,
+    networks: Vec<service_networks::Model>,
+    dependencies: Vec<service_dependencies::Model>,
+    leases: Vec<ports::Model>,
 }
 
-/// The rows of one table for some services, in the order of their positions.
-macro_rules! rows_of {
-    ($services:expr, $table:ident, $ids:expr) => {{
-        let found = $table::Entity::find()
-            .filter($table::Column::ServiceId.is_in($ids.iter().copied()))
-            .order_by_asc($table::Column::ServiceId)
-            .order_by_asc($table::Column::Position);
-        $services.0.run(found.all(&$services.0.connection)).await?
-    }};
+pub(crate) static BY_IDS: ByIds = ByIds::new(by_ids);
+
+fn by_ids(backend: DbBackend) -> String {
+    use services::Column::{Definition, RestartTimes, Search};
+    macro_rules! of {
+        ($table:ident) => {
+            whole::rows::<$table::Entity>(backend, $table::Column::ServiceId, "services.id")
+        };
+    }
+    let row = whole::columns::<services::Entity>(&[Definition, RestartTimes, Search]);
+    let group = ["groups.name".to_owned(), "groups.instance".to_owned()];
+    let service = whole::object(&[
+        ("row", whole::values(backend, &row)),
+        ("group", whole::values(backend, &group)),
+        // These columns are JSON already.
+        ("definition", "services.definition".to_owned()),
+        ("restart_times", "services.restart_times".to_owned()),
+        ("environment", of!(service_environment)),
+        ("tags", of!(service_tags)),
+        ("ports", of!(service_ports)),
+        ("volumes", of!(service_volumes)),
+        ("networks", of!(service_networks)),
+        ("dependencies", of!(service_dependencies)),
+        ("leases", of!(ports)),
+    ]);
+    let from = "services JOIN groups ON groups.id = services.group_id";
+    whole::select(backend, &service, from, "services.id")
 }
 
 impl Services<'_> {
@@ -181,63 +198,14 @@ impl Services<'_> {
     }
 
     async fn all(&self, wanted: Select<services::Entity>) -> Result<Vec<Service>, Error> {
-        let rows = self.0.run(wanted.into_model::<Row>().all(&self.0.connection)).await?;
-        let ids: Vec<&str> = rows.iter().map(|row| row.service.id.as_str()).collect();
-        let mut parts = self.parts(&ids).await?;
-        rows.into_iter()
-            .map(|row| {
-                let parts = parts.remove(&row.service.id).unwrap_or_default();
-                service(row, parts)
-            })
-            .collect()
+        let ids: Vec<String> = self.0.run(wanted.into_tuple().all(&self.0.connection)).await?;
+        self.read(&ids).await
     }
 
-    async fn parts(&self, ids: &[&str]) -> Result<HashMap<String, Parts>, Error> {
-        let mut parts: HashMap<String, Parts> = HashMap::with_capacity(ids.len());
-        for ids in ids.chunks(BATCH) {
-            for row in rows_of!(self, service_environment, ids) {
-                parts.entry(row.service_id).or_default().environment.insert(row.key, row.value);
-            }
-            for row in rows_of!(self, service_tags, ids) {
-                parts.entry(row.service_id).or_default().tags.push(row.tag);
-            }
-            for row in rows_of!(self, service_ports, ids) {
-                let wish = wish(&row)?;
-                parts.entry(row.service_id).or_default().wishes.push(wish);
-            }
-            for row in rows_of!(self, service_volumes, ids) {
-                let id = row.service_id.clone();
-                parts.entry(id).or_default().mounts.push(mount(row)?);
-            }
-            for row in rows_of!(self, service_networks, ids) {
-                let join = Join {
-                    network: row.network,
-                    aliases: from_json(&row.aliases)?,
-                    ipv4_address: row.ipv4_address,
-                    ipv6_address: row.ipv6_address,
-                    mac_address: row.mac_address,
-                };
-                parts.entry(row.service_id).or_default().networks.push(join);
-            }
-            for row in rows_of!(self, service_dependencies, ids) {
-                let need = Dependency {
-                    condition: word("service_dependencies.condition", &row.condition, Gate::parse)?,
-                    service: ServiceName::trusted(row.needs),
-                    required: row.required,
-                    restart: row.restart,
-                };
-                parts.entry(row.service_id).or_default().depends_on.push(need);
-            }
-            let leases = ports::Entity::find()
-                .filter(ports::Column::ServiceId.is_in(ids.iter().copied()))
-                .order_by_asc(ports::Column::ContainerPort)
-                .order_by_asc(ports::Column::HostPort);
-            for row in self.0.run(leases.all(&self.0.connection)).await? {
-                let binding = binding(&row)?;
-                parts.entry(row.service_id).or_default().leases.push(binding);
-            }
-        }
-        Ok(parts)
+    /// The services of these ids, in their order.
+    async fn read(&self, ids: &[String]) -> Result<Vec<Service>, Error> {
+        let found = self.0.whole(&BY_IDS, ids, |whole: &Whole| &whole.row.id).await?;
+        found.into_iter().map(service).collect()
     }
 
     async fn insert_parts(&self, service: &Service) -> Result<(), Error> {
@@ -325,14 +293,33 @@ impl Services<'_> {
     }
 }
 
-fn wish(row: &service_ports::Model) -> Result<Wish, Error> {
+fn wish(row: service_ports::Model) -> Result<Wish, Error> {
     let port = |stored: Option<i32>| stored.map(|port| number("service_ports.host_port", port)).transpose();
     Ok(Wish {
         container_port: number("service_ports.container_port", row.container_port)?,
         host_port: port(row.host_port)?,
         host_port_end: port(row.host_port_end)?,
-        host_ip: row.host_ip.clone(),
+        host_ip: row.host_ip,
         protocol: word("service_ports.protocol", &row.protocol, Protocol::parse)?,
+    })
+}
+
+fn join(row: service_networks::Model) -> Result<Join, Error> {
+    Ok(Join {
+        network: row.network,
+        aliases: from_json(&row.aliases)?,
+        ipv4_address: row.ipv4_address,
+        ipv6_address: row.ipv6_address,
+        mac_address: row.mac_address,
+    })
+}
+
+fn dependency(row: service_dependencies::Model) -> Result<Dependency, Error> {
+    Ok(Dependency {
+        condition: word("service_dependencies.condition", &row.condition, Gate::parse)?,
+        service: ServiceName::trusted(row.needs),
+        required: row.required,
+        restart: row.restart,
     })
 }
 
@@ -415,28 +402,31 @@ fn state(service: &Service) -> Result<services::ActiveModel, Error> {
     })
 }
 
-fn service(row: Row, parts: Parts) -> Result<Service, Error> {
-    let Row { service: row, group_name, group_instance } = row;
-    let mut definition: Definition = from_json(&row.definition)?;
+fn service(read: Whole) -> Result<Service, Error> {
+    let Whole { row, group, mut definition, restart_times, .. } = read;
     definition.name = ServiceName::trusted(row.name);
     definition.start_order = row.start_order;
     definition.description = row.description;
-    definition.environment = parts.environment;
-    definition.tags = parts.tags;
-    definition.ports = parts.wishes;
-    definition.depends_on = parts.depends_on;
-    definition.container_mut().mounts = parts.mounts;
-    definition.container_mut().networks = parts.networks;
+    definition.environment =
+        whole::in_order(read.environment, |row| row.position).map(|row| (row.key, row.value)).collect();
+    definition.tags = whole::in_order(read.tags, |row| row.position).map(|row| row.tag).collect();
+    definition.ports = whole::in_order(read.ports, |row| row.position).map(wish).collect::<Result<_, _>>()?;
+    definition.depends_on =
+        whole::in_order(read.dependencies, |row| row.position).map(dependency).collect::<Result<_, _>>()?;
+    definition.container_mut().mounts =
+        whole::in_order(read.volumes, |row| row.position).map(mount).collect::<Result<_, _>>()?;
+    definition.container_mut().networks =
+        whole::in_order(read.networks, |row| row.position).map(join).collect::<Result<_, _>>()?;
+    let leases = whole::in_order(read.leases, |row| (row.container_port, row.host_port));
 
     let health = word("services.health", &row.health, Verdict::parse)?;
     let observed = Observed::from_parts(&row.observed, health, row.exit_code)
         .ok_or_else(|| corrupt("services.observed", &row.observed))?;
     let step = row.step_action.as_deref().map(|stored| word("services.step_action", stored, Action::parse));
-    let restart_times: Vec<i64> = from_json(&row.restart_times)?;
     Ok(Service {
         id: ServiceId::trusted(row.id),
         group_id: GroupId::trusted(row.group_id),
-        group: group_ref(group_name, group_instance),
+        group: group_ref(group.0, group.1),
         definition,
         desired: word("services.desired", &row.desired, Desired::parse)?,
         observed,
@@ -450,7 +440,7 @@ fn service(row: Row, parts: Parts) -> Result<Service, Error> {
             .into_iter()
             .map(|at| time("services.restart_times", at))
             .collect::<Result<_, _>>()?,
-        ports: parts.leases,
+        ports: leases.map(binding).collect::<Result<_, _>>()?,
         generation: row.generation,
         started_at: time_if("services.started_at", row.started_at)?,
         stopped_at: time_if("services.stopped_at", row.stopped_at)?,
@@ -462,7 +452,11 @@ fn service(row: Row, parts: Parts) -> Result<Service, Error> {
 #[async_trait]
 impl store::Services for Services<'_> {
     async fn get(&mut self, id: &ServiceId) -> Result<Option<Service>, Error> {
-        self.one(with_group().filter(services::Column::Id.eq(id.as_str()))).await
+        // Nothing has to be found, so that only a unit that writes asks twice: it locks.
+        if self.0.writes {
+            return self.one(ids().filter(services::Column::Id.eq(id.as_str()))).await;
+        }
+        Ok(self.read(&[id.to_string()]).await?.pop())
     }
 
     async fn find(&mut self, group: &GroupRef, name: &ServiceName) -> Result<Option<Service>, Error> {
@@ -477,7 +471,7 @@ impl store::Services for Services<'_> {
             .from(service_aliases::Entity)
             .and_where(service_aliases::Column::Alias.eq(alias))
             .to_owned();
-        self.one(with_group().filter(services::Column::Id.in_subquery(owner))).await
+        self.one(ids().filter(services::Column::Id.in_subquery(owner))).await
     }
 
     async fn list(&mut self, filter: &ServiceFilter, page: Request) -> Result<Page<Service>, Error> {

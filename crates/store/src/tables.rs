@@ -7,7 +7,7 @@ macro_rules! table {
         pub(crate) mod $module {
             use sea_orm::entity::prelude::*;
 
-            #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+            #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, DeriveEntityModel)]
             #[sea_orm(table_name = $name)]
             pub struct Model { $($(#[$attribute])* pub $field: $kind,)* }
 
@@ -24,6 +24,7 @@ table!(groups = "groups" {
     id: String,
     name: String,
     instance: String,
+    #[serde(skip)]
     definition: String,
     created_at: i64,
     updated_at: i64,
@@ -31,6 +32,7 @@ table!(groups = "groups" {
 
 table!(group_dependencies = "group_dependencies" {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
     group_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     position: i32,
@@ -46,7 +48,9 @@ table!(services = "services" {
     name: String,
     start_order: i32,
     description: String,
+    #[serde(skip)]
     search: String,
+    #[serde(skip)]
     definition: String,
     generation: i64,
     desired: String,
@@ -59,6 +63,7 @@ table!(services = "services" {
     status: String,
     status_reason: Option<String>,
     status_detail: String,
+    #[serde(skip)]
     restart_times: String,
     started_at: Option<i64>,
     stopped_at: Option<i64>,
@@ -68,6 +73,7 @@ table!(services = "services" {
 
 table!(service_environment = "service_environment" {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
     service_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     key: String,
@@ -77,6 +83,7 @@ table!(service_environment = "service_environment" {
 
 table!(service_tags = "service_tags" {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
     service_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     position: i32,
@@ -85,6 +92,7 @@ table!(service_tags = "service_tags" {
 
 table!(service_ports = "service_ports" {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
     service_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     position: i32,
@@ -97,16 +105,20 @@ table!(service_ports = "service_ports" {
 
 table!(service_volumes = "service_volumes" {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
     service_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     position: i32,
     kind: String,
     source: Option<String>,
     target: String,
+    #[serde(deserialize_with = "crate::whole::flag")]
     read_only: bool,
+    #[serde(deserialize_with = "crate::whole::flag")]
     create_host_path: bool,
     propagation: Option<String>,
     selinux: Option<String>,
+    #[serde(deserialize_with = "crate::whole::flag")]
     no_copy: bool,
     subpath: Option<String>,
     size: Option<i64>,
@@ -115,6 +127,7 @@ table!(service_volumes = "service_volumes" {
 
 table!(service_networks = "service_networks" {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
     service_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     position: i32,
@@ -127,12 +140,15 @@ table!(service_networks = "service_networks" {
 
 table!(service_dependencies = "service_dependencies" {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
     service_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     position: i32,
     needs: String,
     condition: String,
+    #[serde(deserialize_with = "crate::whole::flag")]
     required: bool,
+    #[serde(deserialize_with = "crate::whole::flag")]
     restart: bool,
 });
 
@@ -147,6 +163,7 @@ table!(ports = "ports" {
     host_port: i32,
     #[sea_orm(primary_key, auto_increment = false)]
     protocol: String,
+    #[serde(skip)]
     service_id: String,
     container_port: i32,
     host_ip: String,
@@ -165,6 +182,7 @@ table!(operations = "operations" {
     reason: Option<String>,
     message: String,
     policy: String,
+    #[serde(deserialize_with = "crate::whole::flag")]
     cancel_requested: bool,
     leftovers: String,
     request_id: String,
@@ -175,6 +193,7 @@ table!(operations = "operations" {
 
 table!(operation_steps = "operation_steps" {
     #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
     operation_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     number: i32,

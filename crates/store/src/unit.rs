@@ -1,6 +1,7 @@
 //! The unit of work: one database transaction, the facts that wait for their
 //! sequence, and whether a statement of it has failed.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,13 +9,18 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use clos_domain::event::{Draft, Event};
 use clos_domain::seams::store::{self, Error};
-use sea_orm::{ActiveModelTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, ModelTrait};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel, ModelTrait,
+};
+use serde::de::DeserializeOwned;
 
+use crate::convert::from_json;
 use crate::error::{TooLate, from_database};
+use crate::whole::{self, ByIds};
 use crate::{config, groups, journal, operations, ports, services};
 
-/// Rows that one statement inserts or asks for: far below the variables that either database allows.
-pub(crate) const BATCH: usize = 500;
+/// Rows that one statement inserts: far below the variables that either database allows.
+const BATCH: usize = 500;
 
 pub(crate) struct Unit {
     pub(crate) connection: DatabaseTransaction,
@@ -64,6 +70,29 @@ impl Unit {
             self.spoiled.store(true, Ordering::Relaxed);
         }
         result
+    }
+
+    /// Reads the rows of these ids with all that belongs to them, in this order.
+    ///
+    /// One that is not there is left out: a view has found the id in the moment that it is, and a unit
+    /// that writes has locked what it must not lose.
+    pub(crate) async fn whole<T: DeserializeOwned>(
+        &self,
+        by_ids: &ByIds,
+        ids: &[String],
+        id: fn(&T) -> &str,
+    ) -> Result<Vec<T>, Error> {
+        let mut rows = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(whole::ROWS) {
+            let wanted = by_ids.statement(self.connection.get_database_backend(), ids)?;
+            let Some(row) = self.run(self.connection.query_one_raw(wanted)).await? else { continue };
+            let text: String = row.try_get_by_index(0).map_err(from_database)?;
+            let mut found: Vec<T> = from_json(&text)?;
+            let places: HashMap<&str, usize> = ids.iter().map(String::as_str).zip(0..).collect();
+            found.sort_by_cached_key(|one| places.get(id(one)).copied());
+            rows.append(&mut found);
+        }
+        Ok(rows)
     }
 
     /// Inserts rows, in batches.

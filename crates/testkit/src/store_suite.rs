@@ -933,6 +933,25 @@ pub async fn pages_show_everything_once(store: Arc<dyn Store>) {
     assert_eq!((behind.items.len(), behind.total), (0, 25));
 }
 
+/// What the store reads at a time shows in no answer.
+pub async fn a_long_listing_is_whole_and_in_order(store: Arc<dyn Store>) {
+    let ids = SeqIds::default();
+    let shop = group(&ids, "shop");
+    let mut services: Vec<Service> = Vec::new();
+    for n in 0..230 {
+        let mut service = service(&ids, &shop, &format!("s{n:03}"));
+        service.definition.start_order = 1_000 - n;
+        service.definition.tags = vec![format!("tag {n}")];
+        services.push(service);
+    }
+    given(&store, &shop, &services.iter().collect::<Vec<_>>()).await;
+    services.reverse();
+    let mut view = store.view().await.unwrap();
+    assert_eq!(view.services().of_group(&shop.id).await.unwrap(), services);
+    let all = view.services().list(&ServiceFilter::default(), Request::ALL).await.unwrap();
+    assert_eq!((all.items, all.total), (services, 230));
+}
+
 /// With a group go its services and their leases; what happened to it stays known.
 pub async fn deleting_a_group_deletes_its_services_and_keeps_its_history(store: Arc<dyn Store>) {
     let ids = SeqIds::default();
@@ -1435,9 +1454,12 @@ pub async fn nothing_is_lost_between_a_read_and_a_write(store: Arc<dyn Store>) {
                 let mut tx = store.begin().await.unwrap();
                 let mut group = tx.groups().find(&shop.name).await.unwrap().unwrap();
                 group.definition.start_order += 1;
+                let need = group::Dependency { group: group_ref("infra"), service: None };
+                group.definition.depends_on.push(need);
                 tx.groups().update(&group).await.unwrap();
                 let mut service = tx.services().get(&web.id).await.unwrap().unwrap();
                 service.generation += 1;
+                service.definition.tags.push("one".into());
                 tx.services().update(&service).await.unwrap();
                 let mut operation = tx.operations().get(&up.id).await.unwrap().unwrap();
                 operation.leftovers.push("one".into());
@@ -1453,9 +1475,10 @@ pub async fn nothing_is_lost_between_a_read_and_a_write(store: Arc<dyn Store>) {
         done.unwrap();
     }
     let mut view = store.view().await.unwrap();
-    assert_eq!(view.groups().get(&shop.id).await.unwrap().unwrap().definition.start_order, 40);
+    let shop = view.groups().get(&shop.id).await.unwrap().unwrap();
+    assert_eq!((shop.definition.start_order, shop.definition.depends_on.len()), (40, 40));
     let web = view.services().get(&web.id).await.unwrap().unwrap();
-    assert_eq!((web.generation, web.status_detail.len()), (41, 40));
+    assert_eq!((web.generation, web.status_detail.len(), web.definition.tags.len()), (41, 40, 40));
     assert_eq!(view.operations().get(&up.id).await.unwrap().unwrap().leftovers.len(), 40);
 }
 
@@ -1579,6 +1602,7 @@ macro_rules! store_suite {
             a_group_filter_tells_the_base_from_its_instances
             services_are_found_by_every_filter
             services_are_listed_in_the_order_asked_for
+            a_long_listing_is_whole_and_in_order
             pages_show_everything_once
             deleting_a_group_deletes_its_services_and_keeps_its_history
             deleting_a_service_lets_its_ports_go
