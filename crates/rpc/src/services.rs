@@ -43,19 +43,33 @@ impl Services {
         filter.group = listing::group(&self.control, ctx, list.group).await?;
         let page = self.control.services().list(ctx, &filter, list.page).await?;
         let (pagination, total_count) = encode::page::page(&page, list.page);
-        let shown = page.items.into_iter().map(|one| self.shown(ctx, one, request.include_metrics));
-        let services = futures::stream::iter(shown).buffered(FIGURES).collect().await;
+        let mut services: Vec<pb::Service> = page.items.iter().map(encode::service::service).collect();
+        if request.include_metrics {
+            let asked = page.items.into_iter().map(|one| self.figures(ctx, one));
+            let figures: Vec<_> = futures::stream::iter(asked).buffered(FIGURES).collect().await;
+            for (shown, figures) in services.iter_mut().zip(figures) {
+                shown.metrics = figures;
+            }
+        }
         Ok(pb::ListServicesResponse { services, pagination: Some(pagination), total_count })
     }
 
-    /// A service, with what it uses where that is wanted and known.
-    async fn shown(&self, ctx: &Ctx, service: Service, with_metrics: bool) -> pb::Service {
+    async fn get(&self, ctx: &Ctx, request: &pb::GetServiceRequest) -> Result<pb::Service> {
+        let service = self.control.services().get(ctx, &request.id).await?;
         let mut shown = encode::service::service(&service);
-        if with_metrics && service.observed.is_running() {
-            let figures = self.control.services().stats(ctx, service.id.as_str()).await;
-            shown.metrics = figures.ok().map(|stats| encode::stats::metrics(&service, &stats));
+        if request.include_metrics {
+            shown.metrics = self.figures(ctx, service).await;
         }
-        shown
+        Ok(shown)
+    }
+
+    /// What a service uses, where that is known.
+    async fn figures(&self, ctx: &Ctx, service: Service) -> Option<pb::ServiceMetrics> {
+        if !service.observed.is_running() {
+            return None;
+        }
+        let stats = self.control.services().stats(ctx, service.id.as_str()).await.ok()?;
+        Some(encode::stats::metrics(&service, &stats))
     }
 
     async fn create(&self, ctx: &Ctx, request: &pb::CreateServiceRequest) -> Result<pb::Service> {
@@ -227,12 +241,7 @@ impl pb::services_api_server::ServicesApi for Services {
         request: Request<pb::GetServiceRequest>,
     ) -> Result<Response<pb::Service>, Status> {
         let (ctx, request) = call::open(request);
-        let found = self.control.services().get(&ctx, &request.id).await;
-        let shown = match found {
-            Ok(service) => Ok(self.shown(&ctx, service, request.include_metrics).await),
-            Err(error) => Err(error),
-        };
-        answer(&ctx, shown)
+        answer(&ctx, self.get(&ctx, &request).await)
     }
 
     async fn update_service(

@@ -32,10 +32,9 @@ pub(crate) fn docker(
     let old = before.map(|service| &service.definition);
     let missing = pb::DockerConfig::default();
     let wanted = wanted.unwrap_or(&missing);
-    if let (Some(service), Some(old)) = (before, old) {
-        let shown = encode::container::docker_config(service);
-        let comes_back =
-            pb::DockerConfig { container_id: shown.container_id.clone(), ..wanted.clone() } == shown;
+    if let Some(old) = old {
+        let comes_back = pb::DockerConfig { container_id: String::new(), ..wanted.clone() }
+            == encode::container::docker_config(old);
         if comes_back {
             // What was shown and is not touched is kept to the letter.
             return Some(Docker {

@@ -1,17 +1,16 @@
 //! The container of a service.
 
-use clos_domain::service::Service;
+use clos_domain::service::Definition;
 use clos_domain::workload::{Build, Join, Logging, Mount, MountKind, PullPolicy};
 use clos_proto::v2 as pb;
 
 use super::{count, health, masked, text};
 
-/// Everything of a service that concerns its container.
-pub(crate) fn docker_config(service: &Service) -> pb::DockerConfig {
-    let definition = &service.definition;
+/// Everything of a definition that concerns its container; which one it is belongs to the state.
+pub(crate) fn docker_config(definition: &Definition) -> pb::DockerConfig {
     let container = definition.container();
     pb::DockerConfig {
-        container_id: text(service.container_id.as_ref()),
+        container_id: String::new(),
         container_name: text(definition.container_name.as_ref()),
         image: container.image.clone(),
         build: container.build.as_ref().map(build),

@@ -8,13 +8,10 @@ use super::{container, count, duration, health, instance, masked, port, reason, 
 
 /// The whole service.
 pub(crate) fn service(service: &Service) -> pb::Service {
-    let ports = port::ports(service);
-    let health_check = health::check(service);
-    let docker_config = container::docker_config(service);
+    let defined =
+        defined(service, port::ports(service), health::check(service), text(service.container_id.as_ref()));
     pb::Service {
         id: service.id.to_string(),
-        port: port::short(&ports),
-        ports,
         status: status(service.status).into(),
         status_reason: reason(service.status_reason),
         status_detail: service.status_detail.clone(),
@@ -23,22 +20,29 @@ pub(crate) fn service(service: &Service) -> pb::Service {
         observed_at: service.observed_at.map(timestamp),
         started_at: service.started_at.map(timestamp),
         stopped_at: service.stopped_at.map(timestamp),
-        health_check,
-        docker_config: Some(docker_config),
         created_at: Some(timestamp(service.created_at)),
         updated_at: Some(timestamp(service.updated_at)),
         etag: clos_control::etag::service(service),
         enabled: service.definition.enabled,
-        ..definition(service)
+        ..defined
     }
 }
 
 /// What a service is, without its state: what a manifest shows.
 pub(crate) fn definition(service: &Service) -> pb::Service {
-    let definition = &service.definition;
-    let ports = port::wishes(&definition.ports);
     let health_check = health::check(service).map(|check| pb::HealthCheck { status: None, ..check });
-    let docker_config = pb::DockerConfig { container_id: String::new(), ..container::docker_config(service) };
+    defined(service, port::wishes(&service.definition.ports), health_check, String::new())
+}
+
+/// What a service is; where its state shows in that, it is said by the caller.
+fn defined(
+    service: &Service,
+    ports: Vec<pb::ServicePort>,
+    health_check: Option<pb::HealthCheck>,
+    container_id: String,
+) -> pb::Service {
+    let definition = &service.definition;
+    let docker_config = pb::DockerConfig { container_id, ..container::docker_config(definition) };
     let environment =
         definition.environment.iter().map(|(name, value)| (name.clone(), masked(name, value))).collect();
     pb::Service {
