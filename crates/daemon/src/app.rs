@@ -49,9 +49,9 @@ pub fn telemetry(effective: &Effective) -> clos_telemetry::Settings {
 
 /// Runs until a signal.
 ///
-/// The order: state folder and lock, log, token, store and rooms, listeners, background
-/// tasks, the endpoint file, which is the word that we are ready. The end goes backwards:
-/// nobody new comes in, requests end or are cut off when the time is over, and
+/// The order: state folder and lock, log, token, store and rooms, listeners, the endpoint
+/// file, which whoever got an answer may read, serving, background tasks. The end goes
+/// backwards: nobody new comes in, requests end or are cut off when the time is over, and
 /// the last thing that goes is the lock.
 ///
 /// # Errors
@@ -98,11 +98,6 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
         header_timeout: config.server.header_timeout.0,
         drain_timeout: config.server.drain_timeout.0,
     };
-    let drain = supervisor.drain_token();
-    let mut serving = JoinSet::new();
-    for listener in listeners {
-        serving.spawn(listener.serve(service.clone(), limits, drain.clone()));
-    }
     let endpoint = Endpoint {
         socket: socket_path,
         tcp,
@@ -110,9 +105,14 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
         version: VERSION.to_owned(),
         started_at: SystemClock.now(),
     };
+    let announced = lock.announce(&endpoint)?;
+    let drain = supervisor.drain_token();
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn(listener.serve(service.clone(), limits, drain.clone()));
+    }
     // From here on the engine is looked at; callers need not wait for that.
     control.start();
-    let announced = lock.announce(&endpoint)?;
     let shown_tcp = tcp.map(|address| address.to_string()).unwrap_or_default();
     tracing::info!(version = VERSION, socket = %endpoint.socket.display(), tcp = shown_tcp, "closd is ready");
 
