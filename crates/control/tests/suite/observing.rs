@@ -1,11 +1,12 @@
 //! What the engine shows: kills, removals, restarts, lost events, late events, an engine that goes away.
 
 use clos_domain::Reason;
-use clos_domain::event::types;
+use clos_domain::event::{Filter, Pattern, types};
 use clos_domain::health::Verdict;
 use clos_domain::seams::Workloads as _;
 use clos_domain::seams::host::Answer;
 use clos_domain::service::{Observed, Status};
+use futures::StreamExt as _;
 
 use crate::bed::{Bed, assert_completed, within};
 
@@ -79,6 +80,11 @@ async fn an_engine_that_goes_away_is_told_and_the_last_word_stays() {
     assert_eq!(service.status, Status::Running);
     let health = bed.control.system().health(&bed.ctx).await;
     assert_eq!((health.database, health.engine), (true, Some(true)));
+    // What is known of the engine is known a moment before its event is committed.
+    let types = vec![Pattern::parse("types", types::ENGINE_CHANGED).unwrap()];
+    let changes = Filter { types, ..Filter::default() };
+    let watch = bed.control.events().watch(&bed.ctx, Some(0), changes).await.unwrap();
+    within(watch.take(3).collect::<Vec<_>>()).await;
     let kinds = bed.events().await.iter().filter(|event| event.kind == types::ENGINE_CHANGED).count();
     assert_eq!(kinds, 3, "up, down, up");
 }
