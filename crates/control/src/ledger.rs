@@ -6,6 +6,7 @@
 //! watcher grows nothing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use clos_domain::seams::engine::Progress;
 use clos_domain::seams::{Store, Tx, store};
 use clos_domain::{Error, Reason, Result};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How many events the ring keeps; older ones are read from the journal.
 const RING: usize = 4_096;
@@ -200,9 +202,10 @@ impl Ledger {
             position,
             filter,
             pending: VecDeque::new(),
-            drain,
+            drained: Box::pin(drain.cancelled_owned()),
             board_seen,
-            bookmark_every: BOOKMARK_EVERY,
+            told: Instant::now(),
+            idle: Box::pin(tokio::time::sleep(BOOKMARK_EVERY)),
             _counted: clos_telemetry::metrics().watcher(),
         })
     }
@@ -239,9 +242,14 @@ pub struct Watch {
     position: Sequence,
     filter: Filter,
     pending: VecDeque<Item>,
-    drain: CancellationToken,
+    // These two wait for as long as the watch lives: a thousand watches that begin to wait anew with each
+    // event cost more than the event.
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Over when a bookmark may be due.
+    idle: Pin<Box<Sleep>>,
+    /// When the last item was given.
+    told: Instant,
     board_seen: u64,
-    bookmark_every: Duration,
     _counted: clos_telemetry::Watcher,
 }
 
@@ -250,6 +258,7 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Option<Item>> {
         loop {
             if let Some(item) = self.pending.pop_front() {
+                self.told = Instant::now();
                 return Ok(Some(item));
             }
             self.fill().await?;
@@ -259,15 +268,13 @@ impl Watch {
             let wants_progress = self.filter.operation.is_some();
             tokio::select! {
                 biased;
-                () = self.drain.cancelled() => return Ok(None),
+                () = self.drained.as_mut() => return Ok(None),
                 moved = self.heads.changed() => if moved.is_err() { return Ok(None) },
                 changed = self.boards.changed(), if wants_progress => {
                     if changed.is_err() { return Ok(None) }
                     self.take_progress();
                 }
-                () = tokio::time::sleep(self.bookmark_every) => {
-                    self.pending.push_back(Item::Bookmark(self.position));
-                }
+                () = self.idle.as_mut() => self.take_bookmark(),
             }
         }
     }
@@ -306,6 +313,17 @@ impl Watch {
             self.position = self.ledger.head();
         }
         Ok(events.into_iter().map(Arc::new).collect())
+    }
+
+    /// The idle time is over: it counts from the last item, which may have come meanwhile.
+    fn take_bookmark(&mut self) {
+        let now = Instant::now();
+        let mut due = self.told + BOOKMARK_EVERY;
+        if due <= now {
+            self.pending.push_back(Item::Bookmark(self.position));
+            due = now + BOOKMARK_EVERY;
+        }
+        self.idle.as_mut().reset(due);
     }
 
     fn take_progress(&mut self) {
