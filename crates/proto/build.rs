@@ -32,6 +32,18 @@ fn main() -> Result<(), AnyError> {
     let mut generated = compiler.file_descriptor_set();
     // The rest of google is in options only; prost-types has the well-known types.
     generated.file.retain(|file| ["clos.v2", "google.protobuf"].contains(&file.package()));
-    tonic_prost_build::configure().btree_map(".").codec_path("crate::codec::Codec").compile_fds(generated)?;
+    let with_our_codec = || tonic_prost_build::configure().codec_path("crate::codec::Codec");
+    with_our_codec().build_server(false).btree_map(".").compile_fds(generated.clone())?;
+
+    // What is told to many watchers is encoded once for all of them, so the servers of these methods
+    // answer with bytes; their requests and everything else are the messages from above.
+    let servers = out_dir()?.join("servers");
+    std::fs::create_dir_all(&servers)?;
+    with_our_codec()
+        .build_client(false)
+        .extern_path(".clos.v2", "crate::v2")
+        .extern_path(".clos.v2.Event", "crate::codec::EncodedEvent")
+        .out_dir(servers)
+        .compile_fds(generated)?;
     Ok(())
 }

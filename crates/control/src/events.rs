@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use clos_domain::event::{Event, Filter, Sequence};
 use clos_domain::{Ctx, Error, Result};
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use futures::stream::{self, Stream};
 
 use crate::Shared;
 use crate::ledger::Item;
@@ -33,18 +32,18 @@ impl Events<'_> {
         _ctx: &Ctx,
         after: Option<Sequence>,
         filter: Filter,
-    ) -> Result<BoxStream<'static, Result<Item>>> {
+    ) -> Result<impl Stream<Item = Result<Item>> + Send + use<>> {
         let drain = self.shared.supervisor.drain_token();
         let watch = self.shared.ledger.watch(after, filter, drain).await?;
-        let items = futures::stream::unfold(Some(watch), |watch| async move {
+        // It is handed back and forth with each event, and not small.
+        Ok(stream::unfold(Some(Box::new(watch)), |watch| async move {
             let mut watch = watch?;
             match watch.next().await {
                 Ok(None) => None,
                 Ok(Some(item)) => Some((Ok(item), Some(watch))),
                 Err(error) => Some((Err(error), None)),
             }
-        });
-        Ok(items.boxed())
+        }))
     }
 
     /// The oldest sequence that is kept; 0 when there is none.

@@ -28,6 +28,7 @@ pub mod mask;
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::large_futures, clippy::needless_pass_by_value)]
 pub mod v2 {
     tonic::include_proto!("clos.v2");
+    include!(concat!(env!("OUT_DIR"), "/servers/clos.v2.rs"));
 }
 
 /// Package name of [`v2`].

@@ -7,13 +7,15 @@ use clos_control::ledger::Item;
 use clos_domain::event::{Sequence, types};
 use clos_domain::seams::Clock;
 use clos_domain::{Ctx, Result};
+use clos_proto::codec::EncodedEvent;
 use clos_proto::v2 as pb;
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use futures::future;
+use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::call::{self, answer};
+use crate::encodings::Encodings;
 use crate::status::{draining, to_status};
 use crate::tickets::Tickets;
 use crate::{decode, encode, listing};
@@ -26,18 +28,12 @@ const POSITION: &str = "watch-position";
 pub(crate) struct Events {
     control: Control,
     tickets: Tickets,
-    clock: Arc<dyn Clock>,
-    drain: CancellationToken,
+    watched: Watched,
 }
 
 impl Events {
-    pub(crate) fn new(
-        control: Control,
-        tickets: Tickets,
-        clock: Arc<dyn Clock>,
-        drain: CancellationToken,
-    ) -> Self {
-        Self { control, tickets, clock, drain }
+    pub(crate) fn new(control: Control, tickets: Tickets, watched: Watched) -> Self {
+        Self { control, tickets, watched }
     }
 
     async fn list(&self, ctx: &Ctx, request: &pb::ListEventsRequest) -> Result<pb::ListEventsResponse> {
@@ -48,7 +44,7 @@ impl Events {
         &self,
         ctx: &Ctx,
         request: &pb::WatchEventsRequest,
-    ) -> Result<(Sequence, BoxStream<'static, Result<Item>>)> {
+    ) -> Result<(Sequence, impl Stream<Item = Result<Item>> + Send + use<>)> {
         let (wish, after) = decode::event::watch(request)?;
         let filter = listing::events_filter(&self.control, ctx, wish).await?;
         let position = after.unwrap_or_else(|| self.control.events().head());
@@ -66,17 +62,16 @@ impl pb::events_api_server::EventsApi for Events {
         answer(&ctx, self.list(&ctx, &request).await)
     }
 
-    type WatchEventsStream = BoxStream<'static, Result<pb::Event, Status>>;
+    type WatchEventsStream = BoxStream<'static, Result<EncodedEvent, Status>>;
 
     async fn watch_events(
         &self,
         request: Request<pb::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let (ctx, request) = call::open(request);
-        let watched = Watched { clock: self.clock.clone(), drain: self.drain.clone() };
         let (position, items) =
             self.watch(&ctx, &request).await.map_err(|error| to_status(&error, &ctx.request_id))?;
-        let mut response = Response::new(shown(&ctx, items, watched));
+        let mut response = Response::new(shown(&ctx, items, self.watched.clone()));
         response.metadata_mut().insert(POSITION, position.into());
         Ok(response)
     }
@@ -91,7 +86,10 @@ impl pb::events_api_server::EventsApi for Events {
 }
 
 /// What the items of a watch do not tell by themselves.
+#[derive(Clone)]
 pub(crate) struct Watched {
+    /// Events that were told to others.
+    pub(crate) encodings: Arc<Encodings>,
     /// When a bookmark was sent.
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether the end of a watch is the end of the daemon.
@@ -102,35 +100,31 @@ pub(crate) struct Watched {
 /// drains, without which a caller could not tell a broken watch from one that is over.
 pub(crate) fn shown(
     ctx: &Ctx,
-    items: BoxStream<'static, Result<Item>>,
+    items: impl Stream<Item = Result<Item>> + Send + 'static,
     watched: Watched,
-) -> BoxStream<'static, Result<pb::Event, Status>> {
-    struct State {
-        items: BoxStream<'static, Result<Item>>,
-        watched: Watched,
-        request_id: String,
-        is_over: bool,
-    }
-    let state = State { items, watched, request_id: ctx.request_id.clone(), is_over: false };
-    futures::stream::unfold((state, false), |(mut state, failed)| async move {
-        if failed {
-            return None;
-        }
-        match state.items.next().await {
+) -> BoxStream<'static, Result<EncodedEvent, Status>> {
+    let request_id = ctx.request_id.clone();
+    let mut is_over = false;
+    let end = stream::once(future::ready(None));
+    let messages = items.map(Some).chain(end).scan(false, move |has_failed, item| {
+        let message = match item {
+            _ if *has_failed => None,
+            Some(Ok(Item::Event(event))) => {
+                is_over = event.kind == types::GROUP_OPERATION_COMPLETED;
+                Some(Ok(watched.encodings.of(&event)))
+            }
             Some(Ok(item)) => {
-                state.is_over =
-                    matches!(&item, Item::Event(event) if event.kind == types::GROUP_OPERATION_COMPLETED);
-                let message = encode::event::item(&item, state.watched.clock.now());
-                Some((Ok(message), (state, false)))
+                is_over = false;
+                Some(Ok(EncodedEvent::new(&encode::event::item(&item, watched.clock.now()))))
             }
-            Some(Err(error)) => Some((Err(to_status(&error, &state.request_id)), (state, true))),
-            None if state.watched.drain.is_cancelled() && !state.is_over => {
-                Some((Err(to_status(&draining(), &state.request_id)), (state, true)))
-            }
+            Some(Err(error)) => Some(Err(error)),
+            None if watched.drain.is_cancelled() && !is_over => Some(Err(draining())),
             None => None,
-        }
-    })
-    .boxed()
+        };
+        *has_failed = matches!(message, Some(Err(_)));
+        future::ready(message.map(|message| message.map_err(|error| to_status(&error, &request_id))))
+    });
+    messages.boxed()
 }
 
 #[cfg(test)]
@@ -160,12 +154,12 @@ mod tests {
         if drains {
             drain.cancel();
         }
-        let watched = Watched { clock: Arc::new(FrozenClock::default()), drain };
-        let mut stream = shown(&Ctx::system("req_1"), futures::stream::iter(items).boxed(), watched);
+        let watched = Watched { encodings: Arc::default(), clock: Arc::new(FrozenClock::default()), drain };
+        let mut stream = shown(&Ctx::system("req_1"), stream::iter(items), watched);
         let mut events = Vec::new();
         while let Some(message) = stream.next().await {
             match message {
-                Ok(event) => events.push(event),
+                Ok(event) => events.push(event.message()),
                 Err(status) => {
                     assert!(stream.next().await.is_none(), "an error is the last");
                     return (events, Some(status));

@@ -18,6 +18,7 @@
 mod call;
 mod decode;
 mod encode;
+mod encodings;
 mod events;
 mod groups;
 mod health;
@@ -111,9 +112,10 @@ pub fn routes(control: Control, settings: Settings) -> Result<Layers<Routes>> {
         clock.clone(),
         drain.clone(),
     );
-    let operations = operations::Operations::new(control.clone(), clock.clone(), drain.clone());
+    let watched = events::Watched { encodings: Arc::default(), clock: clock.clone(), drain: drain.clone() };
+    let operations = operations::Operations::new(control.clone(), clock.clone(), watched.clone());
     let tickets = tickets::Tickets::new(clock.clone(), settings.ids.clone());
-    let events = events::Events::new(control.clone(), tickets.clone(), clock.clone(), drain.clone());
+    let events = events::Events::new(control.clone(), tickets.clone(), watched);
     let mut routes = Routes::builder();
     add!(
         routes,

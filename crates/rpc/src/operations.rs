@@ -6,9 +6,9 @@ use std::time::Duration;
 use clos_control::Control;
 use clos_domain::seams::Clock;
 use clos_domain::{Ctx, Result};
+use clos_proto::codec::EncodedEvent;
 use clos_proto::v2 as pb;
 use futures::stream::BoxStream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::call::{self, answer};
@@ -24,12 +24,12 @@ const MARGIN: Duration = Duration::from_millis(100);
 pub(crate) struct Operations {
     control: Control,
     clock: Arc<dyn Clock>,
-    drain: CancellationToken,
+    watched: Watched,
 }
 
 impl Operations {
-    pub(crate) fn new(control: Control, clock: Arc<dyn Clock>, drain: CancellationToken) -> Self {
-        Self { control, clock, drain }
+    pub(crate) fn new(control: Control, clock: Arc<dyn Clock>, watched: Watched) -> Self {
+        Self { control, clock, watched }
     }
 
     async fn get(&self, ctx: &Ctx, id: &str) -> Result<pb::Operation> {
@@ -92,7 +92,7 @@ impl pb::operations_api_server::OperationsApi for Operations {
         answer(&ctx, self.wait(&ctx, &request).await)
     }
 
-    type WatchOperationStream = BoxStream<'static, Result<pb::Event, Status>>;
+    type WatchOperationStream = BoxStream<'static, Result<EncodedEvent, Status>>;
 
     async fn watch_operation(
         &self,
@@ -103,7 +103,6 @@ impl pb::operations_api_server::OperationsApi for Operations {
             let after = decode::operation::watch(&request)?;
             self.control.operations().watch(&ctx, &request.id, after).await
         };
-        let watched = Watched { clock: self.clock.clone(), drain: self.drain.clone() };
-        answer(&ctx, items.await.map(|items| shown(&ctx, items, watched)))
+        answer(&ctx, items.await.map(|items| shown(&ctx, items, self.watched.clone())))
     }
 }

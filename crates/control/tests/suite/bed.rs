@@ -1,5 +1,6 @@
 //! A control over a store in memory, the fake engine and a written-down machine.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,9 +45,8 @@ impl Bed {
         bed.control.start();
         within(lists.wait_for(|lists| *lists > 0)).await.unwrap();
         // That the engine is there is an event, which may come a moment after the first list.
-        let mut watch = bed.control.events().watch(&bed.ctx, Some(0), Filter::default()).await.unwrap();
-        within(futures::StreamExt::next(&mut watch)).await;
-        drop(watch);
+        let watch = bed.control.events().watch(&bed.ctx, Some(0), Filter::default()).await.unwrap();
+        within(futures::StreamExt::next(&mut pin!(watch))).await;
         bed
     }
 
@@ -113,7 +113,8 @@ impl Bed {
     pub(crate) async fn until(&self, name: &str, wanted: impl Fn(&Service) -> bool) -> Service {
         let mut last = None;
         let seen = tokio::time::timeout(PATIENCE, async {
-            let mut watch = self.control.events().watch(&self.ctx, None, Filter::default()).await.unwrap();
+            let mut watch =
+                pin!(self.control.events().watch(&self.ctx, None, Filter::default()).await.unwrap());
             loop {
                 let service = self.service(name).await;
                 if wanted(&service) {

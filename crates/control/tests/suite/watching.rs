@@ -1,19 +1,22 @@
 //! Watches: one order for everybody, resume, positions outside history, ends.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use clos_control::ledger::{Item, Ledger};
+use clos_control::ledger::{BOOKMARK_EVERY, Item, Ledger};
 use clos_domain::Reason;
 use clos_domain::event::{Draft, Filter, Sequence, types};
 use futures::StreamExt as _;
-use futures::stream::BoxStream;
+use futures::stream::Stream;
 use tokio_util::sync::CancellationToken;
 
 use crate::bed::{Bed, assert_completed, assert_refused, within};
 
-type Items = BoxStream<'static, clos_domain::Result<Item>>;
-
-async fn take(items: &mut Items, until: Sequence) -> Vec<(Sequence, String)> {
+async fn take(
+    items: impl Stream<Item = clos_domain::Result<Item>>,
+    until: Sequence,
+) -> Vec<(Sequence, String)> {
+    let mut items = pin!(items);
     let mut seen = Vec::new();
     while seen.last().is_none_or(|(seq, _)| *seq < until) {
         match within(items.next()).await.expect("the stream goes on").unwrap() {
@@ -29,18 +32,18 @@ async fn take(items: &mut Items, until: Sequence) -> Vec<(Sequence, String)> {
 async fn who_joins_late_sees_what_the_early_one_saw() {
     let bed = Bed::new().await;
     let events = bed.control.events();
-    let mut early = events.watch(&bed.ctx, Some(0), Filter::default()).await.unwrap();
+    let early = events.watch(&bed.ctx, Some(0), Filter::default()).await.unwrap();
     assert_completed(&bed.up("services: {db: {image: app}, web: {image: app, depends_on: [db]}}").await);
     let head = events.head();
-    let seen = take(&mut early, head).await;
-    let mut late = events.watch(&bed.ctx, Some(0), Filter::default()).await.unwrap();
-    assert_eq!(take(&mut late, head).await, seen);
+    let seen = take(early, head).await;
+    let late = events.watch(&bed.ctx, Some(0), Filter::default()).await.unwrap();
+    assert_eq!(take(late, head).await, seen);
     let numbers: Vec<Sequence> = seen.iter().map(|(seq, _)| *seq).collect();
     assert_eq!(numbers, (1..=head).collect::<Vec<_>>(), "gapless");
 
     let middle = head / 2;
-    let mut resumed = events.watch(&bed.ctx, Some(middle), Filter::default()).await.unwrap();
-    assert_eq!(take(&mut resumed, head).await, seen[usize::try_from(middle).unwrap()..]);
+    let resumed = events.watch(&bed.ctx, Some(middle), Filter::default()).await.unwrap();
+    assert_eq!(take(resumed, head).await, seen[usize::try_from(middle).unwrap()..]);
 }
 
 #[tokio::test]
@@ -147,6 +150,25 @@ async fn an_idle_stream_tells_its_position() {
     // Not before: the store's threads work in real time.
     tokio::time::pause();
     assert_eq!(watch.next().await.unwrap(), Some(Item::Bookmark(0)));
+}
+
+#[tokio::test]
+async fn a_stream_is_idle_from_its_last_event_on() {
+    let bed = Bed::still().await;
+    let ledger = Ledger::open(bed.world.store.clone()).await.unwrap();
+    let mut watch = ledger.watch(None, Filter::default(), CancellationToken::new()).await.unwrap();
+    let mut tx = bed.world.store.begin().await.unwrap();
+    tx.journal().append(Draft::new(types::ENGINE_CHANGED, bed.world.clock.now()));
+    ledger.commit(tx).await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(BOOKMARK_EVERY / 2).await;
+    let Some(Item::Event(_)) = watch.next().await.unwrap() else { panic!("an event") };
+    for _ in 0..2 {
+        let since = tokio::time::Instant::now();
+        assert_eq!(watch.next().await.unwrap(), Some(Item::Bookmark(1)));
+        let idle = since.elapsed();
+        assert!(BOOKMARK_EVERY <= idle && idle < BOOKMARK_EVERY + Duration::from_secs(1), "{idle:?}");
+    }
 }
 
 #[tokio::test]
