@@ -95,7 +95,7 @@ pub(crate) struct Shared {
     pub(crate) schema: Schema,
     pub(crate) routes: Routes,
     pub(crate) options: Options,
-    pub(crate) multiplex: Option<answer::multiplex::Place>,
+    pub(crate) multiplex: Option<Arc<answer::multiplex::Place>>,
     pub(crate) printed: answer::printed::Printed,
 }
 
@@ -133,7 +133,7 @@ impl<S: Upstream> Transcoder<S> {
         let mut shared = Shared { schema, routes, options, multiplex: None, printed };
         if let Some(wanted) = &shared.options.multiplex {
             let place = answer::multiplex::Place::of(&shared, wanted);
-            shared.multiplex = Some(place.map_err(|fault| Refused(vec![fault]))?);
+            shared.multiplex = Some(Arc::new(place.map_err(|fault| Refused(vec![fault]))?));
         }
         Ok(Self { upstream, shared: Arc::new(shared) })
     }

@@ -121,13 +121,13 @@ async fn serve<S: Upstream>(
     judge_size(asked)?;
     let uri = asked.head.uri.clone();
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-    if let (Some(wanted), Some(at)) = (&shared.options.multiplex, &shared.multiplex)
-        && wanted.path == path
+    if let Some(place) = &shared.multiplex
+        && place.wanted.path == path
     {
         if !matches!(asked.head.method, Method::GET | Method::HEAD) {
             return other_method(&asked.head.method, allow(&std::collections::BTreeSet::new(), true));
         }
-        return Box::pin(answer::multiplex::open(upstream, asked, wanted, at)).await;
+        return Box::pin(answer::multiplex::open(upstream, asked, place)).await;
     }
     let found = find(&shared, &asked.head, path);
     judge_path(&shared, path, &found)?;

@@ -6,6 +6,7 @@ pub(crate) mod printed;
 pub(crate) mod socket;
 pub(crate) mod stream;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -172,7 +173,7 @@ impl Encoder {
     }
 
     /// A text field of a message.
-    pub(crate) fn text(&self, message: &[u8], index: usize) -> String {
+    pub(crate) fn text<'m>(&self, message: &'m [u8], index: usize) -> Cow<'m, str> {
         let field = &self.shared.schema.message(self.route().response).fields[index];
         field_text(&self.shared.schema, field, message).unwrap_or_default()
     }
@@ -240,7 +241,7 @@ pub(crate) fn unary(
         // Some services keep the quotes in the field.
         let is_quoted =
             text.len() > 1 && text.ends_with('"') && (text.starts_with('"') || text.starts_with("W/\""));
-        let quoted = if is_quoted { text.clone() } else { format!("\"{text}\"") };
+        let quoted = if is_quoted { text.to_string() } else { format!("\"{text}\"") };
         HeaderValue::from_str(&quoted).ok().filter(|_| !text.is_empty())
     });
     let is_read = matches!(asked.head.method, Method::GET | Method::HEAD);
@@ -261,7 +262,7 @@ pub(crate) fn unary(
     } else if is_raw(schema, route) {
         raw(schema, route, message)
     } else if let Some(index) = rendition(asked, route) {
-        let mut line = encoder.text(message, route.renditions[index].1);
+        let mut line = encoder.text(message, route.renditions[index].1).into_owned();
         line.push('\n');
         let mut response = whole(route.success, line.into_bytes().into());
         response.headers_mut().insert(CONTENT_TYPE, plain(&route.renditions[index].0));
@@ -389,13 +390,13 @@ fn escaped(text: &str, keeps_slashes: bool) -> String {
 }
 
 /// A scalar or enum as text without quotes.
-fn field_text(schema: &Schema, field: &Field, message: &[u8]) -> Option<String> {
+fn field_text<'m>(schema: &Schema, field: &Field, message: &'m [u8]) -> Option<Cow<'m, str>> {
     let raw = wire::last(message, field.number)?;
     let mut out = Vec::new();
     match field.kind {
         FieldKind::Scalar(crate::schema::Scalar::String) => {
             let Raw::Bytes(bytes) = raw else { return None };
-            return std::str::from_utf8(bytes).ok().map(str::to_owned);
+            return std::str::from_utf8(bytes).ok().map(Cow::Borrowed);
         }
         FieldKind::Scalar(of) => scalar::print(&mut out, of, raw, true)?,
         FieldKind::Enum(id) => {
@@ -404,5 +405,7 @@ fn field_text(schema: &Schema, field: &Field, message: &[u8]) -> Option<String> 
         }
         FieldKind::Message(_) => return None,
     }
-    Some(String::from_utf8(out).ok()?.trim_matches('"').to_owned())
+    let text = String::from_utf8(out).ok()?;
+    let bare = text.trim_matches('"');
+    Some(if bare.len() < text.len() { bare.to_owned() } else { text }.into())
 }

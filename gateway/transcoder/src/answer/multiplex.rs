@@ -5,15 +5,16 @@
 //! tab would wait for ever. Nothing is buffered here: a client that reads slowly
 //! holds its calls back, and the method itself decides what that means.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt as _, Stream, StreamExt as _};
-use http::{Extensions, HeaderMap, Response, StatusCode};
+use futures::StreamExt as _;
+use futures::future::{BoxFuture, FutureExt as _, poll_fn};
+use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
-use tokio_stream::StreamMap;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tonic::body::Body;
 
@@ -45,8 +46,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 const TOGETHER: usize = 8 << 10;
 
 /// What the options name, found in the descriptors.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Place {
+    pub(crate) wanted: Multiplex,
     /// A route of the method.
     pub(crate) route: usize,
     /// Number of the request's field.
@@ -75,7 +77,7 @@ impl Place {
             format!("{}: `{}` has no field `{}`", wanted.method, request.name, wanted.after)
         })?;
         let (kind, position) = (field(&wanted.kind)?, field(&wanted.position)?);
-        Ok(Self { route, after: after.number, kind, position })
+        Ok(Self { wanted: wanted.clone(), route, after: after.number, kind, position })
     }
 }
 
@@ -83,8 +85,7 @@ impl Place {
 pub(crate) async fn open<S: Upstream>(
     upstream: &S,
     asked: &mut Asked,
-    wanted: &Multiplex,
-    place: &Place,
+    place: &Arc<Place>,
 ) -> Result<Response<Body>, Failure> {
     if !is_upgrade(&asked.head) {
         return Err(not_upgraded());
@@ -97,17 +98,26 @@ pub(crate) async fn open<S: Upstream>(
     let request = call::request(&route.rpc, metadata.clone(), extensions.clone(), &none, call::one(&[])?);
     drop(Deadline::new(Some(ANSWER)).wait(begin(upstream, request, shared.options.limits.answer)).await??);
     let encoder = Encoder::new(&shared, place.route, None, false, asked);
-    let (upstream, wanted, place) = (upstream.clone(), wanted.clone(), place.clone());
-    let most = shared.options.limits.socket_message;
+    let calls = Calls { upstream: upstream.clone(), metadata: apart(&metadata), extensions };
+    let (place, most) = (Arc::clone(place), shared.options.limits.socket_message);
     shared.options.sockets.clone().spawn(async move {
         let Some(socket) = super::socket::upgraded(upgrade, most).await else { return };
         let talk = Talk::new(socket, encoder, none, HEARTBEAT);
-        let calls = Calls { upstream, metadata, extensions };
-        Hub { talk, calls, wanted, place, subscriptions: StreamMap::new(), positions: Vec::new() }
-            .run()
-            .await;
+        Hub { talk, calls, place, subscriptions: Subscriptions::default() }.run().await;
     });
     Ok(response)
+}
+
+/// Headers that are no part of the buffer that their request was read into: a socket would keep all of it.
+fn apart(headers: &HeaderMap) -> HeaderMap {
+    let mut copies = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            copies.append(name.clone(), copy);
+        }
+    }
+    copies
 }
 
 fn not_upgraded() -> Failure {
@@ -124,8 +134,8 @@ struct Calls<S> {
 
 /// What a subscription brings.
 enum Brought {
-    /// The call was taken; the position that its head tells.
-    Begun(Option<i64>),
+    /// The call was taken; the subscription's position is where it begins.
+    Begun,
     Message {
         message: Bytes,
         /// Whether the next one is there as well: events of one commit come together.
@@ -133,6 +143,66 @@ enum Brought {
     },
     Failed(Failure),
     Ended,
+}
+
+struct Subscription {
+    id: String,
+    /// Where it stands.
+    position: i64,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Until the head of the answer is there, which may tell where the messages begin.
+    Calls(BoxFuture<'static, Result<(Option<i64>, Messages), Failure>>),
+    Brings(Messages),
+}
+
+impl Subscription {
+    /// What it brings; nothing is asked of one that failed or ended.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Brought> {
+        Poll::Ready(match &mut self.stage {
+            Stage::Calls(call) => match ready!(call.poll_unpin(context)) {
+                Ok((told, messages)) => {
+                    self.position = told.unwrap_or(self.position);
+                    self.stage = Stage::Brings(messages);
+                    Brought::Begun
+                }
+                Err(failure) => Brought::Failed(failure),
+            },
+            Stage::Brings(messages) => match ready!(messages.poll_next(context)) {
+                Some(Ok(message)) => Brought::Message { message, more: messages.has_more() },
+                Some(Err(failure)) => Brought::Failed(failure),
+                None => Brought::Ended,
+            },
+        })
+    }
+}
+
+/// All of a socket.
+#[derive(Default)]
+struct Subscriptions {
+    all: Vec<Subscription>,
+    /// Who is asked first, so that nobody is kept waiting by another who always has something.
+    turn: usize,
+}
+
+impl Subscriptions {
+    fn find(&self, id: &str) -> Option<usize> {
+        self.all.iter().position(|known| known.id == id)
+    }
+
+    /// What any of them brings, and which.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<(usize, Brought)> {
+        let count = self.all.len();
+        for at in (0..count).map(|step| (self.turn + step) % count) {
+            if let Poll::Ready(brought) = self.all[at].poll(context) {
+                self.turn = at + 1;
+                return Poll::Ready((at, brought));
+            }
+        }
+        Poll::Pending
+    }
 }
 
 /// Why a socket ends because of what is said on it.
@@ -143,70 +213,69 @@ enum End {
     Refused(String),
 }
 
-type Subscription = Pin<Box<dyn Stream<Item = Brought> + Send>>;
-
 struct Hub<S> {
     talk: Talk,
     calls: Calls<S>,
-    wanted: Multiplex,
-    place: Place,
-    subscriptions: StreamMap<String, Subscription>,
-    /// Where each subscription stands.
-    positions: Vec<(String, i64)>,
+    place: Arc<Place>,
+    subscriptions: Subscriptions,
 }
 
+// A thousand of these lie about. What is rarely done has its memory only while it is done.
 impl<S: Upstream> Hub<S> {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let drain = self.talk.encoder.shared.options.drain.clone();
         let mut draining = pin!(drain.cancelled());
         loop {
             tokio::select! {
                 biased;
                 () = &mut draining => {
-                    return self.talk.close(CloseCode::Away, "the server is shutting down").await;
+                    return Box::pin(self.talk.close(CloseCode::Away, "the server is shutting down")).await;
                 }
                 came = self.talk.socket.next() => match judged(came) {
-                    Some(Came::Text(text)) => if !self.hear(&text).await { return },
+                    Some(Came::Text(text)) => if !Box::pin(self.hear(&text)).await { return },
                     Some(Came::Other) => {
                         let failure = Failure::field("frame", "it is no text");
-                        if !self.complain(None, &failure).await { return }
+                        if !Box::pin(self.complain(None, &failure)).await { return }
                     }
-                    Some(Came::Closed | Came::Gone) => return self.talk.leave().await,
-                    Some(Came::Broken(code, why)) => return self.talk.close(code, why).await,
+                    Some(Came::Closed | Came::Gone) => return Box::pin(self.talk.leave()).await,
+                    Some(Came::Broken(code, why)) => return Box::pin(self.talk.close(code, why)).await,
                     None => self.talk.heard(),
                 },
-                Some((id, brought)) = self.subscriptions.next() => {
-                    if let Err(end) = self.pass_on(id, brought).await {
-                        return self.end(end).await;
+                (at, brought) = poll_fn(|context| self.subscriptions.poll(context)) => {
+                    if let Err(end) = self.pass_on(at, brought).await {
+                        return Box::pin(self.end(end)).await;
                     }
                 }
-                () = self.talk.next_beat.as_mut() => if !self.talk.ping().await { return },
+                () = self.talk.next_beat.as_mut() => if !Box::pin(self.talk.ping()).await { return },
             }
         }
     }
 
-    /// Sends what a subscription brought, together with what came at the same time.
-    async fn pass_on(&mut self, id: String, brought: Brought) -> Result<(), End> {
-        let mut next = Some((id, brought));
+    /// Sends what a subscription brought, together with what it has besides.
+    async fn pass_on(&mut self, at: usize, brought: Brought) -> Result<(), End> {
+        let mut next = Some(brought);
         let mut together = 0;
-        while let Some((id, brought)) = next.take() {
+        while let Some(brought) = next.take() {
             if let Brought::Failed(failure) = &brought
                 && failure.code == tonic::Code::Unauthenticated
             {
-                self.complain(Some(&id), failure).await;
+                self.complain(Some(&self.subscriptions.all[at].id.clone()), failure).await;
                 return Err(End::Refused(failure.message.clone()));
             }
             let more = matches!(brought, Brought::Message { more: true, .. });
-            together += self.tell(&id, brought).await.ok_or(End::Gone)?;
-            // Asking what is ready costs as much as sending it, so only who is known to have more is asked.
+            let frame = self.told(at, brought);
+            together += frame.len();
+            if !self.talk.feed_text(frame).await {
+                return Err(End::Gone);
+            }
             if more && together < TOGETHER {
-                next = self.subscriptions.next().now_or_never().flatten();
+                next = poll_fn(|context| self.subscriptions.all[at].poll(context)).now_or_never();
             }
         }
         if self.talk.flush().await { Ok(()) } else { Err(End::Gone) }
     }
 
-    async fn end(self, end: End) {
+    async fn end(&mut self, end: End) {
         match end {
             End::Refused(why) => self.talk.close(CloseCode::Policy, &why).await,
             End::Gone => {}
@@ -233,29 +302,29 @@ impl<S: Upstream> Hub<S> {
             let failure = Failure::field("id", format!("a subscription has a name of 1 to {ID} characters"));
             return self.complain(None, &failure).await;
         };
-        let known = self.subscriptions.contains_key(&id);
+        let known = self.subscriptions.find(&id);
         if op == "unsubscribe" {
-            if !known {
+            let Some(at) = known else {
                 let failure = Failure::field("id", format!("there is no subscription `{}`", shown(&id)));
                 return self.complain(Some(&id), &failure).await;
-            }
-            self.subscriptions.remove(&id);
-            let position = self.forget(&id);
-            return self.say("ack", &id, position).await;
+            };
+            let position = self.subscriptions.all.swap_remove(at).position;
+            return self.talk.send_text(said("ack", &id, position)).await;
         }
-        if known {
+        if known.is_some() {
             let failure = Failure::field("id", format!("there is a subscription `{}` already", shown(&id)));
             return self.complain(Some(&id), &failure).await;
         }
-        if self.subscriptions.len() >= MOST {
+        if self.subscriptions.all.len() >= MOST {
             let message = format!("a socket has at most {MOST} subscriptions");
             let failure = Failure::own(StatusCode::TOO_MANY_REQUESTS, message);
             return self.complain(Some(&id), &failure).await;
         }
         match self.subscribe(frame) {
-            Ok((subscription, position)) => {
-                self.positions.push((id.clone(), position));
-                self.subscriptions.insert(id, subscription);
+            Ok((stage, position)) => {
+                // Most sockets have one, and room for four is three too many.
+                self.subscriptions.all.reserve_exact(1);
+                self.subscriptions.all.push(Subscription { id, position, stage });
                 true
             }
             Err(failure) => self.complain(Some(&id), &failure).await,
@@ -263,8 +332,8 @@ impl<S: Upstream> Hub<S> {
     }
 
     /// The call that a frame asks for, and the position after which it begins.
-    fn subscribe(&self, mut frame: Frame) -> Result<(Subscription, i64), Failure> {
-        for (name, field) in &self.wanted.rename {
+    fn subscribe(&self, mut frame: Frame) -> Result<(Stage, i64), Failure> {
+        for (name, field) in &self.place.wanted.rename {
             frame.rename(name, field).map_err(|violation| Failure::fields(&[violation]))?;
         }
         let shared = Arc::clone(&self.talk.encoder.shared);
@@ -280,38 +349,21 @@ impl<S: Upstream> Hub<S> {
         let request = call::request(&route.rpc, metadata, extensions, &deadline, call::one(&message)?);
         let upstream = self.calls.upstream.clone();
         let most = shared.options.limits.answer;
-        let begins = self.wanted.begins.clone();
-        let begun = async move {
+        let place = Arc::clone(&self.place);
+        let call = async move {
             let response = call::call(&upstream, request).await?;
             let (head, messages) = Messages::begin(response, most)?;
+            let begins = place.wanted.begins.as_ref();
             let told = begins.and_then(|name| head.get(name)?.to_str().ok()?.parse::<i64>().ok());
-            Ok::<(Option<i64>, Messages), Failure>((told, messages))
+            Ok((told, messages))
         };
-        let subscription = futures::stream::once(begun).flat_map(|begun| match begun {
-            Ok((told, messages)) => {
-                let head = futures::stream::once(async move { Brought::Begun(told) });
-                let rest = futures::stream::unfold(Some(messages), |messages| async {
-                    let mut messages = messages?;
-                    Some(match messages.next().await {
-                        Some(Ok(message)) => {
-                            let more = messages.has_more();
-                            (Brought::Message { message, more }, Some(messages))
-                        }
-                        Some(Err(failure)) => (Brought::Failed(failure), None),
-                        None => (Brought::Ended, None),
-                    })
-                });
-                head.chain(rest).left_stream()
-            }
-            Err(failure) => futures::stream::once(async { Brought::Failed(failure) }).right_stream(),
-        });
-        Ok((Box::pin(subscription), position))
+        Ok((Stage::Calls(Box::pin(call)), position))
     }
 
     /// Fields by the names that frames have for them.
     fn in_their_words(&self, mut violations: Vec<Violation>) -> Vec<Violation> {
         for violation in &mut violations {
-            for (name, field) in &self.wanted.rename {
+            for (name, field) in &self.place.wanted.rename {
                 if let Some(rest) = violation.field.strip_prefix(field.as_str()) {
                     violation.field = format!("{name}{rest}");
                 }
@@ -320,75 +372,55 @@ impl<S: Upstream> Hub<S> {
         violations
     }
 
-    fn forget(&mut self, id: &str) -> i64 {
-        let at = self.positions.iter().position(|(known, _)| known == id);
-        at.map(|at| self.positions.swap_remove(at).1).unwrap_or_default()
-    }
-
-    /// What a subscription brought, as a frame that is not flushed yet: its bytes, or nothing when
-    /// nobody reads.
-    async fn tell(&mut self, id: &str, brought: Brought) -> Option<usize> {
+    /// What a subscription brought, as a frame.
+    fn told(&mut self, at: usize, brought: Brought) -> Vec<u8> {
         let message = match brought {
-            Brought::Begun(told) => {
-                let known = self.positions.iter_mut().find(|(known, _)| known == id);
-                let position = known.map_or(0, |(_, position)| {
-                    *position = told.unwrap_or(*position);
-                    *position
-                });
-                return self.feed(said("ack", id, position)).await;
+            Brought::Message { message, .. } => message,
+            Brought::Begun => {
+                let Subscription { id, position, .. } = &self.subscriptions.all[at];
+                return said("ack", id, *position);
             }
             Brought::Failed(failure) => {
-                self.subscriptions.remove(id);
-                self.forget(id);
-                return self.feed(self.complaint(Some(id), &failure)).await;
+                let Subscription { id, .. } = self.subscriptions.all.swap_remove(at);
+                return self.complaint(Some(&id), &failure);
             }
             Brought::Ended => {
-                self.subscriptions.remove(id);
-                self.forget(id);
                 let failure =
                     Failure::own(StatusCode::SERVICE_UNAVAILABLE, "the stream has ended; subscribe again");
-                return self.feed(self.complaint(Some(id), &failure)).await;
+                let Subscription { id, .. } = self.subscriptions.all.swap_remove(at);
+                return self.complaint(Some(&id), &failure);
             }
-            Brought::Message { message, .. } => message,
         };
-        let encoder = &self.talk.encoder;
-        let kind = encoder.text(&message, self.place.kind);
-        let position: i64 = encoder.text(&message, self.place.position).parse().unwrap_or_default();
-        if position > 0
-            && let Some(known) = self.positions.iter_mut().find(|(known, _)| known == id)
-        {
-            known.1 = position;
+        let (encoder, place) = (&self.talk.encoder, &self.place);
+        let kind = encoder.text(&message, place.kind);
+        let position: i64 = encoder.text(&message, place.position).parse().unwrap_or_default();
+        if position > 0 {
+            self.subscriptions.all[at].position = position;
         }
-        if kind == self.wanted.bookmark {
-            return self.feed(said("bookmark", id, position)).await;
+        let id = &self.subscriptions.all[at].id;
+        if kind == place.wanted.bookmark {
+            return said("bookmark", id, position);
         }
-        if kind == self.wanted.resync {
-            return self.feed(said("resync", id, position)).await;
+        if kind == place.wanted.resync {
+            return said("resync", id, position);
         }
         let text = encoder.shared.printed.of(position, &message, |out| encoder.put(&message, out));
         match text {
             // The members of the message's object go on in ours.
             Ok(text) => {
-                let mut frame = Vec::with_capacity(text.len() + id.len() + 32);
-                frame.extend_from_slice(b"{\"op\":\"event\",\"id\":");
+                const BEGIN: &[u8] = b"{\"op\":\"event\",\"id\":";
+                // No more room than it takes: two quotes more and a comma for a brace.
+                let mut frame = Vec::with_capacity(BEGIN.len() + id.len() + 2 + text.len());
+                frame.extend_from_slice(BEGIN);
                 put_string(&mut frame, id);
                 if text.len() > 2 {
                     frame.push(b',');
                 }
                 frame.extend_from_slice(&text[1..]);
-                self.feed(frame).await
+                frame
             }
-            Err(failure) => self.feed(self.complaint(Some(id), &failure)).await,
+            Err(failure) => self.complaint(Some(id), &failure),
         }
-    }
-
-    async fn feed(&mut self, frame: Vec<u8>) -> Option<usize> {
-        let length = frame.len();
-        self.talk.feed_text(frame).await.then_some(length)
-    }
-
-    async fn say(&mut self, op: &str, id: &str, position: i64) -> bool {
-        self.talk.send_text(said(op, id, position)).await
     }
 
     async fn complain(&mut self, id: Option<&str>, failure: &Failure) -> bool {
@@ -410,4 +442,48 @@ impl<S: Upstream> Hub<S> {
 
 fn said(op: &str, id: &str, position: i64) -> Vec<u8> {
     json!({"op": op, "id": id, "seq": position}).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_keeps_its_headers_and_not_what_they_were_read_into() {
+        let read = Bytes::from(b"authorization: Bearer abc\r\nx-a: 1\r\nx-a: 2\r\n".to_vec());
+        let value = |range| HeaderValue::from_maybe_shared(read.slice(range)).unwrap();
+        let mut secret = value(15..25);
+        secret.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, secret);
+        headers.append("x-a", value(32..33));
+        headers.append("x-a", value(40..41));
+        let kept = apart(&headers);
+        assert_eq!(kept, headers);
+        assert_eq!((&kept[AUTHORIZATION], kept.get_all("x-a").iter().count()), (&value(15..25), 2));
+        assert!(kept[AUTHORIZATION].is_sensitive());
+        drop(headers);
+        assert!(read.is_unique());
+    }
+
+    #[tokio::test]
+    async fn who_always_has_something_keeps_nobody_waiting() {
+        let ready = || Stage::Calls(Box::pin(async { Err(Failure::late()) }));
+        let subscription = |id: &str| Subscription { id: id.into(), position: 0, stage: ready() };
+        let mut subscriptions = Subscriptions { all: vec![subscription("a"), subscription("b")], turn: 0 };
+        let mut order = String::new();
+        for _ in 0..4 {
+            let (at, _) = poll_fn(|context| subscriptions.poll(context)).await;
+            subscriptions.all[at].stage = ready();
+            order.push_str(&subscriptions.all[at].id);
+        }
+        assert_eq!(order, "abab");
+        // One that went leaves its turn to whoever is there.
+        subscriptions.all.clear();
+        assert!(poll_fn(|context| subscriptions.poll(context)).now_or_never().is_none());
+        subscriptions.all.push(subscription("c"));
+        assert_eq!(poll_fn(|context| subscriptions.poll(context)).await.0, 0);
+    }
 }

@@ -191,7 +191,7 @@ async fn accepted(upgraded: Upgraded, most: usize) -> Socket {
 async fn framed(io: TokioIo<Upgraded>, most: usize) -> Socket {
     // The defaults take 128 KiB a connection before a byte is read.
     let config = WebSocketConfig::default()
-        .read_buffer_size(4 << 10)
+        .read_buffer_size(1 << 10)
         .write_buffer_size(8 << 10)
         .max_write_buffer_size(256 << 10)
         .max_message_size(Some(most))
@@ -301,7 +301,7 @@ impl Talk {
         match self.encoder.put(message, &mut text) {
             Ok(()) => self.send_text(text).await,
             Err(failure) => {
-                self.fail_in_place(&failure).await;
+                self.fail(&failure).await;
                 false
             }
         }
@@ -327,24 +327,16 @@ impl Talk {
         matches!(tokio::time::timeout(PATIENCE, self.socket.send(message)).await, Ok(Ok(())))
     }
 
-    async fn fail_in_place(&mut self, failure: &Failure) {
+    /// The error as the last frame, and its code.
+    async fn fail(&mut self, failure: &Failure) {
         let error = self.encoder.error(failure);
         if self.send_text(error).await {
             let code = 4_000 + u16::try_from(failure.code as i32).unwrap_or(0);
-            self.end(CloseCode::from(code), &failure.message).await;
+            self.close(CloseCode::from(code), &failure.message).await;
         }
     }
 
-    /// The error as the last frame, and its code.
-    async fn fail(mut self, failure: &Failure) {
-        self.fail_in_place(failure).await;
-    }
-
-    pub(crate) async fn close(mut self, code: CloseCode, reason: &str) {
-        self.end(code, reason).await;
-    }
-
-    async fn end(&mut self, code: CloseCode, reason: &str) {
+    pub(crate) async fn close(&mut self, code: CloseCode, reason: &str) {
         /// A close frame has room for so many bytes.
         const ROOM: usize = 120;
         let mut reason = reason.to_owned();
@@ -366,7 +358,7 @@ impl Talk {
     }
 
     /// The client closed: its close is answered by reading on.
-    pub(crate) async fn leave(mut self) {
+    pub(crate) async fn leave(&mut self) {
         let _ = tokio::time::timeout(CLOSING, self.socket.flush()).await;
         self.drain().await;
     }

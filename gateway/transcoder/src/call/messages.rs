@@ -13,7 +13,7 @@ use crate::status::Failure;
 /// An answer whose head was read.
 pub(crate) struct Messages {
     body: Body,
-    buffer: BytesMut,
+    buffer: Bytes,
     trailers: Option<HeaderMap>,
     is_over: bool,
     most: usize,
@@ -31,7 +31,7 @@ impl Messages {
         }
         // A success that has no body has its trailers in the head.
         let trailers = head.headers.contains_key("grpc-status").then(|| head.headers.clone());
-        Ok((head.headers, Self { body, buffer: BytesMut::new(), trailers, is_over: false, most }))
+        Ok((head.headers, Self { body, buffer: Bytes::new(), trailers, is_over: false, most }))
     }
 
     /// The metadata that came behind the last message.
@@ -49,11 +49,9 @@ impl Messages {
             }
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if self.buffer.is_empty() => {
-                        // The usual case, one message in one frame, is not copied.
-                        self.buffer = data.try_into_mut().unwrap_or_else(|data| BytesMut::from(&data[..]));
-                    }
-                    Ok(data) => self.buffer.extend_from_slice(&data),
+                    // The usual case, one message in one frame, is not copied.
+                    Ok(data) if self.buffer.is_empty() => self.buffer = data,
+                    Ok(data) => self.append(&data),
                     Err(frame) => {
                         if let Ok(trailers) = frame.into_trailers() {
                             self.trailers = Some(trailers);
@@ -92,6 +90,15 @@ impl Messages {
         !self.buffer.is_empty()
     }
 
+    /// Adds a piece to a message of which the beginning has come.
+    fn append(&mut self, piece: &[u8]) {
+        // Nobody else has a buffer that was made here, so it grows in its place.
+        let begun = std::mem::take(&mut self.buffer).try_into_mut();
+        let mut begun = begun.unwrap_or_else(|begun| BytesMut::from(&begun[..]));
+        begun.extend_from_slice(piece);
+        self.buffer = begun.freeze();
+    }
+
     /// The next message if all of it is there.
     fn cut(&mut self) -> Result<Option<Bytes>, Failure> {
         let Some(head) = self.buffer.get(..5) else { return Ok(None) };
@@ -107,7 +114,7 @@ impl Messages {
             return Ok(None);
         }
         self.buffer.advance(5);
-        Ok(Some(self.buffer.split_to(length).freeze()))
+        Ok(Some(self.buffer.split_to(length)))
     }
 }
 
