@@ -1,10 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::Reason;
 use crate::group::tests::{group, service};
 use crate::health::{Check, Test, Verdict};
 use crate::name::{GroupRef, ServiceName};
 use crate::service::{Definition, Dependency};
+use crate::spec;
 use crate::workload::{Mount, MountKind};
 
 /// A small world to plan in.

@@ -1,0 +1,112 @@
+//! Containers that are restarted, stopped and removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::up::Done;
+use super::{Part, Planner, Work};
+use crate::spec;
+
+impl Planner<'_> {
+    pub(super) fn restart(&mut self) {
+        let mut stopped: BTreeMap<usize, u32> = BTreeMap::new();
+        for at in (0..self.order.start.len()).rev() {
+            let i = self.order.start[at];
+            let node = &self.order.nodes[i];
+            let (service, name) = (node.wanted.service, node.wanted.spec.name.clone());
+            if !self.is_ours(&name) {
+                self.notes.push(format!("{} has no container; use start", service.resource()));
+                continue;
+            }
+            if self.runs(&name) {
+                let after = node.needed_by.iter().filter_map(|j| stopped.get(j).copied()).collect();
+                let work = Work::Stop { name, grace: self.grace(&node.wanted.spec) };
+                let number = self.step(Some(service), work, vec![], after, "restart".into());
+                stopped.insert(i, number);
+            }
+        }
+        let mut done = vec![Done::default(); self.order.nodes.len()];
+        for at in 0..self.order.start.len() {
+            let i = self.order.start[at];
+            let node = &self.order.nodes[i];
+            let (service, name) = (node.wanted.service, node.wanted.spec.name.clone());
+            if !self.is_ours(&name) {
+                continue;
+            }
+            let (mut needs, mut after) = self.gates(i, &done);
+            needs.extend(stopped.get(&i));
+            after.extend(node.needed_by.iter().filter_map(|j| stopped.get(j).copied()));
+            done[i].start =
+                Some(self.step(Some(service), Work::Start { name }, needs, after, "restart".into()));
+            self.wait(i, &mut done);
+        }
+    }
+
+    pub(super) fn take_down(&mut self, parts: &[Part<'_>], remove: bool) {
+        let mut ended: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut removed: Vec<u32> = Vec::new();
+        for at in (0..self.order.start.len()).rev() {
+            let i = self.order.start[at];
+            let node = &self.order.nodes[i];
+            let (service, name) = (node.wanted.service, node.wanted.spec.name.clone());
+            if !self.is_ours(&name) {
+                continue;
+            }
+            let dependants: Vec<u32> = node.needed_by.iter().filter_map(|j| ended.get(j).copied()).collect();
+            let mut needs = Vec::new();
+            if self.runs(&name) {
+                let work = Work::Stop { name: name.clone(), grace: self.grace(&node.wanted.spec) };
+                let why = if remove { "down" } else { "stop" };
+                let number = self.step(Some(service), work, vec![], dependants, why.into());
+                ended.insert(i, number);
+                needs.push(number);
+            }
+            if remove {
+                removed.push(self.step(Some(service), Work::Remove { name }, needs, vec![], "down".into()));
+            }
+        }
+        for part in parts {
+            for orphan in &part.orphans {
+                let name = orphan.workload_name();
+                if remove && self.is_ours(&name) {
+                    removed.push(self.step(
+                        Some(orphan),
+                        Work::Remove { name },
+                        vec![],
+                        vec![],
+                        "no longer in the files".into(),
+                    ));
+                }
+            }
+        }
+        if remove {
+            self.remove_shared(parts, &removed);
+        }
+    }
+
+    fn remove_shared(&mut self, parts: &[Part<'_>], removed: &[u32]) {
+        let mut networks = BTreeSet::new();
+        let mut volumes = BTreeSet::new();
+        for part in parts {
+            let keys = part.group.definition.networks.keys().map(String::as_str);
+            networks.extend(keys.chain([spec::DEFAULT_NETWORK]).map(|key| part.group.network_name(key)));
+            volumes.extend(part.group.definition.volumes.keys().map(|key| part.group.volume_name(key)));
+        }
+        for name in networks {
+            if self.snapshot.networks.get(&name) == Some(&true) {
+                let why = "down, if nobody is on it".to_owned();
+                self.step(None, Work::RemoveNetwork(name), vec![], removed.to_vec(), why);
+            }
+        }
+        for name in volumes {
+            if self.policy.remove_volumes && self.snapshot.volumes.get(&name) == Some(&true) {
+                self.step(
+                    None,
+                    Work::RemoveVolume(name),
+                    removed.to_vec(),
+                    vec![],
+                    "down with volumes".into(),
+                );
+            }
+        }
+    }
+}

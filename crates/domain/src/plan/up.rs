@@ -1,0 +1,293 @@
+//! Containers that are made, replaced and started.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Part, Planner, Work};
+use crate::error::{Error, Reason};
+use crate::operation::Verb;
+use crate::service::{Condition, Service};
+use crate::workload::{Spec, State};
+
+/// What a node's steps are called by those that need it.
+#[derive(Default, Clone)]
+pub(super) struct Done {
+    pub(super) start: Option<u32>,
+    pub(super) wait: Option<u32>,
+}
+
+/// What has to happen to one workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is as it should be.
+    Keep,
+    /// It is there and has to be started.
+    Start,
+    /// It is not there.
+    Create,
+    /// It is there and has to be replaced.
+    Replace,
+    /// It runs, and something it follows is replaced.
+    Restart,
+}
+
+impl Planner<'_> {
+    pub(super) fn bring_up(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
+        let mut fates = Vec::with_capacity(self.order.nodes.len());
+        let mut reasons = Vec::with_capacity(self.order.nodes.len());
+        for i in 0..self.order.nodes.len() {
+            let (fate, why) = self.fate(i)?;
+            fates.push(fate);
+            reasons.push(why);
+        }
+        for at in 0..self.order.start.len() {
+            let i = self.order.start[at];
+            if let Some(because) = self.restarted_dependency(i, &fates) {
+                fates[i] = Fate::Restart;
+                reasons[i] = format!("follows {because}");
+            }
+        }
+        let images = self.images(&fates)?;
+        let networks = self.networks(&fates)?;
+        let volumes = self.volumes(&fates)?;
+        let orphans = self.orphans(parts);
+
+        let mut done = vec![Done::default(); self.order.nodes.len()];
+        let mut created: BTreeMap<usize, Option<u32>> = BTreeMap::new();
+        for at in 0..self.order.start.len() {
+            let i = self.order.start[at];
+            let node = &self.order.nodes[i];
+            let (service, spec) = (node.wanted.service, &node.wanted.spec);
+            let name = spec.name.clone();
+            let mut before: Vec<u32> = Vec::new();
+            if matches!(fates[i], Fate::Replace | Fate::Restart) && self.runs(&name) {
+                let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
+                before.push(self.step(Some(service), work, images.clone(), vec![], reasons[i].clone()));
+            }
+            if fates[i] == Fate::Replace {
+                let work = Work::Remove { name: name.clone() };
+                let needs = if before.is_empty() { images.clone() } else { before.clone() };
+                before = vec![self.step(Some(service), work, needs, vec![], reasons[i].clone())];
+            }
+            if matches!(fates[i], Fate::Create | Fate::Replace) {
+                let mut needs = images.clone();
+                needs.extend(&before);
+                let joins = spec.container().networks.iter().filter_map(|join| networks.get(&join.network));
+                needs.extend(joins);
+                let mounts = spec.container().mounts.iter().filter_map(|mount| mount.source.as_ref());
+                needs.extend(mounts.filter_map(|source| volumes.get(source)));
+                needs.extend(self.container_references(spec, &created));
+                let why = if fates[i] == Fate::Replace { "replaced".to_owned() } else { reasons[i].clone() };
+                before = vec![self.step(
+                    Some(service),
+                    Work::Create(Box::new(spec.clone())),
+                    needs,
+                    orphans.clone(),
+                    why,
+                )];
+            }
+            created.insert(
+                i,
+                before.first().copied().filter(|_| matches!(fates[i], Fate::Create | Fate::Replace)),
+            );
+            if fates[i] != Fate::Keep {
+                let (mut needs, after) = self.gates(i, &done);
+                needs.extend(&before);
+                let why = self.start_reason(i, fates[i]);
+                done[i].start =
+                    Some(self.step(Some(service), Work::Start { name: name.clone() }, needs, after, why));
+            }
+            self.wait(i, &mut done);
+        }
+        Ok(())
+    }
+
+    /// A service that shares another container's namespaces is made after that one.
+    fn container_references(&self, spec: &Spec, created: &BTreeMap<usize, Option<u32>>) -> Vec<u32> {
+        let container = spec.container();
+        let shared = [&container.network_mode, &container.pid, &container.ipc];
+        let shared = shared.into_iter().flatten().filter_map(|mode| mode.strip_prefix("container:"));
+        let from = container.volumes_from.iter().map(|from| from.split(':').next().unwrap_or(from));
+        let wanted: BTreeSet<&str> = shared.chain(from).collect();
+        created
+            .iter()
+            .filter(|(i, _)| wanted.contains(self.order.nodes[**i].wanted.spec.name.as_str()))
+            .filter_map(|(_, step)| *step)
+            .collect()
+    }
+
+    fn fate(&mut self, i: usize) -> Result<(Fate, String), Error> {
+        let node = &self.order.nodes[i];
+        let (service, spec) = (node.wanted.service, &node.wanted.spec);
+        let Some(present) = self.snapshot.workloads.get(&spec.name) else {
+            return Ok((Fate::Create, "has no container".into()));
+        };
+        if !present.ours {
+            if self.policy.adopt {
+                return Ok((Fate::Replace, "adopted: not ours, volumes are kept".into()));
+            }
+            return Err(Error::new(
+                Reason::NameTaken,
+                format!(
+                    "container `{}` exists and is not ours, and `{}` needs that name; remove it, or use --adopt to replace it and keep its volumes",
+                    spec.name,
+                    service.resource()
+                ),
+            )
+            .with("container", &spec.name)
+            .with("service", service.resource()));
+        }
+        let renews = self.verb == Verb::Up && !node.along;
+        if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
+            return Ok((Fate::Replace, "recreate was asked for".into()));
+        }
+        let image_is_renewed = spec.container().build.is_some() && self.builds(spec)
+            || self.pulls(spec) && spec.container().build.is_none();
+        if renews && image_is_renewed {
+            return Ok((Fate::Replace, "its image is made anew".into()));
+        }
+        if present.spec_hash != spec.identity.spec_hash {
+            if renews {
+                return Ok((Fate::Replace, "its definition changed".into()));
+            }
+            self.notes.push(format!(
+                "{} differs from its container; `up` or `recreate` would replace it",
+                service.resource()
+            ));
+        }
+        Ok(match present.state {
+            State::Running { .. } | State::Restarting => (Fate::Keep, String::new()),
+            State::Created | State::Exited { .. } | State::Paused | State::Removing => {
+                (Fate::Start, "is not running".into())
+            }
+        })
+    }
+
+    /// The dependency that is replaced or restarted and that this one, which runs, follows.
+    fn restarted_dependency(&self, i: usize, fates: &[Fate]) -> Option<String> {
+        if fates[i] != Fate::Keep {
+            return None;
+        }
+        let service = self.order.nodes[i].wanted.service;
+        let follows = service.definition.depends_on.iter().filter(|dependency| dependency.restart);
+        follows.map(|dependency| &dependency.service).find_map(|name| {
+            let need = self.order.nodes[i].needs.iter().find(|(j, _, _)| {
+                let other = self.order.nodes[*j].wanted.service;
+                other.group == service.group && other.definition.name == *name
+            })?;
+            matches!(fates[need.0], Fate::Replace | Fate::Restart).then(|| name.to_string())
+        })
+    }
+
+    fn start_reason(&self, i: usize, fate: Fate) -> String {
+        match fate {
+            Fate::Start => "is not running".into(),
+            Fate::Restart => "restarted".into(),
+            _ => {
+                let needs: Vec<String> = self.order.nodes[i]
+                    .needs
+                    .iter()
+                    .map(|(need, condition, _)| {
+                        let other = self.order.nodes[*need].wanted.service;
+                        format!("{} {}", other.definition.name, condition.as_str())
+                    })
+                    .collect();
+                if needs.is_empty() {
+                    "needs nothing first".into()
+                } else {
+                    format!("needs {}", needs.join(", "))
+                }
+            }
+        }
+    }
+
+    /// Steps that gate the start of a node: those that must succeed and those that must only end.
+    pub(super) fn gates(&self, i: usize, done: &[Done]) -> (Vec<u32>, Vec<u32>) {
+        let (mut needs, mut after) = (Vec::new(), Vec::new());
+        for (need, condition, soft) in &self.order.nodes[i].needs {
+            let step = match condition {
+                Condition::Started => done[*need].start,
+                Condition::Healthy | Condition::Completed => done[*need].wait.or(done[*need].start),
+            };
+            if *soft {
+                after.extend(step);
+            } else {
+                needs.extend(step);
+            }
+        }
+        (needs, after)
+    }
+
+    /// Adds the wait of a node, if anything is to be waited for.
+    pub(super) fn wait(&mut self, i: usize, done: &mut [Done]) {
+        let node = &self.order.nodes[i];
+        let service = node.wanted.service;
+        let name = node.wanted.spec.name.clone();
+        let asked: BTreeSet<Condition> = node
+            .needed_by
+            .iter()
+            .flat_map(|j| self.order.nodes[*j].needs.iter().filter(|(need, _, _)| *need == i))
+            .map(|(_, condition, _)| *condition)
+            .collect();
+        let checked = service.definition.gate_check().is_some();
+        let gate = if asked.contains(&Condition::Completed) {
+            Condition::Completed
+        } else if asked.contains(&Condition::Healthy) || (checked && !self.policy.no_wait) {
+            Condition::Healthy
+        } else {
+            return;
+        };
+        let is_there_already = done[i].start.is_none() && self.passed(&name, gate, service);
+        if is_there_already {
+            return;
+        }
+        let needs: Vec<u32> = done[i].start.into_iter().collect();
+        let why = format!("until {}", gate.as_str());
+        done[i].wait = Some(self.step(Some(service), Work::Wait { name, gate }, needs, vec![], why));
+    }
+
+    fn passed(&self, name: &str, gate: Condition, service: &Service) -> bool {
+        use crate::health::Verdict;
+        let Some(present) = self.snapshot.workloads.get(name) else { return false };
+        match (gate, &present.state) {
+            (Condition::Started, State::Running { .. }) => true,
+            (Condition::Healthy, State::Running { health }) => {
+                let seen =
+                    if service.definition.probe.is_some() { service.observed.health() } else { *health };
+                seen == Verdict::Healthy
+            }
+            (Condition::Completed, State::Exited { code: 0, .. }) => true,
+            _ => false,
+        }
+    }
+
+    fn orphans(&mut self, parts: &[Part<'_>]) -> Vec<u32> {
+        let mut removed = Vec::new();
+        for part in parts {
+            for orphan in &part.orphans {
+                let name = orphan.workload_name();
+                let is_there = self.is_ours(&name);
+                if !self.policy.remove_orphans {
+                    if is_there {
+                        self.notes.push(format!(
+                            "{} is no longer in the files; --remove-orphans removes it",
+                            orphan.resource()
+                        ));
+                    }
+                    continue;
+                }
+                if !is_there {
+                    continue;
+                }
+                let why = "no longer in the files";
+                let mut needs = Vec::new();
+                if self.runs(&name) {
+                    let grace = self.policy.grace.unwrap_or_else(|| orphan.definition.stop.grace());
+                    let work = Work::Stop { name: name.clone(), grace };
+                    needs.push(self.step(Some(orphan), work, vec![], vec![], why.into()));
+                }
+                removed.push(self.step(Some(orphan), Work::Remove { name }, needs, vec![], why.into()));
+            }
+        }
+        removed
+    }
+}
