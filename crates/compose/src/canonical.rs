@@ -265,9 +265,11 @@ fn mount(node: &mut Node, key: &Key, findings: &mut Findings) {
         }
         fields.kind("bind", Kind::Map(bind.map));
     }
-    if mount.no_copy {
+    if !mount.bind || mount.no_copy {
         let mut volume = Fields::new(&node.at);
-        volume.kind("nocopy", Kind::Bool(true));
+        if mount.no_copy {
+            volume.kind("nocopy", Kind::Bool(true));
+        }
         fields.kind("volume", Kind::Map(volume.map));
     }
     let pending = node.pending;

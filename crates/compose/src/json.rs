@@ -117,7 +117,7 @@ fn doubled_dollars(value: Value) -> Value {
     }
 }
 
-fn service(service: &Service) -> Value {
+pub(crate) fn service(service: &Service) -> Value {
     let mut out = Object::default();
     // A null is printed here: an empty list would say something else.
     out.put("command", json!(service.command));

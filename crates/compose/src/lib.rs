@@ -17,6 +17,7 @@
 
 mod canonical;
 mod check;
+pub mod config_hash;
 mod dotenv;
 mod environment;
 mod extends;
