@@ -222,11 +222,8 @@ const UPDATE: Fields = &[
 ];
 const RESTART_POLICY: Fields =
     &[("condition", Plain), ("delay", Optional), ("max_attempts", Optional), ("window", Optional)];
-const PLACEMENT: Fields = &[
-    ("constraints", Plain),
-    ("preferences", List(&[("spread", Plain)])),
-    ("max_replicas_per_node", Plain),
-];
+const PLACEMENT: Fields =
+    &[("constraints", Plain), ("preferences", List(&[("spread", Plain)])), ("max_replicas_per_node", Plain)];
 const RESOURCE: Fields = &[
     ("cpus", Float),
     ("memory", Plain),
@@ -534,9 +531,14 @@ mod tests {
 
     #[test]
     fn shares_of_a_core_are_floats_of_32_bits() {
-        for (number, expected) in
-            [(0.5, "0.5"), (0.1, "0.1"), (2.0, "2"), (1.0 / 3.0, "0.33333334"), (1e-7, "1e-7"), (1e21, "1e+21")]
-        {
+        for (number, expected) in [
+            (0.5, "0.5"),
+            (0.1, "0.1"),
+            (2.0, "2"),
+            (1.0 / 3.0, "0.33333334"),
+            (1e-7, "1e-7"),
+            (1e21, "1e+21"),
+        ] {
             assert_eq!(float(&Value::from(number)), expected);
         }
     }

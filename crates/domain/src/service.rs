@@ -13,7 +13,7 @@ use crate::id::{GroupId, ServiceId};
 use crate::name::{GroupRef, ServiceName, ServiceRef};
 use crate::operation::Action;
 use crate::port::{Binding, Wish};
-use crate::workload::{Container, Limits, Logging, Restart, Run, Stop};
+use crate::workload::{ConfigHash, Container, Limits, Logging, Restart, Run, Stop};
 
 /// What a service is, in the words of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,9 @@ pub struct Definition {
     /// For people.
     #[serde(default)]
     pub version: String,
+    /// The hash that docker compose knows this service of the file by; none once the API changed what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_hash: Option<ConfigHash>,
 }
 
 fn yes() -> bool {
@@ -107,6 +110,7 @@ impl Definition {
             description: String::new(),
             owner: String::new(),
             version: String::new(),
+            config_hash: None,
         }
     }
 

@@ -13,7 +13,8 @@ use crate::name::ServiceRef;
 use crate::port::Binding;
 use crate::service::{Condition, Service, workload_name};
 use crate::workload::{
-    Identity, Join, Limits, Logging, Mount, MountKind, Network, Owner, Restart, Run, Spec, Stop, Volume,
+    ConfigHash, ConfigPiece, Identity, Join, Limits, Logging, Mount, MountKind, Network, Owner, Restart, Run,
+    Spec, Stop, Volume,
 };
 
 /// The network that a container joins when its file names none.
@@ -70,6 +71,7 @@ pub fn resolve(
             working_dir: group.definition.working_dir.clone(),
             config_files: group.definition.compose_files.clone(),
             depends_on: definition.depends_on.iter().map(needs).collect(),
+            config_hash: definition.config_hash.clone().map(|hash| of_workloads(hash, group, siblings)),
         },
         labels: definition.labels.clone(),
         environment: definition.environment.clone(),
@@ -118,6 +120,15 @@ fn sibling_workload(group: &Group, siblings: &[Service], name: &str) -> String {
         Some(sibling) => workload_name(&sibling.group, &sibling.definition),
         None => format!("{}-{name}-1", group.name.engine_prefix()),
     }
+}
+
+fn of_workloads(hash: ConfigHash, group: &Group, siblings: &[Service]) -> ConfigHash {
+    let ConfigHash::Of(pieces) = hash else { return hash };
+    let resolved = pieces.into_iter().map(|piece| match piece {
+        ConfigPiece::IdOf(service) => ConfigPiece::IdOf(sibling_workload(group, siblings, &service)),
+        text @ ConfigPiece::Text(_) => text,
+    });
+    ConfigHash::Of(resolved.collect())
 }
 
 fn resolve_volumes_from(group: &Group, siblings: &[Service], from: &str) -> String {

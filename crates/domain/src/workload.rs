@@ -78,6 +78,29 @@ pub struct Identity {
     pub config_files: Vec<String>,
     /// The services that it needs: name, condition, restart.
     pub depends_on: Vec<(String, Condition, bool)>,
+    /// What docker compose takes for the hash of the file; `None` for a row that came from no file.
+    #[serde(default)]
+    pub config_hash: Option<ConfigHash>,
+}
+
+/// The hash that docker compose compares a container with its file by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigHash {
+    /// The hash itself.
+    Known(String),
+    /// The pieces of the text that is hashed, for a service that shares something with another's container.
+    Of(Vec<ConfigPiece>),
+}
+
+/// A piece of the text whose SHA-256 is the hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigPiece {
+    /// As it stands.
+    Text(String),
+    /// The id of a container: in a definition that of a service, in a spec that of a workload of this name.
+    IdOf(String),
 }
 
 /// Whose a network or volume is.

@@ -28,7 +28,12 @@ const LOG_LIMITS: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 /// The drivers that know these limits.
 const LIMITED_DRIVERS: [&str; 2] = ["json-file", "local"];
 
-pub(crate) fn creation(spec: &Spec, image_id: &str, facts: &Facts) -> Result<Creation, Error> {
+pub(crate) fn creation(
+    spec: &Spec,
+    image_id: &str,
+    config_hash: &str,
+    facts: &Facts,
+) -> Result<Creation, Error> {
     let container = spec.container();
     let (mounts, binds) = mounts(&container.mounts, facts.api)?;
     let (networking, join_after, network_mode) = networks(&spec.name, container, facts.api)?;
@@ -36,7 +41,7 @@ pub(crate) fn creation(spec: &Spec, image_id: &str, facts: &Facts) -> Result<Cre
 
     // Ours last: a file cannot pretend to be somebody else's.
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
-    labels.extend(labels::of_identity(&spec.identity, image_id));
+    labels.extend(labels::of_identity(&spec.identity, image_id, config_hash));
 
     let Limits { cpu_millis, memory, memory_reservation, memory_swap, pids, cpuset, cpu_shares } =
         &spec.limits;

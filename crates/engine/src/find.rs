@@ -181,7 +181,7 @@ async fn read_context(environment: &Environment, name: &str) -> Result<Address, 
     parse(host, certificates)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use clos_domain::id::{OperationId, ServiceId};
 use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName, ServiceRef};
 use clos_domain::service::Condition;
-use clos_domain::workload::{Identity, Owner};
+use clos_domain::workload::{ConfigHash, Identity, Owner};
 
 const INSTALLATION: &str = "clos.v2.installation";
 const GROUP: &str = "clos.v2.group";
@@ -34,8 +34,9 @@ const VOLUME: &str = "com.docker.compose.volume";
 /// Who wrote the compose labels, in the place of compose's own version.
 const WRITER: &str = concat!("clos-", env!("CARGO_PKG_VERSION"));
 
-/// The labels of a container; `image_id` is what the image's name meant at create.
-pub(crate) fn of_identity(identity: &Identity, image_id: &str) -> HashMap<String, String> {
+/// The labels of a container; `image_id` is what the image's name meant at create. Compose compares its
+/// `config_hash` with its file.
+pub(crate) fn of_identity(identity: &Identity, image_id: &str, config_hash: &str) -> HashMap<String, String> {
     let service = &identity.service;
     let depends_on: Vec<String> = identity
         .depends_on
@@ -53,7 +54,7 @@ pub(crate) fn of_identity(identity: &Identity, image_id: &str) -> HashMap<String
     set(COMPOSE_SERVICE, service.name.to_string());
     set(NUMBER, "1".into());
     set(ONEOFF, "False".into());
-    set(CONFIG_HASH, identity.spec_hash.clone());
+    set(CONFIG_HASH, config_hash.to_owned());
     set(DEPENDS_ON, depends_on.join(","));
     set(IMAGE, image_id.to_owned());
     set(WORKING_DIR, identity.working_dir.clone());
@@ -115,6 +116,7 @@ pub(crate) fn identity(labels: &BTreeMap<String, String>) -> Option<Identity> {
         working_dir: text(WORKING_DIR).unwrap_or_default(),
         config_files: list(labels.get(CONFIG_FILES)),
         depends_on: list(labels.get(DEPENDS_ON)).iter().filter_map(|one| dependency(one)).collect(),
+        config_hash: text(CONFIG_HASH).map(ConfigHash::Known),
     })
 }
 
@@ -177,26 +179,28 @@ mod tests {
                 ("init".into(), Condition::Completed, false),
                 ("log".into(), Condition::Started, false),
             ],
+            config_hash: Some(ConfigHash::Known("def456".into())),
         }
     }
 
     #[test]
     fn an_identity_reads_back_as_it_was_written() {
         for service in ["shop/web", "shop~feature-x/web.v2"] {
-            let labels: BTreeMap<_, _> = of_identity(&whose(service), "sha256:1").into_iter().collect();
+            let labels: BTreeMap<_, _> =
+                of_identity(&whose(service), "sha256:1", "def456").into_iter().collect();
             assert_eq!(identity(&labels), Some(whose(service)));
         }
     }
 
     #[test]
     fn compose_finds_the_words_that_it_looks_for() {
-        let labels = of_identity(&whose("shop~x/web"), "sha256:1");
+        let labels = of_identity(&whose("shop~x/web"), "sha256:1", "def456");
         for (key, value) in [
             ("com.docker.compose.project", "shop__x"),
             ("com.docker.compose.service", "web"),
             ("com.docker.compose.container-number", "1"),
             ("com.docker.compose.oneoff", "False"),
-            ("com.docker.compose.config-hash", "abc123"),
+            ("com.docker.compose.config-hash", "def456"),
             ("com.docker.compose.image", "sha256:1"),
             ("com.docker.compose.project.working_dir", "/src/shop"),
             ("com.docker.compose.project.config_files", "/src/shop/compose.yaml,/src/shop/more.yaml"),
@@ -215,7 +219,8 @@ mod tests {
     fn a_stranger_or_half_a_label_set_has_no_identity() {
         assert_eq!(identity(&BTreeMap::new()), None);
         for missing in [INSTALLATION, GROUP, SERVICE, GENERATION, SPEC_HASH, COMPOSE_SERVICE] {
-            let mut labels: BTreeMap<_, _> = of_identity(&whose("shop/web"), "i").into_iter().collect();
+            let mut labels: BTreeMap<_, _> =
+                of_identity(&whose("shop/web"), "i", "def456").into_iter().collect();
             labels.remove(missing);
             assert_eq!(identity(&labels), None, "{missing}");
         }

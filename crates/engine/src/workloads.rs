@@ -10,12 +10,13 @@ use bollard::query_parameters::{
 };
 use clos_domain::seams::Workloads;
 use clos_domain::seams::engine::{Error, Event, ExecOutcome, Info, LogLine, LogQuery, Stats};
-use clos_domain::workload::{Found, Spec};
+use clos_domain::workload::{ConfigHash, ConfigPiece, Found, Spec};
 use futures::stream::BoxStream;
+use sha2::{Digest as _, Sha256};
 
 use crate::call::{Effect, Fault, within};
 use crate::docker::Docker;
-use crate::{create, deadline, events, exec, found, logs, name, stats};
+use crate::{create, deadline, events, exec, find, found, logs, name, stats};
 
 #[async_trait]
 impl Workloads for Docker {
@@ -40,7 +41,8 @@ impl Workloads for Docker {
         let name = name::check("container", &spec.name)?;
         let facts = self.facts().await?;
         let image_id = self.image_id(&spec.container().image).await?;
-        let create::Creation { body, join_after } = create::creation(spec, &image_id, &facts)?;
+        let create::Creation { body, join_after } =
+            create::creation(spec, &image_id, &self.config_hash(spec).await?, &facts)?;
 
         let id = self.create_container(name, body, spec).await?;
         for (network, request) in join_after {
@@ -135,6 +137,24 @@ impl Workloads for Docker {
 }
 
 impl Docker {
+    /// What docker compose is to compare the container with. Containers without any such label are invisible
+    /// to it, so one of no file gets our own hash.
+    async fn config_hash(&self, spec: &Spec) -> Result<String, Error> {
+        let pieces = match &spec.identity.config_hash {
+            None => return Ok(spec.identity.spec_hash.clone()),
+            Some(ConfigHash::Known(hash)) => return Ok(hash.clone()),
+            Some(ConfigHash::Of(pieces)) => pieces,
+        };
+        let mut text = Sha256::new();
+        for piece in pieces {
+            match piece {
+                ConfigPiece::Text(part) => text.update(part),
+                ConfigPiece::IdOf(name) => text.update(self.container(name).await?),
+            }
+        }
+        Ok(find::hex(&text.finalize()))
+    }
+
     async fn create_container(
         &self,
         name: &str,

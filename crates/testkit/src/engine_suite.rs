@@ -13,8 +13,8 @@ use clos_domain::port::{Binding, Protocol};
 use clos_domain::seams::engine::{Error, Event, Images, LogLine, LogQuery, Networks, Volumes, Workloads};
 use clos_domain::service::{Change, Condition};
 use clos_domain::workload::{
-    Container, Found, Identity, Join, Limits, Mount, MountKind, Network, Owner, Restart, Run, Spec, State,
-    Stop, Volume,
+    ConfigHash, Container, Found, Identity, Join, Limits, Mount, MountKind, Network, Owner, Restart, Run,
+    Spec, State, Stop, Volume,
 };
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -104,6 +104,7 @@ pub fn spec(name: &str, image: &str) -> Spec {
             working_dir: "/home/ann/suite".to_owned(),
             config_files: vec!["/home/ann/suite/compose.yaml".to_owned()],
             depends_on: vec![("db".to_owned(), Condition::Healthy, true)],
+            config_hash: Some(ConfigHash::Known("fedcba98".to_owned())),
         },
         labels: IndexMap::from([("tier".to_owned(), "front".to_owned())]),
         environment: IndexMap::new(),

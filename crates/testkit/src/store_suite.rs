@@ -24,8 +24,8 @@ use clos_domain::seams::IdSource as _;
 use clos_domain::seams::store::{Error, OperationFilter, ServiceFilter, ServiceKey, ServiceOrder, Store};
 use clos_domain::service::{Condition, Definition, Dependency, Desired, Observed, OpenStep, Service, Status};
 use clos_domain::workload::{
-    Build, Container, Join, Limits, Logging, Mount, MountKind, Network, PullPolicy, Restart, Run, Stop,
-    Subnet, Volume,
+    Build, ConfigHash, ConfigPiece, Container, Join, Limits, Logging, Mount, MountKind, Network, PullPolicy,
+    Restart, Run, Stop, Subnet, Volume,
 };
 use clos_domain::{Reason, Timestamp};
 use futures::FutureExt as _;
@@ -254,6 +254,10 @@ pub fn full_definition(name: &str) -> Definition {
         description: "Sells Ünïcode, 100% of it_".into(),
         owner: "ann".into(),
         version: "1.2".into(),
+        config_hash: Some(ConfigHash::Of(vec![
+            ConfigPiece::Text("{\"ipc\":\"container:".into()),
+            ConfigPiece::IdOf("db".into()),
+        ])),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What any workload has: name, variables, ports, needs, checks, restart, stop, limits, output.
 
+use clos_compose::config_hash::{Piece, config_text};
 use clos_compose::{self as compose, model};
 use clos_domain::Reason;
 use clos_domain::health::{Check, Test};
 use clos_domain::name::{ServiceName, shown};
 use clos_domain::port::{Protocol, Wish};
 use clos_domain::service::{Condition, Definition, Dependency};
-use clos_domain::workload::{Logging, Restart, Run, Stop};
+use clos_domain::workload::{ConfigHash, ConfigPiece, Logging, Restart, Run, Stop};
+use sha2::{Digest as _, Sha256};
 
 use super::{IGNORED_TEXT, Report, Site, container, labels, limits};
 
@@ -60,7 +62,20 @@ pub(super) fn definition(
         description: String::new(),
         owner: String::new(),
         version: String::new(),
+        config_hash: Some(config_hash(service)),
     })
+}
+
+fn config_hash(service: &model::Service) -> ConfigHash {
+    let pieces = config_text(service, true);
+    if let [Piece::Text(text)] = &pieces[..] {
+        return ConfigHash::Known(data_encoding::HEXLOWER.encode(&Sha256::digest(text)));
+    }
+    let carried = pieces.into_iter().map(|piece| match piece {
+        Piece::Text(text) => ConfigPiece::Text(text),
+        Piece::ContainerOf(service) => ConfigPiece::IdOf(service),
+    });
+    ConfigHash::Of(carried.collect())
 }
 
 /// Processes are to come; a service that could also be a container is one meanwhile.

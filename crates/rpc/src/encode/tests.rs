@@ -311,6 +311,7 @@ prop_compose! {
             description: texts[0].clone(),
             owner: texts[1].clone(),
             version: texts[2].clone(),
+            config_hash: None,
         }
     }
 }
