@@ -1,7 +1,7 @@
 //! What has to fit together: names that somebody declares, no rings, no two claims on one thing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::finding::{Code, Findings, Key};
 use crate::model::{MountKind, Port, Project, Protocol, Published, Service};
@@ -206,14 +206,18 @@ fn host_ports(project: &Project, findings: &mut Findings) {
     }
 }
 
-/// Without an address a port is bound to the loopback; the wildcard collides with everything.
+/// Without an address a port is bound to both loopbacks; a wildcard collides with its whole family.
 fn overlap(one: &Port, other: &Port) -> bool {
-    let address = |port: &Port| {
-        let given = port.host_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok());
-        given.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+    let addresses = |port: &Port| match port.host_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()) {
+        Some(given) => vec![given.to_canonical()],
+        None => vec![IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)],
     };
-    let (one, other) = (address(one), address(other));
-    one == other || one.is_unspecified() || other.is_unspecified()
+    let collide = |one: &IpAddr, other: &IpAddr| {
+        let same_family = one.is_ipv4() == other.is_ipv4();
+        one == other || same_family && (one.is_unspecified() || other.is_unspecified())
+    };
+    let others = addresses(other);
+    addresses(one).iter().any(|one| others.iter().any(|other| collide(one, other)))
 }
 
 /// Services that wait for each other, told once with the way round.

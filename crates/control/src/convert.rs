@@ -170,7 +170,7 @@ impl Report {
         }
         if narrowed > 0 {
             self.notes.push(format!(
-                "ports without an address are bound to 127.0.0.1 only: {}; write `0.0.0.0:3000:3000` for one that other machines may reach",
+                "ports without an address are reached from this machine and its containers only: {}; write `0.0.0.0:3000:3000` for one that other machines may reach",
                 self.narrowed.join(", ")
             ));
         }

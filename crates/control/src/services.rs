@@ -11,6 +11,7 @@ use clos_domain::name::GroupRef;
 use clos_domain::operation::{Operation, State, Verb};
 use clos_domain::page::{Page, Request};
 use clos_domain::plan::Policy;
+use clos_domain::port;
 use clos_domain::seams::Tx;
 use clos_domain::seams::engine::Stats;
 use clos_domain::seams::store::{self, ServiceFilter};
@@ -457,15 +458,14 @@ async fn check_fixed_ports(tx: &mut dyn Tx, service: &Service) -> Result<()> {
             let lease = table.leases.iter().find(|lease| {
                 lease.firm
                     && lease.service != service.id
-                    && Some(lease.binding.host_port) == wish.host_port
-                    && lease.binding.protocol == wish.protocol
+                    && wish.host_port.is_some_and(|port| claims(wish, port, &lease.binding))
             })?;
             Some(clos_domain::error::PortConflict {
                 port: lease.binding.host_port,
                 protocol: wish.protocol,
                 host_ip: lease.binding.host_ip.clone(),
                 wanted_by: service.resource().to_string(),
-                holder: clos_domain::port::Holder::Service { name: lease.owner.to_string(), running: true },
+                holder: port::Holder::Service { name: lease.owner.to_string(), running: true },
             })
         })
         .collect();
@@ -475,6 +475,21 @@ async fn check_fixed_ports(tx: &mut dyn Tx, service: &Service) -> Result<()> {
         format!("port {} wanted by `{}` is held by {}", first.port, first.wanted_by, first.holder),
     )
     .with_conflicts(clashes))
+}
+
+/// Whether a fixed port of this wish collides with what is leased.
+fn claims(wish: &port::Wish, host_port: u16, leased: &port::Binding) -> bool {
+    let loopback = [port::LOOPBACK, port::LOOPBACK_V6];
+    let addresses = wish.host_ip.as_deref().map_or_else(|| loopback.to_vec(), |named| vec![named]);
+    addresses.into_iter().any(|address| {
+        let wanted = port::Binding {
+            container_port: wish.container_port,
+            host_port,
+            host_ip: address.to_owned(),
+            protocol: wish.protocol,
+        };
+        wanted.collides(leased)
+    })
 }
 
 /// Waits for an operation that another use case needs.

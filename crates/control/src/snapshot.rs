@@ -82,6 +82,7 @@ pub(crate) async fn take(
             ours: identity.is_some(),
             spec_hash: identity.map(|one| one.spec_hash).unwrap_or_default(),
             state: found.state,
+            ports: found.ports,
         };
         snapshot.workloads.insert(found.name, present);
     }

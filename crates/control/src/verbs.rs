@@ -61,18 +61,34 @@ pub(crate) struct Planned {
 pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned> {
     let mut assigned = Vec::new();
     if matches!(wish.verb, Verb::Up | Verb::Start | Verb::Recreate | Verb::Restart) {
-        let table = {
+        let mut table = {
             let mut view = shared.world.store.view().await?;
             ports::Table::read(view.as_mut()).await?
         };
-        for scope in &mut wish.scopes {
-            let services: Vec<&Service> = scope.chosen.iter().collect();
-            let decided = ports::decide(&shared.world, &table, &scope.group, &services).await?;
+        for (i, scope) in wish.scopes.iter_mut().enumerate() {
+            let is_along = i >= wish.along_from;
+            let leaving = scope.orphans.iter().filter(|orphan| {
+                wish.policy.remove_orphans || orphan.observed == Observed::Absent
+            });
+            let asked = ports::Asked {
+                group: &scope.group,
+                services: &scope.chosen,
+                orphans: scope.orphans.iter().map(|orphan| orphan.resource().to_string()).collect(),
+                leaving: leaving.map(|orphan| orphan.id.clone()).collect(),
+                replaces: matches!(wish.verb, Verb::Up | Verb::Recreate) && !is_along,
+            };
+            let decided = ports::decide(&shared.world, &table, &asked).await?;
             for service in scope.chosen.iter_mut() {
-                let own = decided.iter().filter(|one| one.service == service.id);
-                service.ports = own.map(|one| one.binding.clone()).collect();
+                let own = decided.assigned.iter().filter(|one| one.service == service.id);
+                service.ports = own.flat_map(|one| one.port.bindings()).collect();
             }
-            assigned.extend(decided);
+            table.add(&decided.assigned);
+            assigned.extend(decided.assigned);
+            for note in decided.notes {
+                if !wish.notes.contains(&note) {
+                    wish.notes.push(note);
+                }
+            }
         }
     }
     let installation = &shared.settings.installation;

@@ -5,6 +5,7 @@
 //! arguments give the same plan, to the letter of [`Plan::render`].
 
 mod down;
+mod handover;
 mod order;
 mod shared;
 mod up;
@@ -19,7 +20,7 @@ use crate::group::Group;
 use crate::id::ServiceId;
 use crate::name::ServiceRef;
 use crate::operation::{Action, FailurePolicy, Verb};
-use crate::port::Assignment;
+use crate::port::{Assignment, Binding};
 use crate::service::{Condition, Service};
 use crate::workload::{Build, Network, PullPolicy, Spec, State, Volume};
 
@@ -68,6 +69,8 @@ pub struct Present {
     pub spec_hash: String,
     /// What it does.
     pub state: State,
+    /// Host ports that it holds now.
+    pub ports: Vec<Binding>,
 }
 
 /// What was asked for, beyond the verb.
@@ -261,17 +264,16 @@ impl Plan {
                 step.why,
             );
         }
-        for port in &self.ports {
-            let binding = &port.binding;
+        for assignment in &self.ports {
+            let port = &assignment.port;
             let _ = writeln!(
                 text,
-                "port  {}:{} → {}:{}/{}  {}",
-                binding.host_ip,
-                binding.host_port,
-                port.owner,
-                binding.container_port,
-                binding.protocol.as_str(),
-                port.why
+                "port  {} → {}:{}/{}  {}",
+                port.outside(),
+                assignment.owner,
+                port.container_port,
+                port.protocol.as_str(),
+                assignment.why
             );
         }
         for note in &self.notes {

@@ -1,12 +1,15 @@
 //! Host ports: what a file wishes, which range a project owns, who gets what.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod assign;
+
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Reason};
 use crate::id::ServiceId;
-use crate::name::{GroupRef, ServiceRef};
+use crate::name::ServiceRef;
+
+pub use assign::{Assignment, Clash, Request, Terms, assign};
 
 /// Transport of a port.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,13 +50,13 @@ pub struct Wish {
     /// Last port outside that will do, when the file gives a range.
     #[serde(default)]
     pub host_port_end: Option<u16>,
-    /// The address outside; `None` is 127.0.0.1.
+    /// The address outside; `None` is every local address of [`Terms::addresses`].
     pub host_ip: Option<String>,
     /// Transport.
     pub protocol: Protocol,
 }
 
-/// A port with its host side decided.
+/// A port with its host side decided: one claim, and what one listener takes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Binding {
     /// The port inside.
@@ -66,8 +69,124 @@ pub struct Binding {
     pub protocol: Protocol,
 }
 
-/// Where a port is bound unless the file says otherwise.
+/// Where a port without an address is bound on every machine.
 pub const LOOPBACK: &str = "127.0.0.1";
+/// Where it is bound too when the machine has IPv6.
+pub const LOOPBACK_V6: &str = "::1";
+
+impl Binding {
+    /// Whether only one of the two can be had. Two specific addresses coexist, a wildcard
+    /// coexists with nothing of its family. Engines bind `::` for IPv6 only, so it leaves IPv4 alone.
+    pub fn collides(&self, other: &Self) -> bool {
+        self.host_port == other.host_port
+            && self.protocol == other.protocol
+            && addresses_collide(&self.host_ip, &other.host_ip)
+    }
+
+    /// The part of it that is claimed, whatever it is for.
+    pub fn claim(&self) -> Claim {
+        Claim { host_ip: self.host_ip.clone(), host_port: self.host_port, protocol: self.protocol }
+    }
+}
+
+/// What a listener takes of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Claim {
+    /// The address.
+    pub host_ip: String,
+    /// The port.
+    pub host_port: u16,
+    /// Transport.
+    pub protocol: Protocol,
+}
+
+fn addresses_collide(one: &str, other: &str) -> bool {
+    let (Some(one), Some(other)) = (address(one), address(other)) else { return one == other };
+    one == other || one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
+}
+
+/// Engines report no address where they listen on every one.
+fn address(host_ip: &str) -> Option<IpAddr> {
+    if host_ip.is_empty() {
+        return Some(IpAddr::from([0, 0, 0, 0]));
+    }
+    host_ip.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+/// A published port as people see it: one entry, at however many addresses it is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The port inside.
+    pub container_port: u16,
+    /// The port outside.
+    pub host_port: u16,
+    /// The address that was asked for, if one was.
+    pub host_ip: Option<String>,
+    /// The addresses that it is bound at.
+    pub addresses: Vec<String>,
+    /// Transport.
+    pub protocol: Protocol,
+}
+
+impl Published {
+    /// Addresses and port as a URL has them: `127.0.0.1:80`, `[::1]:80`, `{127.0.0.1,[::1]}:80`.
+    pub fn outside(&self) -> String {
+        let bracketed =
+            |address: &String| if address.contains(':') { format!("[{address}]") } else { address.clone() };
+        let addresses: Vec<String> = self.addresses.iter().map(bracketed).collect();
+        match addresses.as_slice() {
+            [only] => format!("{only}:{}", self.host_port),
+            several => format!("{{{}}}:{}", several.join(","), self.host_port),
+        }
+    }
+
+    /// A claim for each address.
+    pub fn bindings(&self) -> impl Iterator<Item = Binding> {
+        self.addresses.iter().map(|address| Binding {
+            container_port: self.container_port,
+            host_port: self.host_port,
+            host_ip: address.clone(),
+            protocol: self.protocol,
+        })
+    }
+}
+
+/// What became of each wish, in their order: the host port that it has, and where.
+pub fn published(wishes: &[Wish], bindings: &[Binding]) -> Vec<Option<Published>> {
+    let mut left: Vec<&Binding> = bindings.iter().collect();
+    let mut found: Vec<Option<Published>> = vec![None; wishes.len()];
+    // A wish for a certain port or address goes before one for any, so that nothing is shown at the wrong one.
+    let mut order: Vec<usize> = (0..wishes.len()).collect();
+    order.sort_by_key(|at| (wishes[*at].host_port.is_none(), wishes[*at].host_ip.is_none()));
+    for exact in [true, false] {
+        for at in order.iter().copied() {
+            let wish = &wishes[at];
+            let fits = |binding: &Binding| {
+                wish.container_port == binding.container_port
+                    && wish.protocol == binding.protocol
+                    && (!exact || wish.host_port.is_none_or(|port| port == binding.host_port))
+                    && wish.host_ip.as_ref().is_none_or(|ip| *ip == binding.host_ip)
+            };
+            if found[at].is_some() {
+                continue;
+            }
+            let Some(first) = left.iter().find(|binding| fits(binding)) else { continue };
+            let port = first.host_port;
+            let is_of_it = |binding: &Binding| fits(binding) && binding.host_port == port;
+            let (own, others): (Vec<&Binding>, Vec<&Binding>) =
+                left.into_iter().partition(|binding| is_of_it(binding));
+            left = others;
+            found[at] = Some(Published {
+                container_port: wish.container_port,
+                host_port: port,
+                host_ip: wish.host_ip.clone(),
+                addresses: own.iter().map(|binding| binding.host_ip.clone()).collect(),
+                protocol: wish.protocol,
+            });
+        }
+    }
+    found
+}
 
 /// The ports of a project, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,357 +280,69 @@ pub struct Lease {
     pub firm: bool,
 }
 
-/// What is asked for one service.
-#[derive(Debug, Clone)]
-pub struct Request<'a> {
-    /// Who asks.
-    pub service: &'a ServiceId,
-    /// Resource name of who asks.
-    pub owner: &'a ServiceRef,
-    /// What for.
-    pub wishes: &'a [Wish],
-}
-
-/// What was decided for one wish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
-    /// Whose.
-    pub service: ServiceId,
-    /// Resource name of whose.
-    pub owner: ServiceRef,
-    /// The decision.
-    pub binding: Binding,
-    /// Why this port, for the plan.
-    pub why: &'static str,
-    /// The choice was ours: another port would do.
-    pub movable: bool,
-    /// A stopped service that loses its lease to this one.
-    pub taken_from: Option<ServiceRef>,
-}
-
-/// Why a wish cannot be met.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clash {
-    /// Who wants it.
-    pub owner: ServiceRef,
-    /// What it wants.
-    pub binding: Binding,
-    /// Who has it.
-    pub holder: Holder,
-}
-
-/// Decides a host port for every wish.
-///
-/// A fixed host port is taken as it is, in the base instance; elsewhere it is a
-/// wish only. What was leased before is kept. The rest gets the first free port
-/// of `range`. `refused` are ports that a bind found taken by somebody outside.
-/// The result is stable: the same arguments give the same ports.
-///
-/// # Errors
-/// Every clash at once, or a range without a free port.
-pub fn assign(
-    group: &GroupRef,
-    requests: &[Request<'_>],
-    leases: &[Lease],
-    range: Option<&Range>,
-    refused: &BTreeSet<(u16, Protocol)>,
-) -> Result<Result<Vec<Assignment>, Vec<Clash>>, Error> {
-    let asking: BTreeSet<&ServiceId> = requests.iter().map(|request| request.service).collect();
-    let mut assigned: BTreeMap<(u16, Protocol), ServiceRef> = BTreeMap::new();
-    let mut decided: BTreeMap<(usize, usize), Assignment> = BTreeMap::new();
-    let mut clashes = Vec::new();
-
-    // Fixed ports first, so that no choice of ours stands in the way of one.
-    for (r, request) in requests.iter().enumerate() {
-        for (w, wish) in request.wishes.iter().enumerate() {
-            let Some(port) = wish.host_port else { continue };
-            let is_fixed = group.instance.is_none() && wish.host_port_end.is_none_or(|end| end == port);
-            if !is_fixed {
-                continue;
-            }
-            let binding = bind(wish, port);
-            let key = (port, wish.protocol);
-            if let Some(first) = assigned.get(&key) {
-                let holder = Holder::Service { name: first.to_string(), running: true };
-                clashes.push(Clash { owner: request.owner.clone(), binding, holder });
-                continue;
-            }
-            let other = leases.iter().find(|lease| {
-                lease.binding.host_port == port
-                    && lease.binding.protocol == wish.protocol
-                    && !asking.contains(&lease.service)
-            });
-            if let Some(lease) = other.filter(|lease| lease.firm) {
-                let holder = Holder::Service { name: lease.owner.to_string(), running: true };
-                clashes.push(Clash { owner: request.owner.clone(), binding, holder });
-                continue;
-            }
-            if refused.contains(&key) {
-                clashes.push(Clash { owner: request.owner.clone(), binding, holder: Holder::Unknown });
-                continue;
-            }
-            assigned.insert(key, request.owner.clone());
-            decided.insert(
-                (r, w),
-                Assignment {
-                    service: request.service.clone(),
-                    owner: request.owner.clone(),
-                    binding,
-                    why: "as the file says",
-                    movable: false,
-                    taken_from: other.map(|lease| lease.owner.clone()),
-                },
-            );
-        }
-    }
-
-    for (r, request) in requests.iter().enumerate() {
-        for (w, wish) in request.wishes.iter().enumerate() {
-            if decided.contains_key(&(r, w))
-                || (wish.host_port.is_some() && is_clashing(&clashes, request, wish))
-            {
-                continue;
-            }
-            let is_free = |port: u16| {
-                let key = (port, wish.protocol);
-                let leased_elsewhere = leases.iter().any(|lease| {
-                    (lease.binding.host_port, lease.binding.protocol) == key
-                        && !(lease.service == *request.service
-                            && lease.binding.container_port == wish.container_port)
-                });
-                !assigned.contains_key(&key) && !refused.contains(&key) && !leased_elsewhere
-            };
-            let kept = leases
-                .iter()
-                .find(|lease| {
-                    lease.service == *request.service
-                        && lease.binding.container_port == wish.container_port
-                        && lease.binding.protocol == wish.protocol
-                })
-                .map(|lease| lease.binding.host_port)
-                .filter(|port| is_free(*port));
-            let wished = wish
-                .host_port
-                .and_then(|first| (first..=wish.host_port_end.unwrap_or(first)).find(|port| is_free(*port)));
-            let in_range = || range.and_then(|range| (range.start..=range.end).find(|port| is_free(*port)));
-            let (port, why) = if let Some(port) = kept {
-                (port, "leased before")
-            } else if let Some(port) = wished {
-                (port, "as the file wishes")
-            } else if let Some(port) = in_range() {
-                (port, "first free of the range")
-            } else {
-                return Err(no_port_left(request, wish, range));
-            };
-            assigned.insert((port, wish.protocol), request.owner.clone());
-            decided.insert(
-                (r, w),
-                Assignment {
-                    service: request.service.clone(),
-                    owner: request.owner.clone(),
-                    binding: bind(wish, port),
-                    why,
-                    movable: true,
-                    taken_from: None,
-                },
-            );
-        }
-    }
-
-    Ok(if clashes.is_empty() { Ok(decided.into_values().collect()) } else { Err(clashes) })
-}
-
-fn bind(wish: &Wish, port: u16) -> Binding {
-    Binding {
-        container_port: wish.container_port,
-        host_port: port,
-        host_ip: wish.host_ip.clone().unwrap_or_else(|| LOOPBACK.to_owned()),
-        protocol: wish.protocol,
-    }
-}
-
-fn is_clashing(clashes: &[Clash], request: &Request<'_>, wish: &Wish) -> bool {
-    clashes.iter().any(|clash| {
-        clash.owner == *request.owner
-            && Some(clash.binding.host_port) == wish.host_port
-            && clash.binding.container_port == wish.container_port
-            && clash.binding.protocol == wish.protocol
-    })
-}
-
-fn no_port_left(request: &Request<'_>, wish: &Wish, range: Option<&Range>) -> Error {
-    let place = match range {
-        Some(range) => format!("range {} {}-{} has no free port", range.project, range.start, range.end),
-        None => "the project has no port range".to_owned(),
-    };
-    Error::new(
-        Reason::PortRangeFull,
-        format!(
-            "{place} for `{}` port {}; release one, or write a host port into the file",
-            request.owner, wish.container_port
-        ),
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn service(n: usize) -> (ServiceId, ServiceRef) {
-        (ServiceId::trusted(format!("svc_{n}")), ServiceRef::parse("id", &format!("shop/s{n}")).unwrap())
-    }
-
-    fn wish(container_port: u16, host_port: Option<u16>) -> Wish {
-        Wish { container_port, host_port, host_port_end: None, host_ip: None, protocol: Protocol::Tcp }
-    }
-
-    fn shop() -> GroupRef {
-        GroupRef::parse("group", "shop").unwrap()
-    }
-
-    fn lease(n: usize, container_port: u16, host_port: u16, firm: bool) -> Lease {
-        let (id, owner) = service(n);
-        Lease { service: id, owner, binding: bind(&wish(container_port, None), host_port), firm }
-    }
-
-    fn one(
-        wishes: &[Wish],
-        leases: &[Lease],
-        range: Option<&Range>,
-        refused: &[u16],
-    ) -> Result<Vec<Assignment>, Vec<Clash>> {
-        let (id, owner) = service(0);
-        let refused = refused.iter().map(|port| (*port, Protocol::Tcp)).collect();
-        assign(&shop(), &[Request { service: &id, owner: &owner, wishes }], leases, range, &refused).unwrap()
+    fn at(host_ip: &str, host_port: u16) -> Binding {
+        Binding { container_port: 80, host_port, host_ip: host_ip.into(), protocol: Protocol::Tcp }
     }
 
     #[test]
-    fn a_fixed_port_is_bound_to_loopback() {
-        let ports = one(&[wish(3000, Some(3000))], &[], None, &[]).unwrap();
-        assert_eq!(
-            ports[0].binding,
-            Binding {
-                container_port: 3000,
-                host_port: 3000,
-                host_ip: "127.0.0.1".into(),
-                protocol: Protocol::Tcp
-            }
-        );
-    }
-
-    #[test]
-    fn a_firm_lease_of_another_service_is_a_clash_that_names_it() {
-        let clashes = one(&[wish(5432, Some(5432))], &[lease(7, 5432, 5432, true)], None, &[]).unwrap_err();
-        assert_eq!(clashes[0].holder.to_string(), "service `shop/s7`");
-    }
-
-    #[test]
-    fn the_lease_of_a_stopped_service_yields_to_a_fixed_port() {
-        let ports = one(&[wish(5432, Some(5432))], &[lease(7, 5432, 5432, false)], None, &[]).unwrap();
-        assert_eq!(ports[0].taken_from.as_ref().unwrap().to_string(), "shop/s7");
-    }
-
-    #[test]
-    fn a_chosen_port_is_kept_and_avoids_leases_and_refused_ports() {
-        let ranges = default_ranges();
-        let range = range_for(&ranges, "shop", None);
-        let ports = one(&[wish(80, None)], &[lease(7, 80, 5000, false)], range, &[5001]).unwrap();
-        assert_eq!(ports[0].binding.host_port, 5002);
-        let again = one(&[wish(80, None)], &[lease(0, 80, 5007, true)], range, &[]).unwrap();
-        assert_eq!((again[0].binding.host_port, again[0].why), (5007, "leased before"));
-    }
-
-    #[test]
-    fn in_another_instance_a_fixed_port_is_only_a_wish() {
-        let (id, owner) = service(0);
-        let wishes = [wish(5432, Some(5432))];
-        let requests = [Request { service: &id, owner: &owner, wishes: &wishes }];
-        let copy = GroupRef::parse("group", "shop~x").unwrap();
-        let ranges = default_ranges();
-        let leases = [lease(7, 5432, 5432, true)];
-        let ports = assign(&copy, &requests, &leases, range_for(&ranges, "shop", None), &BTreeSet::new())
-            .unwrap()
-            .unwrap();
-        assert_eq!(ports[0].binding.host_port, 5000);
-    }
-
-    #[test]
-    fn a_full_range_has_no_free_port() {
-        let (id, owner) = service(0);
-        let wishes = [wish(1, None), wish(2, None)];
-        let requests = [Request { service: &id, owner: &owner, wishes: &wishes }];
-        let range = Range { project: "tiny".into(), start: 6000, end: 6000 };
-        let error = assign(&shop(), &requests, &[], Some(&range), &BTreeSet::new()).unwrap_err();
-        assert_eq!(error.reason(), Reason::PortRangeFull);
-        assert!(error.message().contains("tiny 6000-6000"), "{error}");
-        let homeless = assign(&shop(), &requests, &[], None, &BTreeSet::new()).unwrap_err();
-        assert!(homeless.message().contains("no port range"), "{homeless}");
-    }
-
-    #[test]
-    fn two_services_on_one_fixed_port_clash() {
-        let ((a, a_ref), (b, b_ref)) = (service(0), service(1));
-        let wishes = [wish(80, Some(8080))];
-        let requests = [
-            Request { service: &a, owner: &a_ref, wishes: &wishes },
-            Request { service: &b, owner: &b_ref, wishes: &wishes },
-        ];
-        let clashes = assign(&shop(), &requests, &[], None, &BTreeSet::new()).unwrap().unwrap_err();
-        assert_eq!(clashes[0].owner, b_ref);
-    }
-
-    #[test]
-    fn a_group_finds_its_range_by_name_then_by_wish_then_by_part_then_core() {
-        let ranges = default_ranges();
-        let project =
-            |group: &str, named: Option<&str>| range_for(&ranges, group, named).unwrap().project.clone();
-        assert_eq!(project("pkb", Some("apis")), "pkb");
-        assert_eq!(project("shop", Some("apis")), "apis");
-        assert_eq!(project("my-pkb-tools", None), "pkb");
-        assert_eq!(project("shop", None), "core");
-    }
-
-    proptest! {
-        #[test]
-        fn no_port_ever_has_two_owners_and_the_choice_is_stable(
-            wishes in proptest::collection::vec((0usize..6, 1u16..5, proptest::option::of(6000u16..6010)), 1..12),
-            leased in proptest::collection::vec((0usize..9, 1u16..5, 6000u16..6012, any::<bool>()), 0..6),
-            refused in proptest::collection::btree_set(6000u16..6010, 0..3),
-        ) {
-            let mut by_service: BTreeMap<usize, Vec<Wish>> = BTreeMap::new();
-            for (n, container, host) in wishes {
-                let list = by_service.entry(n).or_default();
-                if list.iter().all(|wish| wish.container_port != container) {
-                    list.push(wish(container, host));
-                }
-            }
-            let names: BTreeMap<usize, _> = by_service.keys().map(|n| (*n, service(*n))).collect();
-            let requests: Vec<Request<'_>> = by_service
-                .iter()
-                .map(|(n, wishes)| Request { service: &names[n].0, owner: &names[n].1, wishes })
-                .collect();
-            let mut seen = BTreeSet::new();
-            let leases: Vec<Lease> = leased
-                .into_iter()
-                .filter(|(_, _, port, _)| seen.insert(*port))
-                .map(|(n, container, port, firm)| lease(n, container, port, firm))
-                .collect();
-            let refused: BTreeSet<_> = refused.into_iter().map(|port| (port, Protocol::Tcp)).collect();
-            let range = Range { project: "core".into(), start: 6000, end: 6100 };
-            let decide = || assign(&shop(), &requests, &leases, Some(&range), &refused).unwrap();
-            let first = decide();
-            prop_assert_eq!(&first, &decide());
-            if let Ok(ports) = first {
-                let mut owners = BTreeSet::new();
-                for port in &ports {
-                    prop_assert!(owners.insert((port.binding.host_port, port.binding.protocol)));
-                    prop_assert!(!refused.contains(&(port.binding.host_port, port.binding.protocol)));
-                }
-                let wanted: usize = by_service.values().map(Vec::len).sum();
-                prop_assert_eq!(ports.len(), wanted);
-            }
+    fn two_specific_addresses_coexist_and_a_wildcard_with_nothing_of_its_family() {
+        for (one, other, collide) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "172.17.0.1", false),
+            ("127.0.0.1", "::1", false),
+            ("0.0.0.0", "127.0.0.1", true),
+            ("0.0.0.0", "0.0.0.0", true),
+            ("", "192.168.0.7", true),
+            ("::", "::1", true),
+            ("::", "127.0.0.1", false),
+            ("::", "0.0.0.0", false),
+            ("0:0:0:0:0:0:0:1", "::1", true),
+            ("::ffff:127.0.0.1", "127.0.0.1", true),
+        ] {
+            assert_eq!(at(one, 80).collides(&at(other, 80)), collide, "{one} {other}");
+            assert_eq!(at(other, 80).collides(&at(one, 80)), collide, "{other} {one}");
+            assert!(!at(one, 80).collides(&at(other, 81)), "another port");
         }
+        let udp = Binding { protocol: Protocol::Udp, ..at("127.0.0.1", 80) };
+        assert!(!udp.collides(&at("127.0.0.1", 80)), "another protocol");
+    }
+
+    #[test]
+    fn a_port_without_an_address_is_one_entry_with_its_addresses() {
+        let wish = |host_port, host_ip: Option<&str>| Wish {
+            container_port: 80,
+            host_port,
+            host_port_end: None,
+            host_ip: host_ip.map(str::to_owned),
+            protocol: Protocol::Tcp,
+        };
+        let wishes = [wish(None, Some("::1")), wish(None, None), wish(Some(8080), None)];
+        let bindings = [
+            at("127.0.0.1", 8080),
+            at("::1", 8080),
+            at("127.0.0.1", 5000),
+            at("172.17.0.1", 5000),
+            at("::1", 5001),
+        ];
+        // The fixed port is looked for first, then the one with an address.
+        let found: Vec<(u16, Vec<String>)> = published(&wishes, &bindings)
+            .into_iter()
+            .map(Option::unwrap)
+            .map(|one| (one.host_port, one.addresses))
+            .collect();
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            found,
+            [
+                (5001, words(&["::1"])),
+                (5000, words(&["127.0.0.1", "172.17.0.1"])),
+                (8080, words(&["127.0.0.1", "::1"])),
+            ]
+        );
+        assert_eq!(published(&wishes, &[]), [None, None, None]);
     }
 }

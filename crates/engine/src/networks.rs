@@ -2,6 +2,7 @@
 //! after the making.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
 use bollard::models::{Ipam, IpamConfig, Network as ApiNetwork, NetworkCreateRequest};
@@ -52,6 +53,22 @@ impl Networks for Docker {
             })
             .collect())
     }
+
+    async fn gateway(&self, name: &str) -> Result<Option<Ipv4Addr>, Error> {
+        let named = self.networks_named(name::check("network", name)?).await?;
+        let pools = named.into_iter().filter_map(|network| network.ipam?.config).flatten();
+        Ok(pools.into_iter().find_map(|pool| gateway_of(&pool)))
+    }
+}
+
+/// Some engines do not tell the gateway of their own bridge; it is the first address of the subnet.
+fn gateway_of(pool: &IpamConfig) -> Option<Ipv4Addr> {
+    let told = pool.gateway.as_deref().and_then(|gateway| gateway.split('/').next()?.parse().ok());
+    told.or_else(|| {
+        let (network, _) = pool.subnet.as_deref()?.split_once('/')?;
+        let network: Ipv4Addr = network.parse().ok()?;
+        Some(Ipv4Addr::from(u32::from(network).checked_add(1)?))
+    })
 }
 
 impl Docker {

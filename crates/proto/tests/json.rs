@@ -23,6 +23,7 @@ fn a_service_prints_as_rest_does() {
                 host_ip: "127.0.0.1".into(),
                 protocol: pb::Protocol::Tcp.into(),
                 host_port_end: None,
+                addresses: vec!["127.0.0.1".into()],
             },
             pb::ServicePort { container_port: 53, protocol: pb::Protocol::Udp.into(), ..Default::default() },
         ],

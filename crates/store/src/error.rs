@@ -87,7 +87,7 @@ pub(crate) fn from_database(error: DbErr) -> Error {
 const KEYS: [(&str, &str, Option<&str>); 5] = [
     ("groups.name", "\"groups_by_name\"", Some("group name")),
     ("services.group_id", "\"services_by_name\"", Some("service name")),
-    (" ports.host_port", "\"ports_pkey\"", Some("host port")),
+    (" ports.host_port", "\"ports_by_claim\"", Some("host port")),
     ("port_ranges.project", "\"port_ranges_by_project\"", Some("project of a port range")),
     ("operation_steps.service_id", "\"operation_steps_one_in_progress\"", None),
 ];
@@ -153,8 +153,8 @@ mod tests {
                 "`service name` is taken",
             ),
             (
-                "UNIQUE constraint failed: ports.host_port, ports.protocol",
-                "ports_pkey",
+                "UNIQUE constraint failed: ports.host_port, ports.protocol, ports.host_ip",
+                "ports_by_claim",
                 "`host port` is taken",
             ),
             (

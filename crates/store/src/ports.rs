@@ -48,6 +48,7 @@ pub(crate) fn listing() -> Select<ports::Entity> {
         .column_as(groups::Column::Instance, "group_instance")
         .order_by_asc(ports::Column::HostPort)
         .order_by_asc(ports::Column::Protocol)
+        .order_by_asc(ports::Column::HostIp)
 }
 
 pub(crate) fn binding(row: ports::Model) -> Result<Binding, Error> {
@@ -99,8 +100,10 @@ impl store::Ports for Ports<'_> {
     ) -> Result<(), Error> {
         let had = ports::Entity::find().filter(ports::Column::ServiceId.eq(service.as_str()));
         let had = self.0.run(had.all(&self.0.connection)).await?;
-        let since: HashMap<(i32, &str), i64> =
-            had.iter().map(|row| ((row.host_port, row.protocol.as_str()), row.leased_at)).collect();
+        let since: HashMap<(i32, &str, &str), i64> = had
+            .iter()
+            .map(|row| ((row.host_port, row.protocol.as_str(), row.host_ip.as_str()), row.leased_at))
+            .collect();
         let rows = bindings
             .iter()
             .map(|binding| {
@@ -112,7 +115,9 @@ impl store::Ports for Ports<'_> {
                     service_id: service.to_string(),
                     container_port: i32::from(binding.container_port),
                     host_ip: binding.host_ip.clone(),
-                    leased_at: since.get(&(host_port, protocol)).copied().unwrap_or_else(|| micros(at)),
+                    leased_at: since
+                        .get(&(host_port, protocol, binding.host_ip.as_str()))
+                        .copied().unwrap_or_else(|| micros(at)),
                 }
             })
             .collect();

@@ -8,6 +8,7 @@
 //! It is a driver of the conformance suite ([`mod@crate::engine_suite`]) like the real one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub struct FakeEngine {
 struct Engine {
     containers: BTreeMap<String, Container>,
     networks: BTreeMap<String, Option<Owner>>,
+    gateways: BTreeMap<String, Ipv4Addr>,
     volumes: BTreeMap<String, Option<Owner>>,
     images: BTreeSet<String>,
     remote_images: BTreeSet<String>,
@@ -128,10 +130,16 @@ impl FakeEngine {
 
     /// An empty engine on the test's clock: what it tells is then later than what was seen before.
     pub fn by(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default() }
+        let gateways = BTreeMap::from([("bridge".to_owned(), Ipv4Addr::new(172, 17, 0, 1))]);
+        Self { clock, state: Mutex::new(Engine { gateways, ..Engine::default() }) }
     }
 
     // ---- what a test prepares
+
+    /// It was started without a network of its own.
+    pub fn remove_bridge(&self) {
+        self.state().gateways.clear();
+    }
 
     /// It has the image.
     pub fn add_image(&self, image: &str) {
@@ -584,11 +592,7 @@ impl Workloads for FakeEngine {
             let is_taken = |port: &&Binding| {
                 state.containers.values().any(|other| {
                     other.runs()
-                        && other.found.ports.iter().any(|it| {
-                            it.host_port == port.host_port
-                                && it.protocol == port.protocol
-                                && it.host_port != 0
-                        })
+                        && other.found.ports.iter().any(|it| it.host_port != 0 && it.collides(port))
                 })
             };
             if let Some(port) = wanted.spec_ports.iter().find(is_taken) {
@@ -791,6 +795,11 @@ impl Networks for FakeEngine {
     async fn list(&self) -> Result<Vec<(String, Option<Owner>)>, Error> {
         self.enter("network-list", "").await?;
         Ok(self.state().networks.clone().into_iter().collect())
+    }
+
+    async fn gateway(&self, name: &str) -> Result<Option<Ipv4Addr>, Error> {
+        self.enter("network-gateway", name).await?;
+        Ok(self.state().gateways.get(name).copied())
     }
 }
 

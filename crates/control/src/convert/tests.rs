@@ -543,7 +543,7 @@ fn ports_without_an_address_are_named_in_one_note() {
     assert_eq!(
         converted.notes,
         [
-            "ports without an address are bound to 127.0.0.1 only: web 3000, api 8000-8010; write `0.0.0.0:3000:3000` for one that other machines may reach"
+            "ports without an address are reached from this machine and its containers only: web 3000, api 8000-8010; write `0.0.0.0:3000:3000` for one that other machines may reach"
         ]
     );
     let many: Vec<String> = (1..=12).map(|port| format!("'{port}:80'")).collect();

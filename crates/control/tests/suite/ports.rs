@@ -72,7 +72,7 @@ async fn a_chosen_port_passes_over_what_strangers_hold() {
     let dry = async || {
         let mut plan = request("services: {db: {image: app, ports: ['5432']}}");
         plan.dry_run = true;
-        bed.apply(plan).await.unwrap().plan.ports[0].binding.host_port
+        bed.apply(plan).await.unwrap().plan.ports[0].port.host_port
     };
     let first = dry().await;
     bed.host.take("127.0.0.1", first, Protocol::Tcp, clos_domain::port::Holder::Unknown);
@@ -126,4 +126,122 @@ async fn a_row_by_api_is_refused_a_port_that_runs_elsewhere() {
     let group = clos_domain::name::GroupRef::parse("group", "shop").unwrap();
     let answer = bed.control.services().create(&bed.ctx, &group, definition).await;
     assert_refused(answer, Reason::PortConflict, "shop/db");
+}
+
+/// What the host shows of ports that containers of ours publish.
+fn proxied(bed: &Bed, ports: &[u16]) {
+    for port in ports {
+        bed.host.take_by_process(*port, "docker-proxy");
+        bed.host.take("::1", *port, Protocol::Tcp, clos_domain::port::Holder::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn two_running_services_swap_their_ports() {
+    let bed = Bed::new().await;
+    let text = |a: u16, b: u16| {
+        format!(
+            "services: {{a: {{image: app, ports: ['{a}:80']}}, b: {{image: app, ports: ['{b}:80'], depends_on: [a]}}}}"
+        )
+    };
+    assert_completed(&bed.up(&text(8080, 9090)).await);
+    proxied(&bed, &[8080, 9090]);
+    assert_completed(&bed.up(&text(9090, 8080)).await);
+    assert_eq!(bed.service("shop/a").await.ports[0].host_port, 9090);
+    assert_eq!(bed.service("shop/b").await.ports[0].host_port, 8080);
+    assert_eq!(bed.up(&text(9090, 8080)).await.steps.len(), 0, "nothing is left to do");
+}
+
+#[tokio::test]
+async fn a_port_moves_to_a_new_service_while_its_owner_gets_another() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {web: {image: app, ports: ['8080:80']}}").await);
+    proxied(&bed, &[8080]);
+    let text = "services: {web: {image: app, depends_on: [edge]}, edge: {image: app, ports: ['8080:80']}}";
+    assert_completed(&bed.up(text).await);
+    assert_eq!(bed.service("shop/edge").await.ports[0].host_port, 8080);
+    assert_eq!(bed.service("shop/web").await.ports, []);
+}
+
+#[tokio::test]
+async fn the_owner_of_a_port_is_renamed() {
+    for is_running in [true, false] {
+        let bed = Bed::new().await;
+        assert_completed(&bed.up("services: {old: {image: app, ports: ['8080:80']}}").await);
+        if is_running {
+            proxied(&bed, &[8080]);
+        } else {
+            let stop = bed.control.groups().stop(&bed.ctx, "shop", None).await.unwrap();
+            assert_completed(&bed.ended(&stop).await);
+        }
+        let mut renamed = request("services: {new: {image: app, ports: ['8080:80']}}");
+        if is_running {
+            let error = assert_refused(bed.apply(renamed.clone()).await, Reason::PortConflict, "shop/old");
+            assert!(error.message().contains("--remove-orphans"), "{error}");
+        }
+        renamed.remove_orphans = true;
+        let operation = bed.apply(renamed).await.unwrap().operation.unwrap();
+        let operation = bed.ended(&operation).await;
+        assert_completed(&operation);
+        assert!(operation.message.contains("port 8080 moves from `shop/old`"), "{}", operation.message);
+        assert_eq!(bed.service("shop/new").await.ports[0].host_port, 8080);
+    }
+}
+
+#[tokio::test]
+async fn a_start_replaces_nothing_so_what_another_container_holds_stays_taken() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {a: {image: app, ports: ['8080:80']}, b: {image: app}}").await);
+    let stop = bed.control.services().stop(&bed.ctx, "shop/b", None).await.unwrap();
+    assert_completed(&bed.ended(&stop).await);
+    let mut rows = request("services: {a: {image: app}, b: {image: app, ports: ['8080:80']}}");
+    rows.start = false;
+    bed.apply(rows).await.unwrap();
+    proxied(&bed, &[8080]);
+    let options = clos_control::verbs::StartOptions::default();
+    let answer = bed.control.groups().start(&bed.ctx, "shop", options).await;
+    assert_refused(answer, Reason::PortConflict, "shop/a");
+}
+
+#[tokio::test]
+async fn a_port_without_an_address_is_bound_where_this_machine_and_its_containers_reach_it() {
+    let addresses = async |bed: &Bed| {
+        let mut dry = request("services: {web: {image: app, ports: ['8080:80']}}");
+        dry.dry_run = true;
+        let plan = bed.apply(dry).await.unwrap().plan;
+        let port = plan.ports[0].port.clone();
+        assert_eq!(port.host_ip, None);
+        (port.addresses.join(" "), plan.notes.join("; "))
+    };
+    let bed = Bed::new().await;
+    let (everywhere, notes) = addresses(&bed).await;
+    assert_eq!(everywhere, "127.0.0.1 ::1 172.17.0.1");
+    assert!(!notes.contains("loopback"), "{notes}");
+    assert_completed(&bed.up("services: {web: {image: app, ports: ['8080:80']}}").await);
+    let mut held: Vec<String> =
+        bed.service("shop/web").await.ports.into_iter().map(|binding| binding.host_ip).collect();
+    held.sort();
+    assert_eq!(held, ["127.0.0.1", "172.17.0.1", "::1"], "each address is a claim");
+
+    let bed = Bed::new().await;
+    bed.host.refuse("172.17.0.1", "not an address of this machine");
+    bed.host.refuse("::1", "this machine has no IPv6");
+    let (here, notes) = addresses(&bed).await;
+    assert_eq!(here, "127.0.0.1");
+    assert!(notes.contains("loopback only"), "{notes}");
+
+    let bed = Bed::new().await;
+    bed.engine.remove_bridge();
+    assert_eq!(addresses(&bed).await.0, "127.0.0.1 ::1");
+}
+
+#[tokio::test]
+async fn one_number_at_two_addresses_is_had_by_two_projects() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {web: {image: app, ports: ['127.0.0.2:8080:80']}}").await);
+    let other = request_in("/home/ann/blog", "services: {web: {image: app, ports: ['127.0.0.3:8080:80']}}");
+    let operation = bed.apply(other).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    let all = request_in("/home/ann/third", "services: {web: {image: app, ports: ['0.0.0.0:8080:80']}}");
+    assert_refused(bed.apply(all).await, Reason::PortConflict, "blog/web");
 }

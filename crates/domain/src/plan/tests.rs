@@ -62,7 +62,7 @@ impl World {
     }
 
     fn present(&mut self, name: &str, hash: &str, state: State) {
-        let present = Present { ours: true, spec_hash: hash.into(), state };
+        let present = Present { ours: true, spec_hash: hash.into(), state, ports: Vec::new() };
         self.snapshot.workloads.insert(format!("shop-{name}-1"), present);
         self.snapshot.networks.insert("shop_default".into(), true);
     }
@@ -141,7 +141,12 @@ fn what_only_comes_along_is_never_replaced() {
 fn a_strangers_container_is_refused_and_adopted_on_request() {
     let mut world = World::new(&["web"]);
     let stranger =
-        Present { ours: false, spec_hash: String::new(), state: State::Exited { code: 0, oom: false } };
+        Present {
+            ours: false,
+            spec_hash: String::new(),
+            state: State::Exited { code: 0, oom: false },
+            ports: Vec::new(),
+        };
     world.snapshot.workloads.insert("shop-web-1".into(), stranger);
     let error = world.plan(Verb::Up).unwrap_err();
     assert_eq!(error.reason(), Reason::NameTaken);

@@ -50,6 +50,7 @@ impl Planner<'_> {
         let networks = self.networks(&fates)?;
         let volumes = self.volumes(&fates)?;
         let orphans = self.orphans(parts);
+        let freed = self.free_ports(&fates, &images);
 
         let mut done = vec![Done::default(); self.order.nodes.len()];
         let mut created: BTreeMap<usize, Option<u32>> = BTreeMap::new();
@@ -58,8 +59,8 @@ impl Planner<'_> {
             let node = &self.order.nodes[i];
             let (service, spec) = (node.wanted.service, &node.wanted.spec);
             let name = spec.name.clone();
-            let mut before: Vec<u32> = Vec::new();
-            if matches!(fates[i], Fate::Replace | Fate::Restart) && self.runs(&name) {
+            let mut before: Vec<u32> = freed.get(&i).copied().into_iter().collect();
+            if before.is_empty() && matches!(fates[i], Fate::Replace | Fate::Restart) && self.runs(&name) {
                 let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
                 before.push(self.step(Some(service), work, images.clone(), vec![], reasons[i].clone()));
             }
@@ -90,8 +91,12 @@ impl Planner<'_> {
                 before.first().copied().filter(|_| matches!(fates[i], Fate::Create | Fate::Replace)),
             );
             if fates[i] != Fate::Keep {
-                let (mut needs, after) = self.gates(i, &done);
+                let (mut needs, mut after) = self.gates(i, &done);
                 needs.extend(&before);
+                needs.extend(self.freed_for(i, &fates, &freed));
+                if fates[i] == Fate::Start {
+                    after.extend(&orphans);
+                }
                 let why = self.start_reason(i, fates[i]);
                 done[i].start =
                     Some(self.step(Some(service), Work::Start { name: name.clone() }, needs, after, why));

@@ -269,6 +269,10 @@ pub trait Networks: Send + Sync + 'static {
 
     /// Every network: name, and whose it is.
     async fn list(&self) -> Result<Vec<(String, Option<crate::workload::Owner>)>, Error>;
+
+    /// The IPv4 address that containers of a network see as their host's; `None` where the network
+    /// is not there or has none.
+    async fn gateway(&self, name: &str) -> Result<Option<std::net::Ipv4Addr>, Error>;
 }
 
 /// Volumes of a container engine.

@@ -17,23 +17,30 @@ pub(crate) fn ports(
     before: Option<&clos_domain::service::Service>,
 ) -> Vec<Wish> {
     let shown = before.map(encode::port::ports).unwrap_or_default();
+    let shown: Vec<pb::ServicePort> = shown.iter().map(said).collect();
+    let wanted_ports: Vec<pb::ServicePort> = wanted.ports.iter().map(said).collect();
     let shown_short = encode::port::short(&shown);
     // What was shown comes back with the rest of the message; only another value is a wish.
     let short = wanted.port.filter(|port| wanted.ports.is_empty() || Some(*port) != shown_short);
     match short {
-        None => long(v, &wanted.ports, &shown, before),
-        Some(port) if wanted.ports.is_empty() || wanted.ports == shown => {
+        None => long(v, &wanted_ports, &shown, before),
+        Some(port) if wanted.ports.is_empty() || wanted_ports == shown => {
             let port: Option<u16> = v.within("port", port.into(), 1024, 65_535);
             port.map(same_inside_and_outside).into_iter().collect()
         }
         Some(port) if encode::port::short(&wanted.ports) == Some(port) => {
-            long(v, &wanted.ports, &shown, before)
+            long(v, &wanted_ports, &shown, before)
         }
         Some(port) => {
             v.add("port", format!("{port} stands beside ports; give one of them"));
-            long(v, &wanted.ports, &shown, before)
+            long(v, &wanted_ports, &shown, before)
         }
     }
+}
+
+/// The part of a port that a caller decides.
+fn said(port: &pb::ServicePort) -> pb::ServicePort {
+    pb::ServicePort { addresses: Vec::new(), ..port.clone() }
 }
 
 fn same_inside_and_outside(port: u16) -> Wish {
@@ -99,7 +106,7 @@ fn one(v: &mut Violations, field: &str, port: &pb::ServicePort) -> Option<Wish> 
         _ => {}
     }
     if !port.host_ip.is_empty() && port.host_ip.parse::<IpAddr>().is_err() {
-        let message = format!("`{}` is not an IP address; leave it out for 127.0.0.1", shown(&port.host_ip));
+        let message = format!("`{}` is not an IP address; leave it out for the local addresses", shown(&port.host_ip));
         v.add(format!("{field}.host_ip"), message);
     }
     let protocol = protocol(v, &format!("{field}.protocol"), port.protocol)?;

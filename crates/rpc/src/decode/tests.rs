@@ -109,7 +109,7 @@ fn bad_services() -> Vec<(pb::Service, &'static str)> {
         ),
         (
             port(|port| port.host_ip = "localhost".into()),
-            "ports[0].host_ip: `localhost` is not an IP address; leave it out for 127.0.0.1",
+            "ports[0].host_ip: `localhost` is not an IP address; leave it out for the local addresses",
         ),
         (port(|port| port.protocol = 9), "ports[0].protocol: 9 is not one of its words"),
         (

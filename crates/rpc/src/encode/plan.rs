@@ -36,13 +36,14 @@ fn step(step: &Step) -> pb::PlanStep {
 }
 
 fn planned_port(assignment: &Assignment) -> pb::PlannedPort {
-    let binding = &assignment.binding;
+    let published = &assignment.port;
     pb::PlannedPort {
         service: assignment.owner.to_string(),
-        container_port: binding.container_port.into(),
-        host_ip: binding.host_ip.clone(),
-        host_port: binding.host_port.into(),
-        protocol: port::protocol(binding.protocol).into(),
+        container_port: published.container_port.into(),
+        host_ip: super::text(published.host_ip.as_ref()),
+        host_port: published.host_port.into(),
+        protocol: port::protocol(published.protocol).into(),
+        addresses: published.addresses.clone(),
         why: assignment.why.to_owned(),
     }
 }

@@ -1,47 +1,36 @@
 //! Ports that are published.
 
-use clos_domain::port::{Binding, Protocol, Wish};
+use clos_domain::port::{self, Protocol, Wish};
 use clos_domain::service::Service;
 use clos_proto::v2 as pb;
 
 /// The ports of a service, with the host ports that it has; one for each wish, in their order.
 pub(crate) fn ports(service: &Service) -> Vec<pb::ServicePort> {
-    let mut leases: Vec<&Binding> = service.ports.iter().collect();
     let wishes = &service.definition.ports;
-    // A wish for a certain port goes before one for any, so that no lease is shown at the wrong one.
-    let mut bound: Vec<Option<u16>> = wishes
+    let had = port::published(wishes, &service.ports);
+    wishes
         .iter()
-        .map(|wish| {
-            let at = leases
-                .iter()
-                .position(|lease| fits(wish, lease) && wish.host_port == Some(lease.host_port))?;
-            Some(leases.remove(at).host_port)
+        .zip(had)
+        .map(|(wish, had)| match had {
+            Some(had) => of_wish(wish, Some(had.host_port), had.addresses),
+            None => of_wish(wish, wish.host_port, Vec::new()),
         })
-        .collect();
-    for (wish, bound) in wishes.iter().zip(&mut bound).filter(|(_, bound)| bound.is_none()) {
-        if let Some(at) = leases.iter().position(|lease| fits(wish, lease)) {
-            *bound = Some(leases.remove(at).host_port);
-        }
-    }
-    wishes.iter().zip(bound).map(|(wish, bound)| port(wish, bound.or(wish.host_port))).collect()
+        .collect()
 }
 
 /// The ports as they are wished for, without what was chosen.
 pub(crate) fn wishes(wishes: &[Wish]) -> Vec<pb::ServicePort> {
-    wishes.iter().map(|wish| port(wish, wish.host_port)).collect()
+    wishes.iter().map(|wish| of_wish(wish, wish.host_port, Vec::new())).collect()
 }
 
-fn fits(wish: &Wish, lease: &Binding) -> bool {
-    wish.container_port == lease.container_port && wish.protocol == lease.protocol
-}
-
-fn port(wish: &Wish, host_port: Option<u16>) -> pb::ServicePort {
+fn of_wish(wish: &Wish, host_port: Option<u16>, addresses: Vec<String>) -> pb::ServicePort {
     pb::ServicePort {
         container_port: wish.container_port.into(),
         host_port: host_port.map(i32::from),
         host_ip: super::text(wish.host_ip.as_ref()),
         protocol: protocol(wish.protocol).into(),
         host_port_end: wish.host_port_end.map(i32::from),
+        addresses,
     }
 }
 

@@ -12,7 +12,7 @@ use clos_domain::id::OperationId;
 use clos_domain::name::ServiceName;
 use clos_domain::operation::{Action, FailurePolicy, State, Verb};
 use clos_domain::plan::{Plan, Step as PlanStep, Work};
-use clos_domain::port::{Assignment, Binding, Protocol, Wish};
+use clos_domain::port::{Assignment, Binding, Protocol, Published, Wish};
 use clos_domain::seams::IdSource as _;
 use clos_domain::seams::engine::{LogLine, Stats};
 use clos_domain::service::{Condition, Definition, Dependency, Desired, Observed, Service, Status};
@@ -588,10 +588,16 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
     let assignment = Assignment {
         service: web.id.clone(),
         owner: web.resource(),
-        binding: binding(80, 5_000),
+        port: Published {
+            container_port: 80,
+            host_port: 5_000,
+            host_ip: None,
+            addresses: vec!["127.0.0.1".into(), "::1".into()],
+            protocol: Protocol::Tcp,
+        },
         why: "the first free port",
         movable: true,
-        taken_from: None,
+        taken_from: Vec::new(),
     };
     let planned = Plan {
         verb: Verb::Up,

@@ -82,6 +82,9 @@ impl Networks for Away {
     async fn list(&self) -> Result<Vec<(String, Option<Owner>)>, Error> {
         Ok(Vec::new())
     }
+    async fn gateway(&self, _: &str) -> Result<Option<std::net::Ipv4Addr>, Error> {
+        away()
+    }
 }
 
 #[async_trait]

@@ -1,0 +1,40 @@
+//! Host ports that change hands within one plan: whoever has one stops before its new owner starts.
+
+use std::collections::BTreeMap;
+
+use super::up::Fate;
+use super::{Planner, Work};
+
+impl Planner<'_> {
+    /// Stops, ahead of everything else, the workloads that are replaced and hold a port that another one
+    /// gets; in the order of starts alone two services that swap ports would wait for each other.
+    pub(super) fn free_ports(&mut self, fates: &[Fate], images: &[u32]) -> BTreeMap<usize, u32> {
+        let mut freed = BTreeMap::new();
+        for i in 0..fates.len() {
+            let wanted = self.order.nodes[i].wanted;
+            if fates[i] != Fate::Replace || !self.runs(&wanted.spec.name) {
+                continue;
+            }
+            let Some(taker) = (0..fates.len()).find(|taker| self.takes_port(*taker, i, fates)) else { continue };
+            let why = format!("frees a port for {}", self.order.nodes[taker].wanted.service.resource());
+            let work = Work::Stop { name: wanted.spec.name.clone(), grace: self.grace(&wanted.spec) };
+            freed.insert(i, self.step(Some(wanted.service), work, images.to_vec(), vec![], why));
+        }
+        freed
+    }
+
+    /// The stops that have to succeed before this one starts.
+    pub(super) fn freed_for(&self, taker: usize, fates: &[Fate], freed: &BTreeMap<usize, u32>) -> Vec<u32> {
+        let stops = freed.iter().filter(|(giver, _)| self.takes_port(taker, **giver, fates));
+        stops.map(|(_, stop)| *stop).collect()
+    }
+
+    fn takes_port(&self, taker: usize, giver: usize, fates: &[Fate]) -> bool {
+        if taker == giver || fates[taker] == Fate::Keep {
+            return false;
+        }
+        let wanted = &self.order.nodes[taker].wanted.spec.ports;
+        let held = self.snapshot.workloads.get(&self.order.nodes[giver].wanted.spec.name);
+        held.is_some_and(|held| held.ports.iter().any(|held| wanted.iter().any(|port| port.collides(held))))
+    }
+}
