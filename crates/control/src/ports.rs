@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use clos_domain::error::PortConflict;
 use clos_domain::event::{Data, Draft, Severity, types};
 use clos_domain::group::Group;
-use clos_domain::name::GroupRef;
 use clos_domain::id::ServiceId;
+use clos_domain::name::GroupRef;
 use clos_domain::port::{self, Assignment, Binding, Claim, Clash, Holder, Lease, Protocol, Range};
 use clos_domain::seams::Tx;
 use clos_domain::seams::host::BindTest;
@@ -303,8 +303,7 @@ pub(crate) async fn write(
     // Services of one plan may swap ports: all let go before the first takes.
     for service in services.iter() {
         let bindings = wanted(service);
-        let kept: Vec<Binding> =
-            service.ports.iter().filter(|old| bindings.contains(old)).cloned().collect();
+        let kept: Vec<Binding> = service.ports.iter().filter(|old| bindings.contains(old)).cloned().collect();
         if kept.len() < service.ports.len() {
             tx.ports().replace(&service.id, &kept, now).await?;
         }

@@ -67,9 +67,10 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
         };
         for (i, scope) in wish.scopes.iter_mut().enumerate() {
             let is_along = i >= wish.along_from;
-            let leaving = scope.orphans.iter().filter(|orphan| {
-                wish.policy.remove_orphans || orphan.observed == Observed::Absent
-            });
+            let leaving = scope
+                .orphans
+                .iter()
+                .filter(|orphan| wish.policy.remove_orphans || orphan.observed == Observed::Absent);
             let asked = ports::Asked {
                 group: &scope.group,
                 services: &scope.chosen,

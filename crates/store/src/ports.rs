@@ -117,7 +117,8 @@ impl store::Ports for Ports<'_> {
                     host_ip: binding.host_ip.clone(),
                     leased_at: since
                         .get(&(host_port, protocol, binding.host_ip.as_str()))
-                        .copied().unwrap_or_else(|| micros(at)),
+                        .copied()
+                        .unwrap_or_else(|| micros(at)),
                 }
             })
             .collect();

@@ -591,8 +591,7 @@ impl Workloads for FakeEngine {
             }
             let is_taken = |port: &&Binding| {
                 state.containers.values().any(|other| {
-                    other.runs()
-                        && other.found.ports.iter().any(|it| it.host_port != 0 && it.collides(port))
+                    other.runs() && other.found.ports.iter().any(|it| it.host_port != 0 && it.collides(port))
                 })
             };
             if let Some(port) = wanted.spec_ports.iter().find(is_taken) {

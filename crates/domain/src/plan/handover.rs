@@ -15,7 +15,9 @@ impl Planner<'_> {
             if fates[i] != Fate::Replace || !self.runs(&wanted.spec.name) {
                 continue;
             }
-            let Some(taker) = (0..fates.len()).find(|taker| self.takes_port(*taker, i, fates)) else { continue };
+            let Some(taker) = (0..fates.len()).find(|taker| self.takes_port(*taker, i, fates)) else {
+                continue;
+            };
             let why = format!("frees a port for {}", self.order.nodes[taker].wanted.service.resource());
             let work = Work::Stop { name: wanted.spec.name.clone(), grace: self.grace(&wanted.spec) };
             freed.insert(i, self.step(Some(wanted.service), work, images.to_vec(), vec![], why));

@@ -140,13 +140,12 @@ fn what_only_comes_along_is_never_replaced() {
 #[test]
 fn a_strangers_container_is_refused_and_adopted_on_request() {
     let mut world = World::new(&["web"]);
-    let stranger =
-        Present {
-            ours: false,
-            spec_hash: String::new(),
-            state: State::Exited { code: 0, oom: false },
-            ports: Vec::new(),
-        };
+    let stranger = Present {
+        ours: false,
+        spec_hash: String::new(),
+        state: State::Exited { code: 0, oom: false },
+        ports: Vec::new(),
+    };
     world.snapshot.workloads.insert("shop-web-1".into(), stranger);
     let error = world.plan(Verb::Up).unwrap_err();
     assert_eq!(error.reason(), Reason::NameTaken);

@@ -93,7 +93,8 @@ pub fn assign(
                 !asking.contains(&lease.service)
                     && wanted.bindings().any(|binding| binding.collides(&lease.binding))
             });
-            let (firm, loose): (Vec<&Lease>, Vec<&Lease>) = leases.partition(|lease| lease.firm && !terms.leaving.contains(&lease.service));
+            let (firm, loose): (Vec<&Lease>, Vec<&Lease>) =
+                leases.partition(|lease| lease.firm && !terms.leaving.contains(&lease.service));
             let before = clashes.len();
             let mut named: BTreeSet<&ServiceRef> = BTreeSet::new();
             for binding in wanted.bindings() {
@@ -144,9 +145,8 @@ pub fn assign(
             };
             let is_free = |port: u16| {
                 publish(wish, port, terms.addresses).bindings().all(|binding| {
-                    let is_leased = terms.leases.iter().any(|lease| {
-                        lease.binding.collides(&binding) && !is_own(lease)
-                    });
+                    let is_leased =
+                        terms.leases.iter().any(|lease| lease.binding.collides(&binding) && !is_own(lease));
                     !is_leased
                         && !terms.refused.contains(&binding.claim())
                         && !decided.values().any(|one| holds(one, &binding))
@@ -233,11 +233,8 @@ mod tests {
     }
 
     fn refused(ports: &[u16]) -> BTreeSet<Claim> {
-        let claim = |port: &u16| Claim {
-            host_ip: "127.0.0.1".to_owned(),
-            host_port: *port,
-            protocol: Protocol::Tcp,
-        };
+        let claim =
+            |port: &u16| Claim { host_ip: "127.0.0.1".to_owned(), host_port: *port, protocol: Protocol::Tcp };
         ports.iter().map(claim).collect()
     }
 
@@ -328,9 +325,8 @@ mod tests {
         let copy = GroupRef::parse("group", "shop~x").unwrap();
         let ranges = default_ranges();
         let leases = [lease(7, 5432, 5432, true)];
-        let ports = decide(&copy, &requests, &leases, range_for(&ranges, "shop", None), &[])
-            .unwrap()
-            .unwrap();
+        let ports =
+            decide(&copy, &requests, &leases, range_for(&ranges, "shop", None), &[]).unwrap().unwrap();
         assert_eq!(ports[0].port.host_port, 5000);
     }
 
@@ -353,14 +349,19 @@ mod tests {
         let wishes = [at("::1", Some(8080)), at("127.0.0.1", Some(8080)), at("::1", None)];
         let range = Range { project: "core".into(), start: 5000, end: 5999 };
         let ports = one(&wishes, &[], Some(&range), &[]).unwrap();
-        let shown: Vec<_> = ports.iter().map(|one| (one.port.host_port, one.port.addresses[0].as_str())).collect();
+        let shown: Vec<_> =
+            ports.iter().map(|one| (one.port.host_port, one.port.addresses[0].as_str())).collect();
         assert_eq!(shown, [(8080, "::1"), (8080, "127.0.0.1"), (5000, "::1")]);
 
         let (id, owner) = service(0);
         let leases: Vec<Lease> = ports
             .iter()
             .flat_map(|one| one.port.bindings())
-            .map(|binding| if binding.host_port == 5000 { Binding { host_port: 5007, ..binding } } else { binding })
+            .map(
+                |binding| {
+                    if binding.host_port == 5000 { Binding { host_port: 5007, ..binding } } else { binding }
+                },
+            )
             .map(|binding| Lease { service: id.clone(), owner: owner.clone(), binding, firm: true })
             .collect();
         let again = one(&wishes, &leases, Some(&range), &[]).unwrap();
@@ -378,8 +379,13 @@ mod tests {
             other.binding.host_ip = ip.to_owned();
             let (leaving, refused) = (BTreeSet::new(), BTreeSet::new());
             let leases = [other];
-            let terms =
-                Terms { leases: &leases, leaving: &leaving, range: None, addresses: &addresses, refused: &refused };
+            let terms = Terms {
+                leases: &leases,
+                leaving: &leaving,
+                range: None,
+                addresses: &addresses,
+                refused: &refused,
+            };
             assign(&shop(), &requests, terms).unwrap()
         };
         assert_eq!(elsewhere("192.168.0.7").unwrap()[0].port.addresses, addresses);
@@ -396,8 +402,13 @@ mod tests {
         let (addresses, refused) = (loopback(), BTreeSet::new());
         let leases = [lease(7, 80, 8080, true)];
         let leaving = BTreeSet::from([service(7).0]);
-        let terms =
-            Terms { leases: &leases, leaving: &leaving, range: None, addresses: &addresses, refused: &refused };
+        let terms = Terms {
+            leases: &leases,
+            leaving: &leaving,
+            range: None,
+            addresses: &addresses,
+            refused: &refused,
+        };
         let ports = assign(&shop(), &requests, terms).unwrap().unwrap();
         assert_eq!(ports[0].taken_from[0].to_string(), "shop/s7");
     }

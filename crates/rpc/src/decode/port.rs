@@ -106,7 +106,8 @@ fn one(v: &mut Violations, field: &str, port: &pb::ServicePort) -> Option<Wish> 
         _ => {}
     }
     if !port.host_ip.is_empty() && port.host_ip.parse::<IpAddr>().is_err() {
-        let message = format!("`{}` is not an IP address; leave it out for the local addresses", shown(&port.host_ip));
+        let message =
+            format!("`{}` is not an IP address; leave it out for the local addresses", shown(&port.host_ip));
         v.add(format!("{field}.host_ip"), message);
     }
     let protocol = protocol(v, &format!("{field}.protocol"), port.protocol)?;
