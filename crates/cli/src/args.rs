@@ -319,6 +319,18 @@ pub(crate) struct Status {
     pub(crate) exit_code: bool,
 }
 
+/// Reads `--tail`; `all` travels as -1.
+fn lines(text: &str) -> Result<i32, String> {
+    match text {
+        "all" => Ok(-1),
+        _ => text
+            .parse()
+            .ok()
+            .filter(|lines| (0..=10_000).contains(lines))
+            .ok_or_else(|| "use a number from 0 to 10000, or `all`".to_owned()),
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     #[command(flatten)]
@@ -329,8 +341,8 @@ pub(crate) struct Logs {
     /// End after the last line
     #[arg(long)]
     pub(crate) no_follow: bool,
-    /// At most so many of the last lines of each service, 1-10000
-    #[arg(short = 'n', long = "tail", value_name = "LINES", default_value_t = 50)]
+    /// Number of lines to show from the end of each service's logs: 0-10000, or all
+    #[arg(short = 'n', long = "tail", value_name = "LINES", default_value = "50", value_parser = lines)]
     pub(crate) tail: i32,
     /// Not before: an instant, or how long ago (10m)
     #[arg(long, value_name = "TIME")]

@@ -91,8 +91,13 @@ impl Context {
 
     /// Writes data.
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        self.print_bytes(text.as_bytes())
+    }
+
+    /// Writes data that may be no text.
+    pub(crate) fn print_bytes(&self, data: &[u8]) -> Result<(), Failure> {
         let mut out = self.streams.out.borrow_mut();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        out.write_all(data).and_then(|()| out.flush()).map_err(|error| match error.kind() {
             // `clos logs | head`: the reader has what it wanted.
             io::ErrorKind::BrokenPipe => Failure::Unread,
             _ => Failure::own(format!("the output cannot be written: {error}")),

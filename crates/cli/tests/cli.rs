@@ -823,6 +823,30 @@ async fn logs_of_a_project_have_the_service_before_each_line() {
 }
 
 #[tokio::test]
+async fn pieces_of_a_long_line_are_one_line_and_a_note_is_no_line() {
+    let bed = Bed::new();
+    let piece = |service: &str, text: &str, partial| pb::LogEntry { partial, ..line(service, text) };
+    let raw = pb::LogEntry { raw: Some(b"\xff".to_vec()), ..line("web", "\u{fffd}") };
+    let mute = pb::LogEntry { note: "its logging driver keeps none".into(), ..line("mute", "") };
+    let all = [
+        piece("web", "a€", true),
+        line("api", "there"),
+        piece("web", "b", false),
+        mute,
+        piece("api", "no end", true),
+    ];
+    bed.server.on("GetGroupLogs", move |_| Reply::many(&all));
+    let ran = bed.run("logs --tail all").await;
+    assert_eq!(ran.out, "api | there\nweb | a€b\napi | no end\n");
+    assert_eq!(ran.err, "note: no logs of shop/mute: its logging driver keeps none\n");
+    let asked: pb::GetGroupLogsRequest = bed.server.calls("GetGroupLogs")[0].read();
+    assert_eq!(asked.lines, Some(-1));
+    assert_eq!(bed.run("logs --tail 10001").await.code, 2);
+    bed.server.on("GetGroupLogs", move |_| Reply::many(std::slice::from_ref(&raw)));
+    assert_eq!(bed.run("logs --tail 0 -o jsonl --fields raw").await.out, "{\"raw\":\"/w==\"}\n");
+}
+
+#[tokio::test]
 async fn events_are_the_last_ones_or_those_that_come() {
     let bed = Bed::new();
     let changed = pb::Event {

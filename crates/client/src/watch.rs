@@ -22,8 +22,8 @@ const BOOKMARK: &str = "watch.bookmark";
 const RESYNC: &str = "watch.resync";
 /// What tells it at the opening of a stream.
 const TOO_OLD: &str = "SEQUENCE_TOO_OLD";
-/// The most lines that a daemon reads back; after a break all of them are asked for.
-const LINES_MAX: i32 = 10_000;
+/// After a break every line since is asked for.
+const ALL_LINES: i32 = -1;
 
 impl Client {
     /// Watches events, without end. Absent `after` is from now on.
@@ -76,7 +76,7 @@ impl Client {
 
     async fn logs(&self, source: Source) -> Result<LogWatch, Error> {
         let mut watch =
-            LogWatch { client: self.clone(), source, seen: HashMap::new(), resumed: false, stream: None };
+            LogWatch { client: self.clone(), source, seen: HashMap::new(), stream: None };
         at_first(async || watch.open().await).await?;
         Ok(watch)
     }
@@ -244,15 +244,25 @@ enum Source {
     Group(pb::GetGroupLogsRequest),
 }
 
+/// What was told of a container's log.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// The last instant, seconds and nanoseconds, and how many entries of it were told.
+    last: (i64, i32),
+    count: usize,
+    /// What comes again after a break: entries up to this instant, and so many of it.
+    repeats: Option<((i64, i32), usize)>,
+    /// The last entry was such a repetition.
+    was_repeated: bool,
+}
+
 /// Lines of logs.
 #[derive(Debug)]
 pub struct LogWatch {
     client: Client,
     source: Source,
-    /// The last instant that was told, by container: seconds and nanoseconds.
-    seen: HashMap<String, (i64, i32)>,
-    /// Opened again after a break, from the last instant on.
-    resumed: bool,
+    /// What was told of each container.
+    seen: HashMap<String, Seen>,
     stream: Option<Streaming<pb::LogEntry>>,
 }
 
@@ -295,24 +305,41 @@ impl LogWatch {
         }
     }
 
-    /// After a break the last instant comes again; what was told of it is not told twice.
+    /// After a break the last instant comes again; what was told of it is not told twice. The
+    /// pieces of a long line have one instant.
     fn take(&mut self, entry: pb::LogEntry) -> Option<pb::LogEntry> {
         let Some(at) = entry.timestamp.map(|at| (at.seconds, at.nanos)) else { return Some(entry) };
-        let last = self.seen.entry(entry.container_id.clone()).or_insert((i64::MIN, 0));
-        let was_told = self.resumed && at <= *last;
-        *last = at.max(*last);
-        (!was_told).then_some(entry)
+        let seen = self.seen.entry(entry.container_id.clone()).or_default();
+        if let Some((last, count)) = &mut seen.repeats {
+            // The end of a line that was told without one adds nothing.
+            let is_bare_end = seen.was_repeated && entry.message.is_empty() && !entry.partial;
+            seen.was_repeated = at < *last || (at == *last && (*count > 0 || is_bare_end));
+            if at == *last {
+                *count = count.saturating_sub(1);
+            }
+            if seen.was_repeated {
+                return None;
+            }
+        }
+        if at == seen.last {
+            seen.count += 1;
+        } else if at > seen.last {
+            (seen.last, seen.count) = (at, 1);
+        }
+        Some(entry)
     }
 
     async fn open(&mut self) -> Result<(), Error> {
         // From the earliest of the containers' last lines on, so that none misses what came during the break.
-        if let Some((seconds, nanos)) = self.seen.values().min().copied() {
+        for seen in self.seen.values_mut() {
+            (seen.repeats, seen.was_repeated) = (Some((seen.last, seen.count)), false);
+        }
+        if let Some((seconds, nanos)) = self.seen.values().map(|seen| seen.last).min() {
             let since = Some(prost_types::Timestamp { seconds, nanos });
             match &mut self.source {
-                Source::Service(request) => (request.since, request.lines) = (since, Some(LINES_MAX)),
-                Source::Group(request) => (request.since, request.lines) = (since, Some(LINES_MAX)),
+                Source::Service(request) => (request.since, request.lines) = (since, Some(ALL_LINES)),
+                Source::Group(request) => (request.since, request.lines) = (since, Some(ALL_LINES)),
             }
-            self.resumed = true;
         }
         let stream = match self.source.clone() {
             Source::Service(request) => {

@@ -6,14 +6,15 @@
 //! line of any length is handed on in pieces, so that nothing here grows with it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clos_domain::seams::engine::{Error, LogLine, LogQuery};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::call::{Effect, fault};
+use crate::call::{Effect, Fault, fault};
 use crate::deadline;
 use crate::docker::Docker;
 use crate::events::seconds_and_nanos;
@@ -21,6 +22,13 @@ use crate::workloads::no_such;
 
 /// The longest piece of a line; the engine cuts at the same length.
 const PIECE: usize = 16 * 1024;
+/// A followed line without an end is shown when nothing was written for so long.
+const QUIET: Duration = Duration::from_millis(150);
+/// A text without an end, and nothing more for so long: what comes then is of the next run.
+const RUN_GAP: SignedDuration = SignedDuration::from_millis(100);
+/// What is cut shorter than this was cut by the end of its writer, not by the engine's buffer
+/// (16 KiB; Podman's is 8 KiB).
+const FULL: usize = 8 * 1024 - 16;
 
 /// Opens the log of a container that exists.
 pub(crate) async fn open(
@@ -31,6 +39,10 @@ pub(crate) async fn open(
     let Some(found) = docker.inspect_exactly(name).await? else {
         return Err(Error::NotFound(name.to_owned()));
     };
+    let driver = found.host_config.and_then(|config| config.log_config).and_then(|config| config.typ);
+    if driver.as_deref() == Some("none") {
+        return Err(unreadable(name));
+    }
     let is_terminal = found.config.and_then(|config| config.tty).unwrap_or_default();
     let id = found.id.unwrap_or_else(|| name.to_owned());
     let bytes = docker.raw_get(&target(&id, &query));
@@ -41,6 +53,18 @@ pub(crate) async fn open(
         since.is_none_or(|since| since <= *at) && until.is_none_or(|until| *at < until)
     };
     Ok(lines.filter(move |line| futures::future::ready(is_wanted(line))).boxed())
+}
+
+fn unreadable(name: &str) -> Error {
+    Error::Unsupported(format!("read the logs of `{name}`: its logging driver keeps none"))
+}
+
+/// The engine's answer where the driver cannot read what it wrote.
+fn failed(name: &str, error: &bollard::errors::Error) -> Error {
+    match fault("logs", Effect::Reads, error) {
+        Fault::Answer { message, .. } if message.contains("does not support reading") => unreadable(name),
+        other => no_such(name, other),
+    }
 }
 
 fn target(id: &str, query: &LogQuery) -> String {
@@ -59,6 +83,8 @@ fn target(id: &str, query: &LogQuery) -> String {
 
 struct Reading<S> {
     bytes: Option<S>,
+    /// Told behind the lines that came before it.
+    error: Option<Error>,
     decoder: Decoder,
     name: String,
     follow: bool,
@@ -73,24 +99,38 @@ fn lines<S>(
 where
     S: Stream<Item = Result<Bytes, bollard::errors::Error>> + Send + Unpin,
 {
-    stream::unfold(Reading { bytes: Some(bytes), decoder, name, follow }, |mut reading| async move {
+    let reading = Reading { bytes: Some(bytes), error: None, decoder, name, follow };
+    stream::unfold(reading, |mut reading| async move {
         loop {
             if let Some(line) = reading.decoder.ready.pop_front() {
                 return Some((Ok(line), reading));
             }
+            if let Some(error) = reading.error.take() {
+                return Some((Err(error), reading));
+            }
             let mut bytes = reading.bytes.take()?;
             // A followed log may be silent for as long as its container is.
-            let piece = if reading.follow {
-                bytes.next().await
-            } else {
-                match tokio::time::timeout(deadline::LOG_IDLE, bytes.next()).await {
+            let patience = match (reading.follow, reading.decoder.holds()) {
+                (false, _) => Some(deadline::LOG_IDLE),
+                (true, true) => Some(QUIET),
+                (true, false) => None,
+            };
+            let piece = match patience {
+                None => bytes.next().await,
+                Some(patience) => match tokio::time::timeout(patience, bytes.next()).await {
                     Ok(piece) => piece,
-                    Err(_) => {
-                        let why =
-                            format!("logs of `{}`: nothing within {:?}", reading.name, deadline::LOG_IDLE);
-                        return Some((Err(Error::Unreachable(why)), reading));
+                    Err(_) if reading.follow => {
+                        reading.decoder.release();
+                        reading.bytes = Some(bytes);
+                        continue;
                     }
-                }
+                    Err(_) => {
+                        let why = format!("logs of `{}`: nothing within {patience:?}", reading.name);
+                        reading.decoder.release();
+                        reading.error = Some(Error::Unreachable(why));
+                        continue;
+                    }
+                },
             };
             match piece {
                 Some(Ok(piece)) => {
@@ -98,8 +138,8 @@ where
                     reading.bytes = Some(bytes);
                 }
                 Some(Err(error)) => {
-                    let why = no_such(&reading.name, fault("logs", Effect::Reads, &error));
-                    return Some((Err(why), reading));
+                    reading.decoder.release();
+                    reading.error = Some(failed(&reading.name, &error));
                 }
                 None => reading.decoder.end(),
             }
@@ -133,7 +173,8 @@ impl Decoder {
     fn new(is_terminal: bool) -> Self {
         let framing =
             if is_terminal { Framing::Terminal } else { Framing::Header { bytes: [0; 8], filled: 0 } };
-        Self { framing, messages: [Message::new(false), Message::new(true)], ready: VecDeque::new() }
+        let messages = [false, true].map(|stderr| Message::new(stderr, is_terminal));
+        Self { framing, messages, ready: VecDeque::new() }
     }
 
     fn take(&mut self, mut input: &[u8]) {
@@ -175,6 +216,18 @@ impl Decoder {
         }
     }
 
+    /// Whether there is text that waits for the rest of its line.
+    fn holds(&self) -> bool {
+        self.messages.iter().any(Message::holds)
+    }
+
+    /// Hands on what waits: its line may still go on.
+    fn release(&mut self) {
+        for message in &mut self.messages {
+            message.release(&mut self.ready);
+        }
+    }
+
     fn end(&mut self) {
         for message in &mut self.messages {
             message.end_of_log(&mut self.ready);
@@ -185,6 +238,7 @@ impl Decoder {
 /// The message of one stream that is being read.
 struct Message {
     stderr: bool,
+    is_terminal: bool,
     at: Option<Timestamp>,
     /// The moment stands at the beginning and was not read yet.
     at_start: bool,
@@ -193,11 +247,31 @@ struct Message {
     half: Vec<u8>,
     /// Where this piece is cut.
     limit: usize,
+    /// The line that has no end yet.
+    open: Option<Open>,
+}
+
+/// A line whose end did not come yet.
+struct Open {
+    at: Option<Timestamp>,
+    /// What was not handed on of it: whether it is the last piece shows only with the next message.
+    held: Vec<u8>,
+    /// The engine cut it because its buffer was full.
+    is_full: bool,
 }
 
 impl Message {
-    fn new(stderr: bool) -> Self {
-        Self { stderr, at: None, at_start: true, text: Vec::new(), half: Vec::new(), limit: PIECE }
+    fn new(stderr: bool, is_terminal: bool) -> Self {
+        Self {
+            stderr,
+            is_terminal,
+            at: None,
+            at_start: true,
+            text: Vec::new(),
+            half: Vec::new(),
+            limit: PIECE,
+            open: None,
+        }
     }
 
     fn take(&mut self, mut input: &[u8], ready: &mut VecDeque<LogLine>) {
@@ -213,7 +287,7 @@ impl Message {
             let count = newline.unwrap_or(window.len().min(fits));
             self.text.extend_from_slice(&window[..count]);
             input = &input[count..];
-            self.read_moment(newline.is_some());
+            self.read_moment(newline.is_some(), ready);
             if newline.is_some() {
                 input = &input[1..];
                 self.emit(false, ready);
@@ -221,24 +295,26 @@ impl Message {
         }
     }
 
-    /// A frame is one message: without a newline the line goes on in the next one.
+    /// A frame is one message: without a newline the line goes on in the next one, if there is one.
     fn end_of_frame(&mut self, ready: &mut VecDeque<LogLine>) {
-        self.read_moment(true);
+        self.read_moment(true, ready);
         if !self.text.is_empty() {
-            self.emit(true, ready);
+            let held = std::mem::take(&mut self.text);
+            self.open = Some(Open { at: self.at, is_full: held.len() >= FULL, held });
         }
         self.at_start = true;
     }
 
     fn end_of_log(&mut self, ready: &mut VecDeque<LogLine>) {
-        self.read_moment(true);
         if !self.text.is_empty() {
+            self.read_moment(true, ready);
             self.emit(false, ready);
         }
+        self.close(ready);
     }
 
     /// Takes the moment off the text once it is there as a whole.
-    fn read_moment(&mut self, is_whole: bool) {
+    fn read_moment(&mut self, is_whole: bool, ready: &mut VecDeque<LogLine>) {
         if !self.at_start || (self.text.len() < MOMENT && !is_whole) {
             return;
         }
@@ -248,22 +324,69 @@ impl Message {
             self.at = Some(at);
             self.text.drain(..=space);
         }
+        self.go_on(ready);
         self.limit = PIECE + self.half.len();
         self.text.splice(0..0, self.half.drain(..));
         self.at_start = false;
     }
 
-    /// Hands on what there is; what follows begins with a moment of its own.
+    /// More came: the open line goes on with it, or had ended.
+    fn go_on(&mut self, ready: &mut VecDeque<LogLine>) {
+        let Some(open) = &self.open else { return };
+        let pause = open.at.zip(self.at).map(|(then, now)| now.duration_since(then));
+        if !open.is_full && pause.is_some_and(|pause| pause > RUN_GAP) {
+            self.close(ready);
+        } else {
+            self.release(ready);
+        }
+    }
+
+    /// Hands on what there is of the message that is read.
     fn emit(&mut self, partial: bool, ready: &mut VecDeque<LogLine>) {
         let mut text = std::mem::take(&mut self.text);
+        self.at_start = true;
+        self.open = None;
         if partial {
-            self.half = text.split_off(text.len() - unfinished(&text));
-        } else if text.last() == Some(&b'\r') {
+            self.open = Some(Open { at: self.at, held: text, is_full: true });
+            return self.release(ready);
+        }
+        if self.is_terminal && text.last() == Some(&b'\r') {
             text.pop();
         }
-        let text = String::from_utf8_lossy(&text).into_owned();
-        ready.push_back(LogLine { at: self.at, stderr: self.stderr, text, partial });
-        self.at_start = true;
+        ready.push_back(self.line(self.at, text, false));
+    }
+
+    fn holds(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !open.held.is_empty())
+    }
+
+    /// Hands on what is held, but for the beginning of a character.
+    fn release(&mut self, ready: &mut VecDeque<LogLine>) {
+        let Some(open) = &mut self.open else { return };
+        if open.held.is_empty() {
+            return;
+        }
+        let mut text = std::mem::take(&mut open.held);
+        self.half = text.split_off(text.len() - unfinished(&text));
+        let at = open.at;
+        ready.push_back(self.line(at, text, true));
+    }
+
+    /// The open line is as long as it will get. What was told of it before needs its end too, be it empty.
+    fn close(&mut self, ready: &mut VecDeque<LogLine>) {
+        let Some(open) = self.open.take() else { return };
+        let text = if open.held.is_empty() { std::mem::take(&mut self.half) } else { open.held };
+        ready.push_back(self.line(open.at, text, false));
+    }
+
+    fn line(&self, at: Option<Timestamp>, text: Vec<u8>, partial: bool) -> LogLine {
+        let (text, raw) = match String::from_utf8(text) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(error.into_bytes()))
+            }
+        };
+        LogLine { at, stderr: self.stderr, text, raw, partial }
     }
 }
 
@@ -327,7 +450,7 @@ mod tests {
         let lines = decode(false, &input);
         assert_eq!(
             brief(&lines),
-            [("out", false, false), ("err", true, false), ("", false, false), ("end", false, true)]
+            [("out", false, false), ("err", true, false), ("", false, false), ("end", false, false)]
         );
         assert!(lines.iter().all(|line| line.at == Some(AT.parse().unwrap())));
     }
@@ -363,6 +486,8 @@ mod tests {
             assert!(held <= 4 * PIECE, "{held}");
             read += decoder.ready.drain(..).map(|line| line.text.len()).sum::<usize>();
         }
+        decoder.end();
+        read += decoder.ready.drain(..).map(|line| line.text.len()).sum::<usize>();
         assert_eq!(read, 10 << 20);
     }
 
@@ -401,14 +526,85 @@ mod tests {
         assert_eq!(brief(&lines[1..]), [("ä", false, false)]);
     }
 
+    fn pieces(count: usize, text: &str) -> Vec<u8> {
+        let text = text.repeat(count);
+        let frames = text.as_bytes().chunks(PIECE).map(|piece| {
+            let payload = [format!("{AT} ").as_bytes(), piece].concat();
+            let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            [&[1, 0, 0, 0], length.as_slice(), &payload].concat()
+        });
+        frames.flatten().collect()
+    }
+
     #[test]
-    fn bytes_that_are_no_text_are_replaced_and_a_missing_moment_is_none() {
+    fn the_pieces_of_a_long_line_joined_are_its_bytes() {
+        let lines = decode(false, &pieces(13_335, "\u{20ac}"));
+        assert!(lines.iter().all(|line| line.raw.is_none() && !line.text.contains('\u{fffd}')));
+        let joined: String = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(joined, "\u{20ac}".repeat(13_335));
+        assert!(lines.iter().rev().skip(1).all(|line| line.partial) && !lines.last().unwrap().partial);
+    }
+
+    #[test]
+    fn a_character_that_never_ends_is_not_lost() {
+        let mut input = pieces(PIECE, "a");
+        input.extend([1, 0, 0, 0, 0, 0, 0, 32]);
+        input.extend_from_slice(format!("{AT} ").as_bytes());
+        input.push(0xE2);
+        let lines = decode(false, &input);
+        let last = lines.last().unwrap();
+        assert_eq!((last.raw.as_deref(), last.partial), (Some([0xE2].as_slice()), false));
+    }
+
+    #[test]
+    fn what_waits_for_its_end_is_released_and_then_closed() {
+        let mut decoder = Decoder::new(false);
+        decoder.take(&frame(1, "prompt> "));
+        assert!(decoder.holds() && decoder.ready.is_empty());
+        decoder.release();
+        decoder.release();
+        decoder.take(&frame(1, "yes\n"));
+        decoder.take(&frame(1, "bye"));
+        decoder.release();
+        decoder.end();
+        let lines: Vec<LogLine> = decoder.ready.into_iter().collect();
+        assert_eq!(
+            brief(&lines),
+            [
+                ("prompt> ", false, true),
+                ("yes", false, false),
+                ("bye", false, true),
+                ("", false, false)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_words_of_one_run_are_not_joined_with_the_next() {
+        let later = frame(1, "again\n");
+        let text = String::from_utf8(later[8..].to_vec()).unwrap().replace("10:11:12", "10:11:13");
+        let later = [&later[..8], text.as_bytes()].concat();
+        let lines = decode(false, &[frame(1, "end"), later].concat());
+        assert_eq!(brief(&lines), [("end", false, false), ("again", false, false)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_followed_line_without_an_end_is_shown_after_a_quiet_time() {
+        let bytes = stream::iter([Ok(Bytes::from(frame(1, "prompt> ")))]).chain(stream::pending());
+        let mut lines = Box::pin(lines(bytes, Decoder::new(false), "x".to_owned(), true));
+        let line = lines.next().await.unwrap().unwrap();
+        assert_eq!((line.text.as_str(), line.partial), ("prompt> ", true));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_kept_and_a_missing_moment_is_none() {
         let payload = b"\xff\xfe no moment\n";
         let mut input = vec![1, 0, 0, 0, 0, 0, 0, u8::try_from(payload.len()).unwrap()];
         input.extend_from_slice(payload);
         let lines = decode(false, &input);
         assert_eq!(lines[0].at, None);
         assert!(lines[0].text.ends_with(" no moment"), "{}", lines[0].text);
+        assert_eq!(lines[0].raw.as_deref(), Some(&payload[..payload.len() - 1]));
     }
 
     #[test]

@@ -522,7 +522,7 @@ async fn logs_end_where_there_is_nothing_to_follow() {
     let logs = pb::GetGroupLogsRequest { name: "shop".into(), ..Default::default() };
     let lines = said(bed.groups.get_group_logs(asked(logs)).await).unwrap();
     assert_eq!(within(lines.count()).await, 0);
-    let bad = pb::GetServiceLogsRequest { id: "shop/web".into(), lines: Some(0), ..Default::default() };
+    let bad = pb::GetServiceLogsRequest { id: "shop/web".into(), lines: Some(-2), ..Default::default() };
     let bad = bed.services.get_service_logs(asked(bad)).await.map(drop);
     refused(bad, Code::InvalidArgument, Reason::InvalidField);
     let bad = pb::GetGroupLogsRequest { name: "shop".into(), stream: 9, ..Default::default() };

@@ -74,6 +74,7 @@ struct Container {
     networks: BTreeSet<String>,
     volumes: BTreeSet<String>,
     has_check: bool,
+    keeps_log: bool,
     lines: Vec<LogLine>,
     /// Those who follow; they hear lines as long as it runs.
     followers: Vec<mpsc::UnboundedSender<LogLine>>,
@@ -279,9 +280,29 @@ impl FakeEngine {
         let at = Some(self.clock.now());
         let mut state = self.state();
         let container = state.containers.get_mut(name).expect("a container that the test made");
-        let line = LogLine { at, stderr, text: line.to_owned(), partial: false };
+        let line = LogLine { at, stderr, text: line.to_owned(), raw: None, partial: false };
         container.followers.retain(|follower| follower.send(line.clone()).is_ok());
         container.lines.push(line);
+    }
+
+    /// It wrote exactly this, then and in these pieces.
+    pub fn put_line(&self, name: &str, line: LogLine) {
+        let mut state = self.state();
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        container.followers.retain(|follower| follower.send(line.clone()).is_ok());
+        container.lines.push(line);
+    }
+
+    /// It starts, writes a line and ends before anybody looks.
+    pub fn run_shortly(&self, name: &str, line: &str, code: i32) {
+        let now = self.clock.now();
+        let at = Some(self.clock.now());
+        let end = self.clock.now();
+        let mut state = self.state();
+        state.begin(name, now);
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        container.lines.push(LogLine { at, stderr: false, text: line.to_owned(), raw: None, partial: false });
+        state.end(name, code, end);
     }
 
     /// It publishes a port.
@@ -510,6 +531,7 @@ fn container(found: Found) -> Container {
         networks: BTreeSet::new(),
         volumes: BTreeSet::new(),
         has_check: false,
+        keeps_log: true,
         lines: Vec::new(),
         followers: Vec::new(),
     }
@@ -570,6 +592,7 @@ impl Workloads for FakeEngine {
                 networks: run.networks.iter().map(|join| join.network.clone()).collect(),
                 volumes: named.filter_map(|mount| mount.source.clone()).collect(),
                 has_check: spec.health.is_some(),
+                keeps_log: spec.logging.as_ref().and_then(|it| it.driver.as_deref()) != Some("none"),
                 ..container(found)
             };
             state.containers.insert(spec.name.clone(), made);
@@ -654,6 +677,9 @@ impl Workloads for FakeEngine {
         let name = state.name_of(name)?;
         let is_torn = state.script.torn.contains(&name);
         let container = state.containers.get_mut(&name).expect("it was just found");
+        if !container.keeps_log {
+            return Err(Error::Unsupported(format!("read the logs of `{name}`: its logging driver keeps none")));
+        }
         let is_asked_for = {
             let query = query.clone();
             move |line: &LogLine| {

@@ -1,12 +1,16 @@
 //! `clos logs`: the lines of many services as one stream.
 
-use std::collections::BTreeMap;
+mod join;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use clos_client::watch::LogWatch;
 use clos_proto::v2 as pb;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
+use self::join::{Joiner, Key};
 use crate::args::{Format, Level, Logs};
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -15,6 +19,9 @@ use crate::project;
 use crate::session::Session;
 use crate::target::{self, Target};
 use crate::time;
+
+/// A followed line without an end is shown when nothing comes for so long.
+const QUIET: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(session: &Session<'_>, args: &Logs) -> Result<Exit, Failure> {
     let context = session.context;
@@ -57,20 +64,78 @@ pub(super) async fn run(session: &Session<'_>, args: &Logs) -> Result<Exit, Fail
         })
         .max()
         .unwrap_or_default();
-    let show =
-        Show { with_group, width, with_time: args.timestamps || on_terminal, with_name: !args.no_prefix };
-    let mut lines = stream::select_all(watches);
-    while let Some(entry) = lines.next().await {
-        let entry = entry?;
-        match session.global.output {
-            Format::Json | Format::Jsonl | Format::Yaml => {
-                let value = output::select(output::value("LogEntry", &entry)?, &session.global.fields)?;
-                context.print_line(&value.to_string())?;
+    let mut show = Show {
+        with_group,
+        width,
+        with_time: args.timestamps || on_terminal,
+        with_name: !args.no_prefix,
+        unended: None,
+        begun: BTreeSet::new(),
+    };
+    let mut lines = if follow { stream::select_all(watches).boxed() } else { in_order(watches) };
+    let mut joiner = Joiner::default();
+    loop {
+        let next = if follow && joiner.holds() {
+            tokio::time::timeout(QUIET, lines.next()).await.map_err(drop)
+        } else {
+            Ok(lines.next().await)
+        };
+        let is_over = matches!(next, Ok(None));
+        let told = match next {
+            Ok(Some(entry)) => {
+                let entry = entry?;
+                if !entry.note.is_empty() {
+                    let name = format!(
+                        "{}/{}",
+                        words::group_name(&entry.group_name, &entry.instance),
+                        entry.service
+                    );
+                    session.note(&format!("note: no logs of {name}: {}", entry.note));
+                    continue;
+                }
+                joiner.take(entry).into_iter().collect()
             }
-            _ => context.print(&show.line(session, &entry))?,
+            Ok(None) => joiner.release(false),
+            Err(()) => joiner.release(true),
+        };
+        for entry in told {
+            match session.global.output {
+                Format::Json | Format::Jsonl | Format::Yaml => {
+                    let value = output::select(output::value("LogEntry", &entry)?, &session.global.fields)?;
+                    context.print_line(&value.to_string())?;
+                }
+                _ => context.print_bytes(&show.line(session, &entry))?,
+            }
+        }
+        if is_over {
+            return Ok(Exit::Ok);
         }
     }
-    Ok(Exit::Ok)
+}
+
+/// Lines of several groups in order of time; each group's own are in order already.
+fn in_order<'a>(
+    watches: Vec<BoxStream<'a, Result<pb::LogEntry, Failure>>>,
+) -> BoxStream<'a, Result<pb::LogEntry, Failure>> {
+    type Head<'a> =
+        (BoxStream<'a, Result<pb::LogEntry, Failure>>, Option<Result<pb::LogEntry, Failure>>);
+    let heads: Vec<Head<'a>> = watches.into_iter().map(|watch| (watch, None)).collect();
+    stream::unfold(heads, |mut heads| async {
+        for (watch, head) in &mut heads {
+            if head.is_none() {
+                *head = watch.next().await;
+            }
+        }
+        heads.retain(|(_, head)| head.is_some());
+        let at = |head: &Option<Result<pb::LogEntry, Failure>>| {
+            let entry = head.as_ref()?.as_ref().ok()?;
+            entry.timestamp.map(|at| (at.seconds, at.nanos))
+        };
+        let (_, head) = heads.iter_mut().min_by_key(|(_, head)| at(head))?;
+        let entry = head.take()?;
+        Some((entry, heads))
+    })
+    .boxed()
 }
 
 /// By group: the services that were named, and those whose names may stand before a line.
@@ -114,18 +179,52 @@ struct Show {
     width: usize,
     with_time: bool,
     with_name: bool,
+    /// What was printed last has no end yet, and is of this line.
+    unended: Option<Key>,
+    /// Lines of which a part was printed.
+    begun: BTreeSet<Key>,
 }
 
 impl Show {
-    fn line(&self, session: &Session<'_>, entry: &pb::LogEntry) -> String {
+    fn line(&mut self, session: &Session<'_>, entry: &pb::LogEntry) -> Vec<u8> {
+        let key = join::key(entry);
+        let mut line = Vec::new();
+        let has_begun = self.begun.contains(&key);
+        let goes_on = self.unended.as_ref() == Some(&key);
+        let is_bare_end = has_begun && !goes_on && !entry.partial && join::bytes(entry).is_empty();
+        if entry.partial {
+            self.begun.insert(key.clone());
+        } else {
+            self.begun.remove(&key);
+        }
+        // Another's line came between: that ended this one already.
+        if is_bare_end {
+            return line;
+        }
+        if !goes_on {
+            if self.unended.take().is_some() {
+                line.push(b'\n');
+            }
+            line.extend_from_slice(self.head(session, entry).as_bytes());
+        }
+        line.extend_from_slice(join::bytes(entry));
+        self.unended = entry.partial.then_some(key);
+        if !entry.partial {
+            line.push(b'\n');
+        }
+        line
+    }
+
+    /// What stands before the text.
+    fn head(&self, session: &Session<'_>, entry: &pb::LogEntry) -> String {
         let paint = session.style.on_output;
-        let mut line = String::new();
+        let mut head = String::new();
         if self.with_name {
             let group = words::group_name(&entry.group_name, &entry.instance);
             let name = label(self.with_group, &group, &entry.service);
             let gap = " ".repeat(self.width.saturating_sub(name.chars().count()));
-            line.push_str(&paint.named(&name, &format!("{name}{gap} |")));
-            line.push(' ');
+            head.push_str(&paint.named(&name, &format!("{name}{gap} |")));
+            head.push(' ');
         }
         if let Some(at) = time::of(entry.timestamp.as_ref()).filter(|_| self.with_time) {
             let text = if session.context.streams.out_is_terminal {
@@ -133,12 +232,10 @@ impl Show {
             } else {
                 at.to_string()
             };
-            line.push_str(&paint.apply(Tone::Faint, &text));
-            line.push(' ');
+            head.push_str(&paint.apply(Tone::Faint, &text));
+            head.push(' ');
         }
-        line.push_str(&entry.message);
-        line.push('\n');
-        line
+        head
     }
 }
 

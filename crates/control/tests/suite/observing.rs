@@ -226,6 +226,74 @@ async fn a_followed_log_that_breaks_off_is_taken_up_again() {
     assert_eq!(next().await, "two");
 }
 
+fn followed() -> clos_control::logs::LogRequest {
+    let mut request = clos_control::logs::LogRequest::default();
+    request.query.follow = true;
+    request
+}
+
+#[tokio::test]
+async fn no_line_of_a_run_between_two_looks_is_missed() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.say("shop-web-1", "one");
+    let mut lines = bed.control.groups().logs(&bed.ctx, "shop", &[], followed()).await.unwrap();
+    let mut next = async || within(lines.next()).await.unwrap().unwrap().line.text;
+    assert_eq!(next().await, "one");
+    bed.engine.drop_events(true);
+    bed.engine.kill("shop-web-1", 1);
+    bed.engine.run_shortly("shop-web-1", "two", 1);
+    bed.engine.run_shortly("shop-web-1", "three", 1);
+    assert_eq!((next().await, next().await), ("two".to_owned(), "three".to_owned()));
+    bed.engine.drop_events(false);
+    bed.engine.run_shortly("shop-web-1", "four", 1);
+    assert_eq!(next().await, "four");
+}
+
+#[tokio::test]
+async fn a_recreated_container_is_followed_with_its_own_id() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.say("shop-web-1", "one");
+    let mut lines = bed.control.groups().logs(&bed.ctx, "shop", &[], followed()).await.unwrap();
+    let one = within(lines.next()).await.unwrap().unwrap();
+    assert_completed(&bed.up(&WEB.replace("image: app", "image: app, environment: {A: b}")).await);
+    bed.engine.say("shop-web-1", "two");
+    let two = within(lines.next()).await.unwrap().unwrap();
+    assert_eq!(two.line.text, "two");
+    assert_ne!(one.container_id, two.container_id);
+    assert_eq!(Some(two.container_id), bed.service("shop/web").await.container_id);
+}
+
+#[tokio::test]
+async fn one_service_without_a_log_spoils_nobodys() {
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app}, mute: {image: app, logging: {driver: none}}}";
+    assert_completed(&bed.up(text).await);
+    bed.engine.say("shop-web-1", "one");
+    for request in [clos_control::logs::LogRequest::default(), followed()] {
+        let lines = bed.control.groups().logs(&bed.ctx, "shop", &[], request).await.unwrap();
+        let lines: Vec<_> = within(lines.take(2).map(Result::unwrap).collect::<Vec<_>>()).await;
+        let note = lines.iter().find(|line| line.note.is_some()).unwrap();
+        assert_eq!(note.service.definition.name.as_str(), "mute");
+        assert!(lines.iter().any(|line| line.line.text == "one"));
+    }
+}
+
+#[tokio::test]
+async fn lines_of_several_services_come_in_order_of_time() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {web: {image: app}, api: {image: app}}").await);
+    for (name, text) in [("web", "1"), ("api", "2"), ("api", "3"), ("web", "4"), ("api", "5")] {
+        bed.engine.say(&format!("shop-{name}-1"), text);
+    }
+    for request in [clos_control::logs::LogRequest::default(), followed()] {
+        let lines = bed.control.groups().logs(&bed.ctx, "shop", &[], request).await.unwrap();
+        let texts = lines.take(5).map(|line| line.unwrap().line.text);
+        assert_eq!(within(texts.collect::<Vec<_>>()).await, ["1", "2", "3", "4", "5"]);
+    }
+}
+
 #[tokio::test]
 async fn logs_and_figures_come_from_the_engine() {
     use futures::StreamExt as _;

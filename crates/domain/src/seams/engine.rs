@@ -146,7 +146,9 @@ pub struct LogLine {
     pub stderr: bool,
     /// The text without its line end; bytes that are no UTF-8 are replaced.
     pub text: String,
-    /// The line is longer and goes on in the next.
+    /// The bytes themselves where they are no UTF-8.
+    pub raw: Option<Vec<u8>>,
+    /// The line goes on in the next of the same stream.
     pub partial: bool,
 }
 

@@ -8,6 +8,7 @@ use clos_proto::v2 as pb;
 use super::{Violations, event, some};
 
 const DEFAULT_LINES: u32 = 100;
+const ALL_LINES: i32 = -1;
 const MOST_LINES: i64 = 10_000;
 
 /// Reads which lines of a service's log are wanted.
@@ -31,7 +32,8 @@ pub(crate) fn group(request: &pb::GetGroupLogsRequest) -> Result<LogRequest> {
     let mut v = Violations::default();
     let tail = match request.lines {
         None => Some(DEFAULT_LINES),
-        Some(lines) => v.within("lines", lines.into(), 1, MOST_LINES),
+        Some(ALL_LINES) => None,
+        Some(lines) => v.within("lines", lines.into(), 0, MOST_LINES),
     };
     let (since, until) = v.span(request.since.as_ref(), request.until.as_ref());
     if request.follow && until.is_some() {

@@ -738,6 +738,10 @@ fn lines_of_a_log_have_bounds() {
     let some = logs::service(&some).unwrap();
     assert_eq!((some.query.tail, some.query.stdout, some.query.follow), (Some(10_000), false, true));
     assert_eq!((some.at_least, some.contains.as_deref()), (Some(Severity::Warning), Some("boom")));
+    for (lines, tail) in [(-1, None), (0, Some(0))] {
+        let request = pb::GetServiceLogsRequest { lines: Some(lines), ..Default::default() };
+        assert_eq!(logs::service(&request).unwrap().query.tail, tail);
+    }
     let stdout = pb::GetServiceLogsRequest { stream: pb::LogStream::Stdout.into(), ..Default::default() };
     assert!(!logs::service(&stdout).unwrap().query.stderr);
     let bad = pb::GetServiceLogsRequest {

@@ -14,11 +14,13 @@ pub(crate) fn line(line: &Line) -> pb::LogEntry {
         level: line.level.map(event::severity).unwrap_or_default().into(),
         message: line.line.text.clone(),
         source: source.into(),
-        container_id: text(service.container_id.as_ref()),
+        container_id: line.container_id.clone(),
         service_id: service.id.to_string(),
         service: service.definition.name.to_string(),
         group_name: service.group.name.to_string(),
         instance: instance(&service.group),
         partial: line.line.partial,
+        raw: line.line.raw.clone(),
+        note: line.note.clone().unwrap_or_default(),
     }
 }

@@ -770,9 +770,16 @@ fn figures_are_megabytes_and_shares() {
 fn a_line_says_whose_it_is() {
     let mut one = stored(made::full_definition("web"));
     one.container_id = Some("c0ffee".into());
-    let line = LogLine { at: None, stderr: true, text: "boom".into(), partial: true };
-    let line = clos_control::logs::Line { service: one.into(), line, level: Some(Severity::Error) };
+    let line = LogLine { at: None, stderr: true, text: "boom".into(), raw: Some(vec![0xff]), partial: true };
+    let line = clos_control::logs::Line {
+        service: one.into(),
+        container_id: "c0ffee".into(),
+        line,
+        level: Some(Severity::Error),
+        note: None,
+    };
     let shown = logs::line(&line);
+    assert_eq!((shown.raw.as_deref(), shown.note.as_str()), (Some([0xff].as_slice()), ""));
     assert_eq!(
         (shown.source(), shown.level(), shown.partial),
         (pb::LogStream::Stderr, pb::Severity::Error, true)
