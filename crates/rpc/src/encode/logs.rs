@@ -3,7 +3,7 @@
 use clos_control::logs::Line;
 use clos_proto::v2 as pb;
 
-use super::{event, instance, text, timestamp};
+use super::{event, instance, timestamp};
 
 /// A line and whose it is.
 pub(crate) fn line(line: &Line) -> pb::LogEntry {
