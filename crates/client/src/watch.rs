@@ -75,8 +75,7 @@ impl Client {
     }
 
     async fn logs(&self, source: Source) -> Result<LogWatch, Error> {
-        let mut watch =
-            LogWatch { client: self.clone(), source, seen: HashMap::new(), stream: None };
+        let mut watch = LogWatch { client: self.clone(), source, seen: HashMap::new(), stream: None };
         at_first(async || watch.open().await).await?;
         Ok(watch)
     }

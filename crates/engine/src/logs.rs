@@ -382,9 +382,7 @@ impl Message {
     fn line(&self, at: Option<Timestamp>, text: Vec<u8>, partial: bool) -> LogLine {
         let (text, raw) = match String::from_utf8(text) {
             Ok(text) => (text, None),
-            Err(error) => {
-                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(error.into_bytes()))
-            }
+            Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(error.into_bytes())),
         };
         LogLine { at, stderr: self.stderr, text, raw, partial }
     }
@@ -570,12 +568,7 @@ mod tests {
         let lines: Vec<LogLine> = decoder.ready.into_iter().collect();
         assert_eq!(
             brief(&lines),
-            [
-                ("prompt> ", false, true),
-                ("yes", false, false),
-                ("bye", false, true),
-                ("", false, false)
-            ]
+            [("prompt> ", false, true), ("yes", false, false), ("bye", false, true), ("", false, false)]
         );
     }
 

@@ -117,8 +117,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Logs) -> Result<Exit, Fail
 fn in_order<'a>(
     watches: Vec<BoxStream<'a, Result<pb::LogEntry, Failure>>>,
 ) -> BoxStream<'a, Result<pb::LogEntry, Failure>> {
-    type Head<'a> =
-        (BoxStream<'a, Result<pb::LogEntry, Failure>>, Option<Result<pb::LogEntry, Failure>>);
+    type Head<'a> = (BoxStream<'a, Result<pb::LogEntry, Failure>>, Option<Result<pb::LogEntry, Failure>>);
     let heads: Vec<Head<'a>> = watches.into_iter().map(|watch| (watch, None)).collect();
     stream::unfold(heads, |mut heads| async {
         for (watch, head) in &mut heads {

@@ -56,9 +56,7 @@ fn joined(mut entry: pb::LogEntry, text: Vec<u8>, partial: bool) -> pb::LogEntry
     entry.partial = partial;
     (entry.message, entry.raw) = match String::from_utf8(text) {
         Ok(text) => (text, None),
-        Err(error) => {
-            (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(error.into_bytes()))
-        }
+        Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(error.into_bytes())),
     };
     entry
 }
@@ -88,9 +86,10 @@ mod tests {
         let mut joiner = Joiner::default();
         let text = vec![b'x'; 64 * 1024];
         let told: Vec<_> = (0..20).filter_map(|_| joiner.take(piece("web", &text, true))).collect();
-        assert_eq!(told.iter().map(|line| (line.message.len(), line.partial)).collect::<Vec<_>>(), [(
-            LONGEST, true
-        )]);
+        assert_eq!(
+            told.iter().map(|line| (line.message.len(), line.partial)).collect::<Vec<_>>(),
+            [(LONGEST, true)]
+        );
         assert_eq!(joiner.release(false)[0].message.len(), 4 * 64 * 1024);
     }
 }
