@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod beside_compose;
 mod breaking;
 mod demo;
 mod doors;

@@ -40,9 +40,12 @@ pub fn resolve(
     }
     for join in &mut container.networks {
         join.network = group.network_name(&join.network);
-        let own_name = definition.name.to_string();
-        if !join.aliases.contains(&own_name) {
-            join.aliases.insert(0, own_name);
+        // The service's name is what others call it by. The container's name is an alias too, as Compose has
+        // it, so that it resolves while a replacement still carries a temporary name.
+        for own_name in [service.workload_name(), definition.name.to_string()] {
+            if !join.aliases.contains(&own_name) {
+                join.aliases.insert(0, own_name);
+            }
         }
     }
     for mount in &mut container.mounts {
@@ -209,7 +212,7 @@ mod tests {
         let made = spec.container();
         assert_eq!(spec.name, "shop-web-1");
         assert_eq!(made.networks[0].network, "shop_back");
-        assert_eq!(made.networks[0].aliases, ["web", "www"]);
+        assert_eq!(made.networks[0].aliases, ["web", "shop-web-1", "www"]);
         assert_eq!(made.mounts[0].source.as_deref(), Some("shop_data"));
         assert_eq!(made.mounts[1].source.as_deref(), Some("/src"));
         assert_eq!(made.mounts[2].source, None);
@@ -225,7 +228,7 @@ mod tests {
         let spec = resolve("me", &copy, &web, &[], &[]);
         assert_eq!(spec.name, "shop__x-web-1");
         assert_eq!(spec.container().networks[0].network, "shop__x_default");
-        assert_eq!(spec.container().networks[0].aliases, ["web"]);
+        assert_eq!(spec.container().networks[0].aliases, ["web", "shop__x-web-1"]);
         assert_eq!(built_image(&copy, &web), "shop__x-web");
     }
 
