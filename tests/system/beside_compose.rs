@@ -281,8 +281,13 @@ fn intended(mut described: Value) -> Value {
                     && (is_container || label != "com.docker.compose.config-hash")
             });
         }
-        if !one["host"].is_object() {
+        if !is_container {
             continue;
+        }
+        // The hash of whoever shares a namespace has the id of the container it shares it with.
+        let shares = ["NetworkMode", "PidMode", "IpcMode"].map(|key| text(&one["host"][key]));
+        if shares.iter().any(|mode| mode.starts_with("container:")) {
+            one["config"]["Labels"]["com.docker.compose.config-hash"] = Value::Null;
         }
         // Logs are bounded unless the file says otherwise.
         if let Some(options) = one["host"]["LogConfig"]["Config"].as_object_mut() {

@@ -361,7 +361,7 @@ fn attachment(attachment: &Attachment) -> Value {
     out.text("interface_name", attachment.interface_name.as_deref());
     out.number("priority", Some(attachment.priority));
     out.number("gw_priority", Some(attachment.gw_priority));
-    if out.0.is_empty() { Value::Null } else { Value::Object(out.0) }
+    if out.0.is_empty() && !attachment.is_map { Value::Null } else { Value::Object(out.0) }
 }
 
 fn extra_hosts(out: &mut Object, hosts: &[ExtraHost]) {

@@ -432,6 +432,8 @@ pub struct Attachment {
     pub priority: i64,
     /// Higher gives the default gateway.
     pub gw_priority: i64,
+    /// The file has a map here, if an empty one; Compose's hash tells it from no value.
+    pub is_map: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

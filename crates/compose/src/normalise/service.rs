@@ -425,6 +425,7 @@ fn attachments(r: &mut Reader<'_>, node: &Node, key: &Key) -> Vec<Attachment> {
             continue;
         }
         let Some(map) = r.map(&entry.value, &key) else { continue };
+        attachment.is_map = true;
         for (field, entry) in map.iter() {
             let (value, own) = (&entry.value, key.child(field));
             match field.as_str() {
