@@ -55,6 +55,7 @@ mod m0013_operation_steps;
 mod m0014_journal;
 mod m0015_config;
 mod m0016_port_ranges;
+mod m0017_step_words;
 mod m0021_port_claims;
 
 /// All steps, in order.
@@ -80,6 +81,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_journal::Step),
             Box::new(m0015_config::Step),
             Box::new(m0016_port_ranges::Step),
+            Box::new(m0017_step_words::Step),
             Box::new(m0021_port_claims::Step),
         ]
     }

@@ -176,11 +176,11 @@ impl Observer {
     pub async fn list_once(&self) -> Result<()> {
         let begun = self.inner.world.now();
         let found = self.inner.world.engine.workloads.list().await.map_err(engine_error)?;
-        let mut ours: HashMap<ServiceId, Found> = HashMap::new();
+        let mut ours: HashMap<ServiceId, Vec<Found>> = HashMap::new();
         for one in found {
             let Some(identity) = &one.identity else { continue };
             if identity.installation == self.inner.installation {
-                ours.insert(identity.service_id.clone(), one);
+                ours.entry(identity.service_id.clone()).or_default().push(one);
             }
         }
         let all = {
@@ -188,7 +188,7 @@ impl Observer {
             view.services().list(&Default::default(), clos_domain::page::Request::ALL).await?.items
         };
         for service in all {
-            let shown = ours.remove(&service.id);
+            let shown = main_of(&service, ours.remove(&service.id).unwrap_or_default());
             let is_news =
                 service.observed_at.is_none_or(|at| at < begun) && differs(&service, shown.as_ref());
             if !is_news {
@@ -204,7 +204,7 @@ impl Observer {
             })
             .await?;
         }
-        for stranger in ours.values() {
+        for stranger in ours.values().flatten() {
             tracing::warn!(container = stranger.name, "a container of ours has no row");
         }
         self.inner.listed.send_modify(|lists| *lists += 1);
@@ -216,7 +216,9 @@ impl Observer {
         self.update(&service, |row| {
             let is_old = row.observed_at.is_some_and(|seen| at < seen);
             let is_another = row.container_id.as_deref().is_some_and(|known| known != id);
-            if is_old || (is_another && change != Change::Created) {
+            // A new container beside the old one is no news until it takes over.
+            let is_news = change == Change::Created && row.observed == Observed::Absent;
+            if is_old || (is_another && !is_news) {
                 return false;
             }
             apply(row, id, change, at)
@@ -440,6 +442,18 @@ fn observed(row: &Service, before: Observed, found: &Found) -> Observed {
         State::Exited { code, .. } => Observed::Exited(*code),
         State::Removing => before,
     }
+}
+
+/// The container that a service is shown by, where it has several: an interrupted replacement
+/// leaves two.
+fn main_of(service: &Service, mut found: Vec<Found>) -> Option<Found> {
+    let name = service.workload_name();
+    found.sort_by_key(|one| {
+        let is_known = service.container_id.as_deref() == Some(&one.id);
+        let runs = matches!(one.state, State::Running { .. } | State::Paused | State::Restarting);
+        (!runs, !is_known, one.name != name)
+    });
+    found.into_iter().next()
 }
 
 fn differs(service: &Service, found: Option<&Found>) -> bool {

@@ -79,6 +79,7 @@ pub(crate) async fn take(
             .identity
             .filter(|one| one.installation == installation && services.contains(&one.service_id));
         let present = Present {
+            id: found.id,
             ours: identity.is_some(),
             spec_hash: identity.map(|one| one.spec_hash).unwrap_or_default(),
             state: found.state,

@@ -78,11 +78,13 @@ pub enum Action {
     Stop,
     /// Removes it.
     Remove,
+    /// Gives it another name.
+    Rename,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Pull,
         Self::Build,
         Self::Network,
@@ -92,6 +94,7 @@ impl Action {
         Self::Wait,
         Self::Stop,
         Self::Remove,
+        Self::Rename,
     ];
 
     /// The wire word.
@@ -106,6 +109,7 @@ impl Action {
             Self::Wait => "wait",
             Self::Stop => "stop",
             Self::Remove => "remove",
+            Self::Rename => "rename",
         }
     }
 
@@ -117,7 +121,7 @@ impl Action {
     /// Which way it moves a service; `None` for what serves several.
     pub const fn direction(self) -> Option<Direction> {
         match self {
-            Self::Create | Self::Start | Self::Wait => Some(Direction::Up),
+            Self::Create | Self::Start | Self::Wait | Self::Rename => Some(Direction::Up),
             Self::Stop | Self::Remove => Some(Direction::Down),
             Self::Pull | Self::Build | Self::Network | Self::Volume => None,
         }

@@ -63,6 +63,8 @@ pub struct Snapshot {
 /// A workload that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
+    /// The engine's id.
+    pub id: String,
     /// It carries our installation and this service.
     pub ours: bool,
     /// The hash of the spec that it was made from.
@@ -130,6 +132,27 @@ pub struct Step {
     pub after: Vec<u32>,
     /// Why it is in the plan.
     pub why: String,
+    /// The replacement that it is a part of.
+    pub swap: Option<Box<Swap>>,
+}
+
+impl Step {
+    /// The container that shows how the service is once this step has ended so.
+    pub fn shown(&self, succeeded: bool) -> &str {
+        match (&self.work, &self.swap) {
+            (Work::Create(_) | Work::Stop { .. }, Some(swap)) => &swap.old,
+            (Work::Start { name }, Some(swap)) if *name == swap.new && !succeeded => &swap.old,
+            (Work::Remove { name }, Some(swap)) => {
+                if *name == swap.new {
+                    &swap.old
+                } else {
+                    &swap.new
+                }
+            }
+            (Work::Rename { from, .. }, _) if !succeeded => from,
+            _ => self.work.subject(),
+        }
+    }
 }
 
 /// What to do, with everything needed to do it.
@@ -183,6 +206,31 @@ pub enum Work {
         /// The engine's name.
         name: String,
     },
+    /// Give it another name.
+    Rename {
+        /// The name it has.
+        from: String,
+        /// The name it gets.
+        to: String,
+    },
+}
+
+/// The replacement of one container by another. The old one is kept until the new one was
+/// started, so that a call that fails takes nothing away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swap {
+    /// The name of the old container.
+    pub old: String,
+    /// Its id: the name alone may mean the new one by now.
+    pub old_id: String,
+    /// The old container was running.
+    pub ran: bool,
+    /// The name that the new container is created under.
+    pub new: String,
+    /// The name that it has in the end.
+    pub name: String,
+    /// The hash of its spec.
+    pub spec_hash: String,
 }
 
 impl Work {
@@ -198,6 +246,7 @@ impl Work {
             Self::Wait { .. } => Action::Wait,
             Self::Stop { .. } => Action::Stop,
             Self::Remove { .. } => Action::Remove,
+            Self::Rename { .. } => Action::Rename,
         }
     }
 
@@ -213,7 +262,8 @@ impl Work {
             | Self::Start { name }
             | Self::Wait { name, .. }
             | Self::Stop { name, .. }
-            | Self::Remove { name } => name,
+            | Self::Remove { name }
+            | Self::Rename { to: name, .. } => name,
         }
     }
 
@@ -224,6 +274,7 @@ impl Work {
             Self::MakeVolume(volume) => Some(Self::RemoveVolume(volume.name.clone())),
             Self::Create(spec) => Some(Self::Remove { name: spec.name.clone() }),
             Self::Start { name } => Some(Self::Stop { name: name.clone(), grace }),
+            Self::Rename { from, to } => Some(Self::Rename { from: to.clone(), to: from.clone() }),
             _ => None,
         }
     }
@@ -339,7 +390,7 @@ impl Planner<'_> {
         }
         after.retain(|step| !needs.contains(step));
         let service = service.map(|service| (service.id.clone(), service.resource()));
-        self.steps.push(Step { number, service, work, needs, after, why });
+        self.steps.push(Step { number, service, work, needs, after, why, swap: None });
         number
     }
 

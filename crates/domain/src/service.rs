@@ -382,12 +382,12 @@ pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(60);
 
 /// The status of a service and the reason that the word cannot say, by the table of semantics.md.
 pub fn status(facts: &Facts<'_>) -> (Status, Option<Reason>) {
-    use Action::{Build, Create, Network, Pull, Remove, Start, Stop, Volume, Wait};
+    use Action::{Build, Create, Network, Pull, Remove, Rename, Start, Stop, Volume, Wait};
 
     match facts.step.map(|step| step.action) {
         Some(Create | Start | Pull | Build | Network | Volume) => return (Status::Starting, None),
         Some(Stop | Remove) => return (Status::Stopping, None),
-        Some(Wait) | None => {}
+        Some(Wait | Rename) | None => {}
     }
     let wants_to_run = facts.desired == Desired::Running;
     match facts.observed {

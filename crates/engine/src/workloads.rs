@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, StartContainerOptions,
-    StopContainerOptions,
+    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RenameContainerOptions,
+    StartContainerOptions, StopContainerOptions,
 };
 use clos_domain::seams::Workloads;
 use clos_domain::seams::engine::{Error, Event, ExecOutcome, Info, LogLine, LogQuery, Stats};
@@ -101,6 +101,19 @@ impl Workloads for Docker {
                 self.wait_gone(&target, &what).await
             }
             Err(fault) => Err(fault.into()),
+        }
+    }
+
+    async fn rename(&self, name: &str, to: &str) -> Result<(), Error> {
+        let target = self.container(name).await?;
+        let to = name::check("container", to)?.to_owned();
+        let what = format!("rename `{name}` to `{to}`");
+        let options = RenameContainerOptions { name: to.clone() };
+        let call = self.client().rename_container(&target, options);
+        match within(deadline::CREATE, &what, Effect::Changes, call).await {
+            Ok(()) => Ok(()),
+            Err(Fault::Answer { status: 409, .. }) => Err(Error::NameTaken(to)),
+            Err(fault) => Err(no_such(name, fault)),
         }
     }
 

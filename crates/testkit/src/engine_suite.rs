@@ -71,6 +71,7 @@ macro_rules! engine_suite {
             what_is_created_is_shown_with_whose_it_is
             a_name_is_taken_once
             starting_stopping_and_removing_twice_is_fine
+            a_renamed_one_goes_on_under_its_new_name
             what_is_not_there_is_said_so
             an_exit_code_is_told_and_shown
             who_does_not_hear_the_signal_is_killed
@@ -229,6 +230,22 @@ pub async fn starting_stopping_and_removing_twice_is_fine(world: &mut impl Engin
         Workloads::remove(&*engine, &name).await.unwrap();
         assert_eq!(engine.inspect(&name).await.unwrap(), None);
     }
+}
+
+pub async fn a_renamed_one_goes_on_under_its_new_name(world: &mut impl EngineWorld) {
+    let name = started(world, "before", Behaviour::Runs).await;
+    let id = shown(world, &name).await.id;
+    let (to, other) = (world.name("after"), created(world, "other", Behaviour::Runs).await);
+    let engine = world.engine();
+    let taken = engine.rename(&name, &other).await;
+    assert!(matches!(taken, Err(Error::NameTaken(_))), "{taken:?}");
+    engine.rename(&name, &to).await.unwrap();
+    assert_eq!(engine.inspect(&name).await.unwrap(), None);
+    let renamed = shown(world, &to).await;
+    assert_eq!((renamed.id, renamed.name.as_str()), (id, to.as_str()));
+    assert!(matches!(renamed.state, State::Running { .. }), "it was not stopped");
+    let gone = engine.rename(&name, &to).await;
+    assert!(matches!(gone, Err(Error::NotFound(_))), "{gone:?}");
 }
 
 pub async fn what_is_not_there_is_said_so(world: &mut impl EngineWorld) {

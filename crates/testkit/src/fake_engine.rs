@@ -201,6 +201,11 @@ impl FakeEngine {
         self.state().script.failures.insert((call.to_owned(), name.to_owned()), error);
     }
 
+    /// The call on this name does not fail any more.
+    pub fn heal(&self, call: &str, name: &str) {
+        self.state().script.failures.remove(&(call.to_owned(), name.to_owned()));
+    }
+
     /// The next such call has its effect, and nobody hears of it.
     pub fn lose_next_reply(&self, call: &str) {
         self.state().script.lost.push(call.to_owned());
@@ -463,7 +468,8 @@ impl Drop for Underway<'_> {
 impl Engine {
     fn new_id(&mut self) -> String {
         self.next_id += 1;
-        format!("{:064x}", self.next_id)
+        // The beginning tells them apart, as it does on a real engine.
+        format!("{:012x}{:052x}", self.next_id, 0)
     }
 
     fn tell(&self, id: &str, name: &str, change: Change, at: Timestamp) {
@@ -650,6 +656,23 @@ impl Workloads for FakeEngine {
             }
         }
         self.leave("remove", Ok(()))
+    }
+
+    async fn rename(&self, name: &str, to: &str) -> Result<(), Error> {
+        self.enter_change("rename", name).await?;
+        {
+            let mut state = self.state();
+            let name = state.name_of(name)?;
+            if state.containers.contains_key(to) {
+                return Err(Error::NameTaken(to.to_owned()));
+            }
+            let mut container = state.containers.remove(&name).expect("it was just found");
+            container.found.name = to.to_owned();
+            let starts = state.starts.remove(&name).unwrap_or_default();
+            *state.starts.entry(to.to_owned()).or_default() += starts;
+            state.containers.insert(to.to_owned(), container);
+        }
+        self.leave("rename", Ok(()))
     }
 
     async fn inspect(&self, name: &str) -> Result<Option<Found>, Error> {

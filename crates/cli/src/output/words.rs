@@ -151,6 +151,7 @@ pub(crate) fn action(action: pb::StepAction) -> &'static str {
         pb::StepAction::Wait => "wait",
         pb::StepAction::Stop => "stop",
         pb::StepAction::Remove => "remove",
+        pb::StepAction::Rename => "rename",
         pb::StepAction::Unspecified => "step",
     }
 }

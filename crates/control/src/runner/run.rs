@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clos_domain::event::{Draft, Severity, types};
 use clos_domain::id::ServiceId;
-use clos_domain::operation::{FailurePolicy, Operation, State, Step};
-use clos_domain::plan::{self, Plan};
+use clos_domain::operation::{Action, FailurePolicy, Operation, State, Step};
+use clos_domain::plan::{self, Plan, Work};
 use clos_domain::service::{Desired, Observed};
 use clos_domain::{Error, Reason, Result, Timestamp};
 use tokio::task::JoinSet;
@@ -85,6 +85,7 @@ impl Inner {
         {
             self.undo(&mut progress, &plan, &run).await?;
         }
+        self.put_back_unfinished(&mut progress, &plan, &run).await?;
         if state == State::Cancelled && reason == Some(Reason::CancelRequested) {
             self.withdraw(&progress, &run).await?;
         }
@@ -183,21 +184,86 @@ impl Inner {
                 needs: vec![],
                 after: vec![],
                 why: format!("undoes step {of}"),
+                swap: original.swap.clone(),
             };
-            let row = step_row(&step);
-            let mut tx = self.world.store.begin().await?;
-            tx.operations().append_steps(&progress.operation.id, std::slice::from_ref(&row)).await?;
-            self.ledger.commit(tx).await?;
-            progress.operation.steps.push(row.clone());
-            let end = self.perform_uncancelled(run, &step, row).await?;
-            if let Err(error) = &end {
-                let what = format!("{} {}: {error}", step.work.action().as_str(), step.work.subject());
-                progress.operation.leftovers.push(what);
-            }
-            note_end(progress, number, end, self.world.now(), run);
+            self.append(progress, step, run).await?;
         }
-        for (service, desired) in withdrawn(plan) {
+        for (service, desired) in withdrawn(progress, plan) {
             self.set_desired(&service, desired).await?;
+        }
+        Ok(())
+    }
+
+    /// A step that the plan does not have: written, done, and named where it fails.
+    async fn append(&self, progress: &mut Progress, step: plan::Step, run: &Run) -> Result<()> {
+        let row = step_row(&step);
+        let mut tx = self.world.store.begin().await?;
+        tx.operations().append_steps(&progress.operation.id, std::slice::from_ref(&row)).await?;
+        self.ledger.commit(tx).await?;
+        progress.operation.steps.push(row.clone());
+        let end = self.perform_uncancelled(run, &step, row).await?;
+        if let Err(error) = &end {
+            let what = format!("{} {}: {error}", step.work.action().as_str(), step.work.subject());
+            progress.operation.leftovers.push(what);
+        }
+        note_end(progress, step.number, end, self.world.now(), run);
+        Ok(())
+    }
+
+    /// Containers whose replacement was broken off between two calls are as they were, or are the
+    /// new ones where those have started. Where a call
+    /// itself failed, that step has seen to it; where a later operation took over, what becomes of
+    /// the old container is that one's to say.
+    async fn put_back_unfinished(&self, progress: &mut Progress, plan: &Plan, run: &Run) -> Result<()> {
+        for made in &plan.steps {
+            let (Work::Create(_), Some(swap), Some((service, _))) = (&made.work, &made.swap, &made.service)
+            else {
+                continue;
+            };
+            let states: Vec<(Action, State)> = plan
+                .steps
+                .iter()
+                .filter(|step| step.swap.as_ref() == Some(swap))
+                .map(|step| (step.work.action(), progress.state(step.number)))
+                .collect();
+            let has = |action, state| states.contains(&(action, state));
+            let was_seen_to = states.iter().any(|(_, state)| *state == State::Failed);
+            let has_begun = has(Action::Create, State::Completed) || has(Action::Stop, State::Completed);
+            let is_over = has(Action::Rename, State::Completed);
+            if !has_begun || is_over || was_seen_to {
+                continue;
+            }
+            let is_undone =
+                progress.operation.policy == FailurePolicy::Undo && !has(Action::Remove, State::Completed);
+            let mut works = Vec::new();
+            if has(Action::Start, State::Completed) && !is_undone {
+                if !has(Action::Remove, State::Completed) {
+                    works.push(Work::Remove { name: swap.old.clone() });
+                }
+                if progress.operation.policy != FailurePolicy::Undo {
+                    works.push(Work::Rename { from: swap.new.clone(), to: swap.name.clone() });
+                }
+            } else {
+                if has(Action::Create, State::Completed) {
+                    works.push(Work::Remove { name: swap.new.clone() });
+                }
+                if has(Action::Stop, State::Completed) && !run.is_superseded(service) {
+                    works.push(Work::Start { name: swap.old.clone() });
+                }
+            }
+            for work in works {
+                let number = u32::try_from(progress.operation.steps.len() + 1).unwrap_or(u32::MAX);
+                let step = plan::Step {
+                    number,
+                    service: made.service.clone(),
+                    work,
+                    needs: vec![],
+                    after: vec![],
+                    why: "the replacement was broken off".into(),
+                    swap: Some(swap.clone()),
+                };
+                self.append(progress, step, run).await?;
+            }
         }
         Ok(())
     }
@@ -285,11 +351,20 @@ pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> std::time::Duration {
 
 /// The services that an undo took back, and what they are meant to be now: without a container
 /// where this operation would have made it, else stopped.
-fn withdrawn(plan: &Plan) -> BTreeMap<ServiceId, Desired> {
-    use clos_domain::operation::Action;
+fn withdrawn(progress: &Progress, plan: &Plan) -> BTreeMap<ServiceId, Desired> {
+    let was_replaced = |service: &ServiceId| {
+        let of_it = plan.steps.iter().filter(|step| step.swap.is_some());
+        let mut of_it = of_it.filter(|step| step.service.as_ref().is_some_and(|(id, _)| id == service));
+        of_it.any(|step| {
+            step.work.action() == Action::Start && progress.state(step.number) == State::Completed
+        })
+    };
     let mut desired = BTreeMap::new();
     for step in &plan.steps {
         let Some((service, _)) = &step.service else { continue };
+        if step.swap.is_some() && !was_replaced(service) {
+            continue;
+        }
         match step.work.action() {
             Action::Create => {
                 desired.insert(service.clone(), Desired::Absent);

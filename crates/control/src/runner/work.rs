@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clos_domain::operation::{Action, State, Step};
-use clos_domain::plan::{self, Work};
+use clos_domain::plan::{self, Swap, Work};
 use clos_domain::seams::engine::{self, Error as E, Progress};
 use clos_domain::service::OpenStep;
 use clos_domain::workload::{Network, Spec};
@@ -98,7 +98,11 @@ impl Inner {
         } else {
             self.work(run, step, &row).await
         };
-        self.finish(run, &mut row, &end).await?;
+        let end = match (end, &step.swap) {
+            (Err(error), Some(swap)) if breaks(&step.work) => Err(self.put_back(&row, swap, error).await),
+            (end, _) => end,
+        };
+        self.finish(run, step, &mut row, &end).await?;
         if let Some(claim) = claim {
             claim.finish(match &end {
                 Ok(_) => Outcome::Done,
@@ -127,7 +131,7 @@ impl Inner {
     }
 
     /// Records the end of a step with what the engine shows of its service now.
-    async fn finish(&self, run: &Run, row: &mut Step, end: &StepEnd) -> Result<()> {
+    async fn finish(&self, run: &Run, step: &plan::Step, row: &mut Step, end: &StepEnd) -> Result<()> {
         finish_row(row, end, run);
         let ended_at = self.world.now();
         row.ended_at = Some(ended_at);
@@ -140,7 +144,7 @@ impl Inner {
             Err(error) if row.state == State::Failed => Some(error.message().to_owned()),
             _ => None,
         };
-        let looked = match self.observer.see(&service, &row.subject).await {
+        let looked = match self.observer.see(&service, step.shown(end.is_ok())).await {
             Ok(sight) => Ok(sight),
             Err(error) => Err((error, self.observer.hold(&service).await)),
         };
@@ -171,14 +175,31 @@ impl Inner {
                 end => end,
             },
             Work::RemoveVolume(name) => self.call(|| self.world.engine.volumes.remove(name)).await,
-            Work::Create(spec) => self.create(run, spec).await,
-            Work::Start { name } => self.start(row, name).await,
+            Work::Create(spec) => {
+                if let Some(swap) = &step.swap
+                    && self.was_swapped(row, swap).await?
+                {
+                    return Ok("done by another operation".into());
+                }
+                self.create(run, spec).await
+            }
+            Work::Start { name } => {
+                let is_done = match &step.swap {
+                    Some(swap) if swap.new == *name => self.was_swapped(row, swap).await?,
+                    _ => false,
+                };
+                self.start(row, step.swap.as_ref().filter(|_| is_done).map_or(name, |swap| &swap.name)).await
+            }
             Work::Wait { name, gate } => {
                 let Some(service) = &row.service else { return Ok(String::new()) };
                 self.gates.wait(service, name, *gate).await
             }
+            Work::Stop { .. } | Work::Remove { .. } if self.is_another(step).await? => {
+                Ok("replaced already".into())
+            }
             Work::Stop { name, grace } => self.call(|| self.world.engine.workloads.stop(name, *grace)).await,
             Work::Remove { name } => self.call(|| self.world.engine.workloads.remove(name)).await,
+            Work::Rename { from, to } => self.rename(row, from, to).await,
         }
     }
 
@@ -225,6 +246,69 @@ impl Inner {
         }
         self.call_raw(|| self.world.engine.workloads.remove(&spec.name)).await.map_err(engine_error)?;
         self.call(|| async { self.world.engine.workloads.create(&spec).await.map(drop) }).await
+    }
+
+    /// Whether another operation has made this replacement already.
+    async fn was_swapped(&self, row: &Step, swap: &Swap) -> Result<bool> {
+        let found = self.world.engine.workloads.inspect(&swap.name).await.map_err(engine_error)?;
+        Ok(found.is_some_and(|found| {
+            let of_this = found.identity.as_ref().filter(|one| row.service.as_ref() == Some(&one.service_id));
+            found.id != swap.old_id && of_this.is_some_and(|one| one.spec_hash == swap.spec_hash)
+        }))
+    }
+
+    /// Whether the name of the old container means another one by now.
+    async fn is_another(&self, step: &plan::Step) -> Result<bool> {
+        let Some(swap) = step.swap.as_ref().filter(|swap| step.work.subject() == swap.old) else {
+            return Ok(false);
+        };
+        let found = self.world.engine.workloads.inspect(&swap.old).await.map_err(engine_error)?;
+        Ok(found.is_none_or(|found| found.id != swap.old_id))
+    }
+
+    /// Renames, and takes "there is no such container" for "already done" when ours has the name.
+    async fn rename(&self, row: &Step, from: &str, to: &str) -> StepEnd {
+        let error = match self.call_raw(|| self.world.engine.workloads.rename(from, to)).await {
+            Ok(()) => return Ok(String::new()),
+            Err(error @ (E::NotFound(_) | E::NameTaken(_))) => error,
+            Err(error) => return Err(engine_error(error)),
+        };
+        let source = self.world.engine.workloads.inspect(from).await.map_err(engine_error)?;
+        let found = self.world.engine.workloads.inspect(to).await.map_err(engine_error)?;
+        let has_it = found
+            .and_then(|found| found.identity)
+            .is_some_and(|one| row.service.as_ref() == Some(&one.service_id));
+        if source.is_none() && has_it { Ok("was renamed already".into()) } else { Err(engine_error(error)) }
+    }
+
+    /// A container that could not be replaced is as it was: the new one goes, the old one runs if it ran.
+    async fn put_back(&self, row: &Step, swap: &Swap, error: Error) -> Error {
+        let workloads = &self.world.engine.workloads;
+        let done = async {
+            let new = workloads.inspect(&swap.new).await?;
+            let is_ours = new
+                .and_then(|found| found.identity)
+                .is_some_and(|one| row.service.as_ref() == Some(&one.service_id));
+            if is_ours {
+                self.call_raw(|| workloads.remove(&swap.new)).await?;
+            }
+            let old = workloads.inspect(&swap.old).await?;
+            let stands = old.is_some_and(|found| {
+                found.id == swap.old_id
+                    && !matches!(found.state, clos_domain::workload::State::Running { .. })
+            });
+            if swap.ran && stands {
+                self.call_raw(|| workloads.start(&swap.old)).await?;
+            }
+            Ok::<_, E>(())
+        };
+        let Err(stuck) = done.await else { return error };
+        let message = format!(
+            "{}; the previous container `{}` could not be put back: {stuck}",
+            error.message(),
+            swap.old
+        );
+        Error::new(error.reason(), message)
     }
 
     /// Starts what does not run; so a second operation on the same service starts nothing twice.
@@ -274,6 +358,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// The part of a replacement whose failure leaves the service without what it had.
+fn breaks(work: &Work) -> bool {
+    matches!(work, Work::Create(_) | Work::Stop { .. } | Work::Start { .. })
 }
 
 fn given_up(run: &Run) -> Error {

@@ -237,7 +237,8 @@ async fn force_recreate_replaces_what_did_not_change() {
     let force = Request { force_recreate: true, ..request(text) };
     let operation = bed.apply(force).await.unwrap().operation.unwrap();
     assert_completed(&bed.ended(&operation).await);
-    assert_eq!(bed.engine.calls("create", "shop-web-1"), 2);
+    assert_eq!(bed.engine.calls("remove", "shop-web-1"), 1);
+    assert!(bed.engine.runs("shop-web-1"));
 }
 
 #[tokio::test]

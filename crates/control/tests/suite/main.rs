@@ -7,6 +7,7 @@ mod bed;
 mod cancelling;
 mod observing;
 mod ports;
+mod replacing;
 mod rows;
 mod starting;
 mod stopping;

@@ -326,8 +326,9 @@ async fn up_again_does_nothing_and_a_change_recreates_only_what_changed() {
     assert_eq!(bed.engine.log()[before..].iter().filter(mutating).count(), 0, "{:#?}", bed.engine.log());
 
     assert_completed(&bed.up(&text.replace("'1'", "'2'")).await);
-    assert_eq!(bed.engine.calls("create", "shop-web-1"), 2);
-    assert_eq!(bed.engine.calls("create", "shop-db-1"), 1);
+    assert_eq!(bed.engine.calls("remove", "shop-web-1"), 1);
+    assert_eq!(bed.engine.calls("remove", "shop-db-1"), 0);
+    assert!(bed.engine.runs("shop-web-1") && bed.engine.runs("shop-db-1"));
 }
 
 #[tokio::test]

@@ -62,7 +62,13 @@ impl World {
     }
 
     fn present(&mut self, name: &str, hash: &str, state: State) {
-        let present = Present { ours: true, spec_hash: hash.into(), state, ports: Vec::new() };
+        let present = Present {
+            id: format!("{name:0>12}"),
+            ours: true,
+            spec_hash: hash.into(),
+            state,
+            ports: Vec::new(),
+        };
         self.snapshot.workloads.insert(format!("shop-{name}-1"), present);
         self.snapshot.networks.insert("shop_default".into(), true);
     }
@@ -122,7 +128,16 @@ fn a_changed_definition_replaces_on_up_and_is_named_on_start() {
     let mut world = World::new(&["web"]).everything_runs();
     world.present("web", "h0", State::Running { health: Verdict::None });
     let up = world.plan(Verb::Up).unwrap();
-    assert_eq!(words(&up), ["stop shop-web-1", "remove shop-web-1", "create shop-web-1", "start shop-web-1"]);
+    assert_eq!(
+        words(&up),
+        [
+            "create 000000000web_shop-web-1",
+            "stop shop-web-1",
+            "start 000000000web_shop-web-1",
+            "remove shop-web-1",
+            "rename shop-web-1"
+        ]
+    );
     let start = world.plan(Verb::Start).unwrap();
     assert!(start.is_empty());
     assert!(start.notes[0].contains("differs from its container"), "{:?}", start.notes);
@@ -141,6 +156,7 @@ fn what_only_comes_along_is_never_replaced() {
 fn a_strangers_container_is_refused_and_adopted_on_request() {
     let mut world = World::new(&["web"]);
     let stranger = Present {
+        id: "f00".into(),
         ours: false,
         spec_hash: String::new(),
         state: State::Exited { code: 0, oom: false },
@@ -153,7 +169,7 @@ fn a_strangers_container_is_refused_and_adopted_on_request() {
     world.policy.adopt = true;
     assert_eq!(
         words(&world.plan(Verb::Up).unwrap())[1..],
-        ["remove shop-web-1", "create shop-web-1", "start shop-web-1"]
+        ["create f00_shop-web-1", "start f00_shop-web-1", "remove shop-web-1", "rename shop-web-1"]
     );
 }
 
@@ -402,7 +418,7 @@ proptest! {
         let undone: Vec<u32> = plan.undo(&completed, Duration::from_secs(1)).into_iter().map(|(step, _)| step).collect();
         let mut expected: Vec<u32> = plan.steps[..ran]
             .iter()
-            .filter(|step| matches!(step.work.action(), Action::Create | Action::Start | Action::Network | Action::Volume))
+            .filter(|step| matches!(step.work.action(), Action::Create | Action::Start | Action::Rename | Action::Network | Action::Volume))
             .map(|step| step.number)
             .collect();
         expected.reverse();

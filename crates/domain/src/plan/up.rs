@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Part, Planner, Work};
+use super::{Part, Planner, Swap, Work};
 use crate::error::{Error, Reason};
 use crate::operation::Verb;
 use crate::service::{Condition, Service};
 use crate::workload::{Spec, State};
+
+/// So many digits of the old container's id are in front of a temporary name, as compose has it.
+const TEMPORARY_DIGITS: usize = 12;
 
 /// What a node's steps are called by those that need it.
 #[derive(Default, Clone)]
@@ -53,61 +56,132 @@ impl Planner<'_> {
         let freed = self.free_ports(&fates, &images);
 
         let mut done = vec![Done::default(); self.order.nodes.len()];
-        let mut created: BTreeMap<usize, Option<u32>> = BTreeMap::new();
+        let mut created: BTreeMap<usize, u32> = BTreeMap::new();
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
             let node = &self.order.nodes[i];
             let (service, spec) = (node.wanted.service, &node.wanted.spec);
             let name = spec.name.clone();
-            let mut before: Vec<u32> = freed.get(&i).copied().into_iter().collect();
-            if before.is_empty() && matches!(fates[i], Fate::Replace | Fate::Restart) && self.runs(&name) {
-                let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
-                before.push(self.step(Some(service), work, images.clone(), vec![], reasons[i].clone()));
-            }
-            if fates[i] == Fate::Replace {
-                let work = Work::Remove { name: name.clone() };
-                let needs = if before.is_empty() { images.clone() } else { before.clone() };
-                before = vec![self.step(Some(service), work, needs, vec![], reasons[i].clone())];
-            }
+            let mut shared: Vec<u32> = Vec::new();
             if matches!(fates[i], Fate::Create | Fate::Replace) {
-                let mut needs = images.clone();
-                needs.extend(&before);
+                shared.extend(&images);
                 let joins = spec.container().networks.iter().filter_map(|join| networks.get(&join.network));
-                needs.extend(joins);
+                shared.extend(joins);
                 let mounts = spec.container().mounts.iter().filter_map(|mount| mount.source.as_ref());
-                needs.extend(mounts.filter_map(|source| volumes.get(source)));
-                needs.extend(self.container_references(spec, &created));
-                let why = if fates[i] == Fate::Replace { "replaced".to_owned() } else { reasons[i].clone() };
-                before = vec![self.step(
-                    Some(service),
-                    Work::Create(Box::new(spec.clone())),
-                    needs,
-                    orphans.clone(),
-                    why,
-                )];
+                shared.extend(mounts.filter_map(|source| volumes.get(source)));
+                shared.extend(self.container_references(spec, &created));
             }
-            created.insert(
-                i,
-                before.first().copied().filter(|_| matches!(fates[i], Fate::Create | Fate::Replace)),
-            );
-            if fates[i] != Fate::Keep {
-                let (mut needs, mut after) = self.gates(i, &done);
-                needs.extend(&before);
-                needs.extend(self.freed_for(i, &fates, &freed));
-                if fates[i] == Fate::Start {
+            match fates[i] {
+                Fate::Keep => {}
+                Fate::Start => {
+                    let (mut needs, mut after) = self.gates(i, &done);
+                    needs.extend(self.freed_for(i, &fates, &freed));
                     after.extend(&orphans);
+                    let why = self.start_reason(i, Fate::Start);
+                    done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
                 }
-                let why = self.start_reason(i, fates[i]);
-                done[i].start =
-                    Some(self.step(Some(service), Work::Start { name: name.clone() }, needs, after, why));
+                Fate::Restart => {
+                    let (mut needs, after) = self.gates(i, &done);
+                    needs.extend(self.freed_for(i, &fates, &freed));
+                    if self.runs(&name) {
+                        let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
+                        let why = reasons[i].clone();
+                        needs.push(self.step(Some(service), work, images.clone(), vec![], why));
+                    }
+                    let why = self.start_reason(i, Fate::Restart);
+                    done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
+                }
+                Fate::Create => {
+                    let work = Work::Create(Box::new(spec.clone()));
+                    let made = self.step(Some(service), work, shared, orphans.clone(), reasons[i].clone());
+                    created.insert(i, made);
+                    let (mut needs, after) = self.gates(i, &done);
+                    needs.push(made);
+                    needs.extend(self.freed_for(i, &fates, &freed));
+                    let why = self.start_reason(i, Fate::Create);
+                    done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
+                }
+                Fate::Replace => {
+                    let (mut needs, mut after) = self.gates(i, &done);
+                    needs.extend(shared);
+                    after.extend(&orphans);
+                    let own = freed.get(&i).copied();
+                    let others = self.freed_for(i, &fates, &freed);
+                    let last = self.replace(i, &reasons[i], needs, after, own, others);
+                    created.insert(i, last);
+                    done[i].start = Some(last);
+                }
             }
             self.wait(i, &mut done);
         }
         Ok(())
     }
 
+    /// Replaces a container: the new one is created beside the old one, which is stopped only
+    /// then, so that a fixed port has one holder, and removed only when the new one has started.
+    /// Nothing begins before what the new one needs is there.
+    /// `stopped` is the step that has stopped the old one already, `freed` those that free its ports.
+    fn replace(
+        &mut self,
+        i: usize,
+        why: &str,
+        mut needs: Vec<u32>,
+        after: Vec<u32>,
+        stopped: Option<u32>,
+        freed: Vec<u32>,
+    ) -> u32 {
+        let node = &self.order.nodes[i];
+        let (service, spec) = (node.wanted.service, &node.wanted.spec);
+        let old = spec.name.clone();
+        let old_id = self.snapshot.workloads.get(&old).map(|present| present.id.clone()).unwrap_or_default();
+        let short: String = old_id.chars().take(TEMPORARY_DIGITS).collect();
+        let swap = Swap {
+            ran: self.runs(&old),
+            new: format!("{short}_{}", spec.name),
+            name: spec.name.clone(),
+            spec_hash: spec.identity.spec_hash.clone(),
+            old,
+            old_id,
+        };
+        let grace = self.grace(spec);
+        let made = Work::Create(Box::new(Spec { name: swap.new.clone(), ..spec.clone() }));
+        needs.extend(stopped);
+        let early = stopped.and_then(|stop| self.steps.iter_mut().find(|step| step.number == stop));
+        let is_stopped = early.map(|step| step.swap = Some(Box::new(swap.clone()))).is_some();
+        let mut last = self.swap_step(service, &swap, made, needs, after, why);
+        if swap.ran && !is_stopped {
+            let stop = Work::Stop { name: swap.old.clone(), grace };
+            last = self.swap_step(service, &swap, stop, vec![last], vec![], "the new container takes over");
+        }
+        let start = Work::Start { name: swap.new.clone() };
+        let started = self.start_reason(i, Fate::Replace);
+        let mut needs = freed;
+        needs.push(last);
+        last = self.swap_step(service, &swap, start, needs, vec![], &started);
+        let remove = Work::Remove { name: swap.old.clone() };
+        last = self.swap_step(service, &swap, remove, vec![last], vec![], "replaced");
+        let rename = Work::Rename { from: swap.new.clone(), to: swap.name.clone() };
+        self.swap_step(service, &swap, rename, vec![last], vec![], "takes the name over")
+    }
+
+    fn swap_step(
+        &mut self,
+        service: &Service,
+        swap: &Swap,
+        work: Work,
+        needs: Vec<u32>,
+        after: Vec<u32>,
+        why: &str,
+    ) -> u32 {
+        let number = self.step(Some(service), work, needs, after, why.to_owned());
+        if let Some(step) = self.steps.last_mut() {
+            step.swap = Some(Box::new(swap.clone()));
+        }
+        number
+    }
+
     /// A service that shares another container's namespaces is made after that one.
-    fn container_references(&self, spec: &Spec, created: &BTreeMap<usize, Option<u32>>) -> Vec<u32> {
+    fn container_references(&self, spec: &Spec, created: &BTreeMap<usize, u32>) -> Vec<u32> {
         let container = spec.container();
         let shared = [&container.network_mode, &container.pid, &container.ipc];
         let shared = shared.into_iter().flatten().filter_map(|mode| mode.strip_prefix("container:"));
@@ -116,7 +190,7 @@ impl Planner<'_> {
         created
             .iter()
             .filter(|(i, _)| wanted.contains(self.order.nodes[**i].wanted.spec.name.as_str()))
-            .filter_map(|(_, step)| *step)
+            .map(|(_, step)| *step)
             .collect()
     }
 

@@ -221,6 +221,9 @@ pub trait Workloads: Send + Sync + 'static {
     /// Removes it with its anonymous volumes, killing it when it runs; one that is not there is fine.
     async fn remove(&self, name: &str) -> Result<(), Error>;
 
+    /// Gives it another name, running or not. [`Error::NameTaken`] when another one has that name.
+    async fn rename(&self, name: &str, to: &str) -> Result<(), Error>;
+
     /// What it shows; `None` when there is none.
     async fn inspect(&self, name: &str) -> Result<Option<Found>, Error>;
 

@@ -134,6 +134,7 @@ pub(crate) fn action(action: Action) -> pb::StepAction {
         Action::Wait => pb::StepAction::Wait,
         Action::Stop => pb::StepAction::Stop,
         Action::Remove => pb::StepAction::Remove,
+        Action::Rename => pb::StepAction::Rename,
     }
 }
 

@@ -584,6 +584,7 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
         needs: vec![1],
         after: vec![2],
         why: "is not there".into(),
+        swap: None,
     };
     let assignment = Assignment {
         service: web.id.clone(),

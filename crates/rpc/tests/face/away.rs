@@ -35,6 +35,9 @@ impl Workloads for Away {
     async fn remove(&self, _: &str) -> Result<(), Error> {
         away()
     }
+    async fn rename(&self, _: &str, _: &str) -> Result<(), Error> {
+        away()
+    }
     async fn inspect(&self, _: &str) -> Result<Option<Found>, Error> {
         away()
     }

@@ -1,0 +1,179 @@
+//! A container that is replaced: what fails takes nothing away, and nothing is left over.
+
+use clos_domain::Reason;
+use clos_domain::operation::State;
+use clos_domain::seams::engine::Error as E;
+use clos_domain::service::{Desired, Observed, Status};
+
+use crate::bed::{Bed, assert_completed, request, steps, within};
+
+const OLD: &str = "services: {web: {image: app, environment: {V: '1'}}}";
+const NEW: &str = "services: {web: {image: app, environment: {V: '2'}}}";
+
+/// Every container that is there.
+async fn names(bed: &Bed) -> Vec<String> {
+    let mut names: Vec<String> =
+        bed.world.engine.workloads.list().await.unwrap().into_iter().map(|found| found.name).collect();
+    names.sort();
+    names
+}
+
+async fn id(bed: &Bed) -> String {
+    bed.world.engine.workloads.inspect("shop-web-1").await.unwrap().unwrap().id
+}
+
+/// The name under which the next container of `shop/web` is created.
+async fn temporary(bed: &Bed) -> String {
+    format!("{}_shop-web-1", &id(bed).await[..12])
+}
+
+#[tokio::test]
+async fn the_new_container_takes_over_before_the_old_one_is_removed() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(OLD).await);
+    let (old, temporary) = (id(&bed).await, temporary(&bed).await);
+    let operation = bed.up(NEW).await;
+    assert_completed(&operation);
+    assert_eq!(
+        steps(&operation),
+        [
+            format!("create {temporary} completed"),
+            "stop shop-web-1 completed".to_owned(),
+            format!("start {temporary} completed"),
+            "remove shop-web-1 completed".to_owned(),
+            "rename shop-web-1 completed".to_owned(),
+        ]
+    );
+    assert_eq!(names(&bed).await, ["shop-web-1"]);
+    assert_ne!(id(&bed).await, old);
+    let service = bed.service("shop/web").await;
+    assert_eq!(service.container_id.as_deref(), Some(id(&bed).await.as_str()));
+    assert_eq!(service.status, Status::Running);
+    assert_eq!(bed.apply(request(NEW)).await.unwrap().plan.steps, []);
+}
+
+#[tokio::test]
+async fn a_recreate_that_fails_leaves_what_ran_also_when_it_is_tried_again() {
+    for (call, error) in [
+        ("create", E::Refused("invalid mount config: bind source path does not exist: /none".into())),
+        ("start", E::PortInUse { port: 8080 }),
+        ("start", E::Refused("exec: \"none\": executable file not found in $PATH".into())),
+    ] {
+        let bed = Bed::new().await;
+        assert_completed(&bed.up(OLD).await);
+        let (old, temporary) = (id(&bed).await, temporary(&bed).await);
+        bed.engine.fail_always(call, &temporary, error.clone());
+        for _ in 0..3 {
+            let operation = bed.up(NEW).await;
+            assert_eq!(operation.state, State::Failed);
+            assert_eq!(names(&bed).await, ["shop-web-1"], "{call} {error}");
+            assert!(bed.engine.runs("shop-web-1"), "{call} {error}");
+            assert_eq!(id(&bed).await, old);
+            let service = bed.service("shop/web").await;
+            assert!(service.observed.is_running(), "{service:#?}");
+            assert_eq!((service.desired, service.container_id.as_deref()), (Desired::Running, Some(&*old)));
+        }
+        bed.engine.heal(call, &temporary);
+        assert_completed(&bed.up(NEW).await);
+        assert_eq!(names(&bed).await, ["shop-web-1"]);
+        assert_ne!(id(&bed).await, old);
+    }
+}
+
+#[tokio::test]
+async fn what_did_not_run_is_put_back_as_it_was() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(OLD).await);
+    let stop = bed.control.groups().stop(&bed.ctx, "shop", None).await.unwrap();
+    assert_completed(&bed.ended(&stop).await);
+    let (old, temporary) = (id(&bed).await, temporary(&bed).await);
+    bed.engine.fail_always("start", &temporary, E::PortInUse { port: 8080 });
+    assert_eq!(bed.up(NEW).await.state, State::Failed);
+    assert_eq!((names(&bed).await, id(&bed).await), (vec!["shop-web-1".to_owned()], old));
+    assert!(!bed.engine.runs("shop-web-1"));
+    assert_eq!(bed.service("shop/web").await.observed, Observed::Exited(143));
+}
+
+#[tokio::test]
+async fn atomic_puts_the_old_one_back_too() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(OLD).await);
+    let (old, temporary) = (id(&bed).await, temporary(&bed).await);
+    bed.engine.fail_always("start", &temporary, E::PortInUse { port: 8080 });
+    let mut atomic = request(NEW);
+    atomic.atomic = true;
+    let operation = bed.apply(atomic).await.unwrap().operation.unwrap();
+    let operation = bed.ended(&operation).await;
+    assert_eq!(operation.state, State::Failed);
+    assert_eq!((names(&bed).await, id(&bed).await), (vec!["shop-web-1".to_owned()], old));
+    let service = bed.service("shop/web").await;
+    assert_eq!((service.desired, service.observed.is_running()), (Desired::Running, true));
+}
+
+#[tokio::test]
+async fn a_build_that_fails_touches_no_container() {
+    let bed = Bed::new().await;
+    bed.files.write("/home/ann/shop/Dockerfile", "FROM app");
+    let built = |value| format!("services: {{web: {{build: ., environment: {{V: '{value}'}}}}}}");
+    assert_completed(&bed.up(&built(1)).await);
+    let old = id(&bed).await;
+    bed.engine.fail_builds("exit code 1");
+    let mut again = request(&built(2));
+    again.build = true;
+    let operation = bed.apply(again).await.unwrap().operation.unwrap();
+    assert_eq!(bed.ended(&operation).await.reason, Some(Reason::BuildFailed));
+    assert_eq!((names(&bed).await, id(&bed).await), (vec!["shop-web-1".to_owned()], old));
+    assert!(bed.engine.runs("shop-web-1"));
+}
+
+#[tokio::test]
+async fn what_waits_for_a_dependency_that_fails_is_not_touched() {
+    let bed = Bed::new().await;
+    let text = |value| {
+        format!(
+            "services: {{db: {{image: app, environment: {{V: '{value}'}}}}, web: {{image: app, depends_on: [db], environment: {{V: '{value}'}}}}}}"
+        )
+    };
+    assert_completed(&bed.up(&text(1)).await);
+    let old = id(&bed).await;
+    let db = bed.world.engine.workloads.inspect("shop-db-1").await.unwrap().unwrap().id;
+    bed.engine.fail_always("create", &format!("{}_shop-db-1", &db[..12]), E::Refused("no".into()));
+    assert_eq!(bed.up(&text(2)).await.state, State::Failed);
+    assert_eq!(names(&bed).await, ["shop-db-1", "shop-web-1"]);
+    assert_eq!(id(&bed).await, old);
+    assert!(bed.engine.runs("shop-web-1") && bed.engine.runs("shop-db-1"));
+}
+
+#[tokio::test]
+async fn a_cancel_in_the_middle_leaves_one_container_that_runs() {
+    for call in ["create", "stop", "start", "remove"] {
+        let bed = Bed::new().await;
+        assert_completed(&bed.up(OLD).await);
+        let temporary = temporary(&bed).await;
+        let name = if matches!(call, "create" | "start") { temporary.as_str() } else { "shop-web-1" };
+        let held = bed.engine.hold(call, name);
+        let operation = bed.begin_up(NEW).await;
+        within(held.reached()).await;
+        bed.control.operations().cancel(&bed.ctx, operation.id.as_str()).await.unwrap();
+        drop(held);
+        let operation = bed.ended(&operation).await;
+        assert_eq!(names(&bed).await, ["shop-web-1"], "{call}: {:#?}", steps(&operation));
+        assert!(bed.engine.runs("shop-web-1"), "{call}: {:#?}", steps(&operation));
+        assert!(bed.service("shop/web").await.observed.is_running(), "{call}");
+    }
+}
+
+#[tokio::test]
+async fn two_that_replace_the_same_container_end_with_one() {
+    for round in 0..20 {
+        let bed = Bed::new().await;
+        assert_completed(&bed.up(OLD).await);
+        let (one, two) = tokio::join!(bed.begin_up(NEW), bed.begin_up(NEW));
+        for operation in [one, two] {
+            let operation = bed.ended(&operation).await;
+            assert_eq!(operation.state, State::Completed, "round {round}: {:#?}", steps(&operation));
+        }
+        assert_eq!(names(&bed).await, ["shop-web-1"], "round {round}: {:#?}", bed.engine.log());
+        assert!(bed.engine.runs("shop-web-1"), "round {round}: {:#?}", bed.engine.log());
+    }
+}
