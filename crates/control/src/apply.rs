@@ -160,6 +160,7 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
     let plan = planned.plan.clone();
     if request.start {
         verbs::check_images(shared, &plan).await?;
+        verbs::prepare(shared, &planned).await?;
     }
     let operation = write(shared, ctx, &request, &rows, planned).await?;
     let group = self::groups::Groups { shared }.get(ctx, rows.group.id.as_str()).await?;

@@ -32,7 +32,7 @@ pub mod verbs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clos_domain::seams::{Clock, Files, Host, IdSource, Images, Networks, Probe, Store, Volumes, Workloads};
+use clos_domain::seams::{Clock, Files, Host, IdSource, Images, Networks, OwnPort, Probe, Store, Volumes, Workloads};
 use clos_domain::{Result, Timestamp};
 
 use crate::ledger::Ledger;
@@ -139,6 +139,8 @@ pub(crate) struct Shared {
     pub(crate) started_at: Timestamp,
     /// Applies of one group come one after the other, so that two do not plan on the same rows.
     pub(crate) submitting: tokio::sync::Mutex<()>,
+    /// Set once when the daemon listens.
+    pub(crate) own_port: std::sync::OnceLock<Arc<dyn OwnPort>>,
 }
 
 impl Control {
@@ -157,10 +159,16 @@ impl Control {
             supervisor,
             started_at,
             submitting: tokio::sync::Mutex::new(()),
+            own_port: std::sync::OnceLock::new(),
         };
         let control = Self { shared: Arc::new(shared) };
         operations::interrupt_open(&control.shared).await?;
         Ok(control)
+    }
+
+    /// The daemon listens on a port of its own, which gives way to the ports of services.
+    pub fn listens(&self, own_port: Arc<dyn OwnPort>) {
+        let _ = self.shared.own_port.set(own_port);
     }
 
     /// Starts the background tasks.

@@ -1,6 +1,7 @@
 //! Host ports for services: from the `ports` table, tried by a bind before anything is created.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clos_domain::error::PortConflict;
 use clos_domain::event::{Data, Draft, Severity, types};
@@ -8,19 +9,21 @@ use clos_domain::group::Group;
 use clos_domain::id::ServiceId;
 use clos_domain::name::GroupRef;
 use clos_domain::port::{self, Assignment, Binding, Claim, Clash, Holder, Lease, Protocol, Range};
-use clos_domain::seams::Tx;
+use clos_domain::seams::{OwnPort, Tx};
 use clos_domain::seams::host::BindTest;
 use clos_domain::service::Service;
 use clos_domain::workload::Found;
 use clos_domain::{Error, Reason, Result, Timestamp};
 
-use crate::World;
+use crate::{Shared, World};
 use crate::observer::engine_error;
 
 /// Ports of ours that a bind finds taken by strangers are passed over so often.
 const ROUNDS: usize = 200;
 /// The engine's own network, whose gateway `host.docker.internal` means.
 const BRIDGE: &str = "bridge";
+/// How long the daemon's new port is announced before the old one is closed.
+const ANNOUNCED: Duration = Duration::from_millis(300);
 
 /// What the table and the engine say about ports, before anything is decided.
 pub(crate) struct Table {
@@ -60,6 +63,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) orphans: Vec<String>,
     /// Containers of its services that are not as the rows say are replaced.
     pub(crate) replaces: bool,
+    /// The daemon's own port.
+    pub(crate) own: Option<&'a dyn OwnPort>,
 }
 
 /// What was decided, and what is worth knowing about it.
@@ -67,6 +72,8 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Decided {
     pub(crate) assigned: Vec<Assignment>,
     pub(crate) notes: Vec<String>,
+    /// The daemon's own port is wanted, and it goes elsewhere first.
+    pub(crate) daemon_moves: bool,
 }
 
 /// Decides and tries the ports of a group's services. Nothing is written.
@@ -108,7 +115,14 @@ pub(crate) async fn decide(world: &World, table: &Table, asked: &Asked<'_>) -> R
         };
         let taken = trial.taken(&assigned).await?;
         if taken.is_empty() {
-            return Ok(Decided { assigned, notes: local.note.into_iter().collect() });
+            let mut notes: Vec<String> = local.note.into_iter().collect();
+            let own = assigned.iter().find(|one| trial.is_the_daemons(one));
+            if let Some(one) = own {
+                let (port, owner) = (one.port.host_port, &one.owner);
+                notes.push(format!("closd moves from port {port} to the next free one, so that `{owner}` has it"));
+            }
+            let daemon_moves = own.is_some();
+            return Ok(Decided { assigned, notes, daemon_moves });
         }
         refused.extend(taken);
     }
@@ -170,6 +184,7 @@ impl Trial<'_> {
                     self.world.host.bind_test(&binding.host_ip, binding.host_port, binding.protocol).await;
                 match tried {
                     BindTest::Free => {}
+                    BindTest::Taken if !one.movable && self.is_own(&binding) => {}
                     BindTest::Taken if self.is_let_go(one, &binding).await? => {}
                     BindTest::Taken => taken.push(binding.claim()),
                     BindTest::Refused(why) => {
@@ -185,6 +200,14 @@ impl Trial<'_> {
             }
         }
         Ok(taken)
+    }
+
+    fn is_own(&self, binding: &Binding) -> bool {
+        self.asked.own.is_some_and(|own| own.gives_way(binding))
+    }
+
+    fn is_the_daemons(&self, one: &Assignment) -> bool {
+        !one.movable && one.port.bindings().any(|binding| self.is_own(&binding))
     }
 
     fn is_held_by_itself(&self, one: &Assignment, binding: &Binding) -> bool {
@@ -344,6 +367,26 @@ fn told(kind: &'static str, service: &Service, port: u16, now: Timestamp) -> Dra
         ..Data::default()
     };
     event
+}
+
+/// The daemon leaves its own port to the services of this plan: listens elsewhere, says so on every
+/// stream, gives clients a moment to read it, and closes the old port.
+pub(crate) async fn make_way(shared: &Shared, assigned: &[Assignment]) -> Result<()> {
+    let Some(own) = shared.own_port.get() else { return Ok(()) };
+    let wanted: Vec<u16> = assigned.iter().map(|one| one.port.host_port).collect();
+    let address = own.move_on(&wanted).await.map_err(|error| {
+        Error::new(Reason::PortConflict, "closd holds a wanted port and finds no other to move to")
+            .with_source(error)
+    })?;
+    let mut tx = shared.world.store.begin().await?;
+    let mut event = Draft::new(types::ENDPOINT_CHANGED, shared.world.clock.now());
+    event.data.port = Some(u32::from(address.port()));
+    event.data.message = Some(format!("closd listens on http://{address}"));
+    tx.journal().append(event);
+    shared.ledger.commit(tx).await?;
+    tokio::time::sleep(ANNOUNCED).await;
+    own.leave().await;
+    Ok(())
 }
 
 /// The event of a port that could not be had.

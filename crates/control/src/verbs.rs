@@ -55,11 +55,13 @@ pub(crate) struct Planned {
     pub(crate) scopes: Vec<Scope>,
     service: Option<ServiceId>,
     policy: Policy,
+    daemon_moves: bool,
 }
 
 /// Ports, snapshot, plan: what the verb would do, and why.
 pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned> {
     let mut assigned = Vec::new();
+    let mut daemon_moves = false;
     if matches!(wish.verb, Verb::Up | Verb::Start | Verb::Recreate | Verb::Restart) {
         let mut table = {
             let mut view = shared.world.store.view().await?;
@@ -76,6 +78,7 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
                 services: &scope.chosen,
                 orphans: scope.orphans.iter().map(|orphan| orphan.resource().to_string()).collect(),
                 leaving: leaving.map(|orphan| orphan.id.clone()).collect(),
+                own: shared.own_port.get().map(AsRef::as_ref),
                 replaces: matches!(wish.verb, Verb::Up | Verb::Recreate) && !is_along,
             };
             let decided = ports::decide(&shared.world, &table, &asked).await?;
@@ -83,6 +86,7 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
                 let own = decided.assigned.iter().filter(|one| one.service == service.id);
                 service.ports = own.flat_map(|one| one.port.bindings()).collect();
             }
+            daemon_moves |= decided.daemon_moves;
             table.add(&decided.assigned);
             assigned.extend(decided.assigned);
             for note in decided.notes {
@@ -116,7 +120,7 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
     let mut plan = plan::plan(wish.verb, subject, &parts, &snapshot, &wish.policy)?;
     plan.ports = assigned;
     plan.notes.splice(0..0, wish.notes);
-    Ok(Planned { verb: wish.verb, plan, scopes: wish.scopes, service: wish.service, policy: wish.policy })
+    Ok(Planned { verb: wish.verb, plan, scopes: wish.scopes, service: wish.service, policy: wish.policy, daemon_moves })
 }
 
 /// A registry is asked for what is to be pulled, before anything is written or made.
@@ -139,6 +143,14 @@ pub(crate) async fn check_images(shared: &Shared, plan: &Plan) -> Result<()> {
             format!("image `{image}`{who} is not on this engine and cannot be pulled: {why}"),
         )
         .with("image", image));
+    }
+    Ok(())
+}
+
+/// What has to be so before anything is written: the daemon is out of the way.
+pub(crate) async fn prepare(shared: &Shared, planned: &Planned) -> Result<()> {
+    if planned.daemon_moves {
+        ports::make_way(shared, &planned.plan.ports).await?;
     }
     Ok(())
 }
@@ -248,6 +260,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, ctx: &Ctx, wish: Wish) -> Result<O
         }
     };
     check_images(shared, &planned.plan).await?;
+    prepare(shared, &planned).await?;
     let tx = shared.world.store.begin().await?;
     submit(shared, ctx, tx, planned, Vec::new()).await
 }

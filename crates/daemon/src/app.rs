@@ -1,6 +1,6 @@
 //! One of each thing, wired; started in order and ended in the reverse.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use anyhow::Context as _;
 use clos_domain::seams::Clock as _;
@@ -10,11 +10,12 @@ use clos_gateway::surface::Surface;
 use clos_host::SystemClock;
 use clos_telemetry::{Format, metrics};
 use tokio::net::UnixListener;
-use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::VERSION;
 use crate::config::{Effective, Origin, Sources};
 use crate::rest;
+use crate::serve::own_port::{self, Means, Serving};
 use crate::serve::port;
 use crate::serve::signals::Signals;
 use crate::state::{Endpoint, Home};
@@ -81,15 +82,15 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     let mut socket = lock.bind(&socket_path)?;
     let unix = socket.take().context("a socket has a listener until it is taken")?;
     let unix = UnixListener::from_std(unix).context("the socket cannot be waited on")?;
-    let mut listeners = vec![Listener::Unix(unix, clos_host::user_id())];
     let mut tcp = None;
+    let mut tcp_listener = None;
+    let may_move = *effective.origin("server.listen") == Origin::Default;
     if config.server.tcp {
-        let may_move = *effective.origin("server.listen") == Origin::Default;
         let listener = port::tcp(config.server.listen.0, may_move).await?;
         let address = listener.local_addr().context("a listener has an address")?;
-        let names = Names::new(address, &config.server.hosts, &config.server.origins)
+        Names::new(address, &config.server.hosts, &config.server.origins)
             .context("server.hosts or server.origins")?;
-        listeners.push(Listener::Tcp(listener, Arc::new(names)));
+        tcp_listener = Some(listener);
         tcp = Some(address);
     }
 
@@ -105,11 +106,22 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
         version: VERSION.to_owned(),
         started_at: SystemClock.now(),
     };
-    let announced = lock.announce(&endpoint)?;
+    let announced = Arc::new(lock.announce(&endpoint)?);
     let drain = supervisor.drain_token();
-    let mut serving = JoinSet::new();
-    for listener in listeners {
-        serving.spawn(listener.serve(service.clone(), limits, drain.clone()));
+    let serving: Serving = Arc::default();
+    let means = Means {
+        service,
+        limits,
+        drain,
+        serving: Arc::clone(&serving),
+        hosts: config.server.hosts.clone(),
+        origins: config.server.origins.clone(),
+    };
+    means.serve(Listener::Unix(unix, clos_host::user_id()), CancellationToken::new());
+    if let Some(listener) = tcp_listener {
+        let port = own_port::Port::serve(means, listener, may_move, endpoint.clone(), Arc::clone(&announced))
+            .context("the TCP port cannot be served")?;
+        control.listens(Arc::new(port));
     }
     // From here on the engine is looked at; callers need not wait for that.
     control.start();
@@ -118,12 +130,13 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
 
     let signal = signals.next().await;
     tracing::info!(signal, "closd drains");
-    drop(announced);
+    announced.withdraw();
     let drained = async {
         // The same word ends streams, tasks and the taking of connections.
         let mut in_time = supervisor.drain(limits.drain_timeout).await;
         sockets.close();
         in_time &= tokio::time::timeout(limits.drain_timeout, sockets.wait()).await.is_ok();
+        let mut serving = std::mem::take(&mut *serving.lock().unwrap_or_else(PoisonError::into_inner));
         while let Some(served) = serving.join_next().await {
             in_time &= served.unwrap_or(false);
         }

@@ -237,10 +237,10 @@ impl Lock {
     /// # Errors
     /// A file that cannot be written.
     pub fn announce(&self, endpoint: &Endpoint) -> Result<Announced, Error> {
-        let path = self.home.endpoint_file();
-        let text = serde_json::to_string_pretty(endpoint).expect("an endpoint is made of words and numbers");
-        write_whole(&path, format!("{text}\n").as_bytes())?;
-        Ok(Announced { path })
+        let announced = Announced { path: self.home.endpoint_file(), withdrawn: true.into() };
+        announced.again(endpoint)?;
+        announced.withdrawn.store(false, std::sync::atomic::Ordering::Relaxed);
+        Ok(announced)
     }
 }
 
@@ -309,11 +309,33 @@ pub struct Endpoint {
 #[derive(Debug)]
 pub struct Announced {
     path: PathBuf,
+    withdrawn: std::sync::atomic::AtomicBool,
+}
+
+impl Announced {
+    /// Tells another endpoint from now on.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn again(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(endpoint).expect("an endpoint is made of words and numbers");
+        write_whole(&self.path, format!("{text}\n").as_bytes())
+    }
+}
+
+impl Announced {
+    /// Nobody is told any more, and nobody new comes.
+    pub fn withdraw(&self) {
+        // Once only: the next closd of this folder may have told its own by then.
+        if !self.withdrawn.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        self.withdraw();
     }
 }
 

@@ -42,6 +42,8 @@ pub mod types {
     pub const PORT_CONFLICT_DETECTED: &str = "port.conflict_detected";
     /// The engine stopped answering, or answers again.
     pub const ENGINE_CHANGED: &str = "system.engine_changed";
+    /// The daemon listens on another port from now on.
+    pub const ENDPOINT_CHANGED: &str = "system.endpoint_changed";
     /// Position of an idle stream; not in the journal.
     pub const BOOKMARK: &str = "watch.bookmark";
     /// The position fell out of history; not in the journal.
@@ -50,7 +52,7 @@ pub mod types {
     pub const PULL_PROGRESS: &str = "operation.pull_progress";
 
     /// Words that the journal may hold.
-    pub const JOURNALED: [&str; 15] = [
+    pub const JOURNALED: [&str; 16] = [
         SERVICE_CREATED,
         SERVICE_UPDATED,
         SERVICE_DELETED,
@@ -66,6 +68,7 @@ pub mod types {
         PORT_RELEASED,
         PORT_CONFLICT_DETECTED,
         ENGINE_CHANGED,
+        ENDPOINT_CHANGED,
     ];
 }
 

@@ -1,12 +1,20 @@
 //! Whether a port can be bound: the only way to know is to bind it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use clos_domain::port::Protocol;
 use clos_domain::seams::host::BindTest;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketType, ipproto, sockopt};
+
+use crate::holder;
+
+/// Ports below are for privileged processes only.
+const FIRST_UNPRIVILEGED: u16 = 1_024;
+/// A connection to an address of this machine is made or refused at once.
+const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Binds and lets go.
 pub(crate) fn test(host_ip: &str, port: u16, protocol: Protocol) -> BindTest {
@@ -18,10 +26,31 @@ pub(crate) fn test(host_ip: &str, port: u16, protocol: Protocol) -> BindTest {
             Ok(()) => {}
             Err(Errno::ADDRINUSE) => return BindTest::Taken,
             Err(_) if ip != wanted => {}
+            // The engine binds, and it may: only whether somebody is there counts.
+            Err(Errno::ACCESS | Errno::PERM) if port < FIRST_UNPRIVILEGED => {
+                return if somebody_listens(ip, port, protocol) { BindTest::Taken } else { BindTest::Free };
+            }
             Err(errno) => return BindTest::Refused(explain(errno, wanted, port, protocol)),
         }
     }
     BindTest::Free
+}
+
+/// Whether a port that we may not bind is taken, as far as can be seen without binding it.
+fn somebody_listens(ip: IpAddr, port: u16, protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Tcp => {
+            let reachable = match ip {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                specific => specific,
+            };
+            TcpStream::connect_timeout(&SocketAddr::new(reachable, port), CONNECT_PATIENCE).is_ok()
+        }
+        Protocol::Udp | Protocol::Sctp => {
+            holder::is_open(port, protocol, Instant::now() + holder::PATIENCE)
+        }
+    }
 }
 
 /// An engine reads no address as every address.
@@ -191,6 +220,18 @@ mod tests {
             };
             assert!(why.contains(wanted) && why.contains(words), "{why}");
         }
+    }
+
+    #[test]
+    fn a_port_that_only_the_engine_may_bind_is_judged_by_who_listens() {
+        let (_listener, port) = listen("127.0.0.1");
+        for ip in ["127.0.0.1", "0.0.0.0"] {
+            assert!(somebody_listens(ip.parse().unwrap(), port, Protocol::Tcp), "{ip}");
+        }
+        assert!(!somebody_listens("127.0.0.2".parse().unwrap(), port, Protocol::Tcp), "another address");
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert!(somebody_listens("127.0.0.1".parse().unwrap(), port, Protocol::Udp));
     }
 
     #[test]

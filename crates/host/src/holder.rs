@@ -22,6 +22,18 @@ pub(crate) fn find(port: u16, protocol: Protocol, deadline: Instant) -> Holder {
     linux::process(&inodes, deadline).unwrap_or(Holder::Unknown)
 }
 
+/// Whether somebody listens on the port, at whatever address.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_open(port: u16, protocol: Protocol, deadline: Instant) -> bool {
+    !linux::inodes(port, protocol, deadline).is_empty()
+}
+
+/// Not known here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_open(_port: u16, _protocol: Protocol, _deadline: Instant) -> bool {
+    false
+}
+
 /// Not known here.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn find(_port: u16, _protocol: Protocol, _deadline: Instant) -> Holder {

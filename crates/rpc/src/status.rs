@@ -253,6 +253,13 @@ fn holder(holder: &Holder) -> pb::PortHolder {
     }
 }
 
+/// Processes that listen for a container.
+fn is_of_the_engine(name: &str) -> bool {
+    ["docker-proxy", "rootlesskit", "rootlessport", "slirp4netns", "pasta", "dockerd", "conmon"]
+        .iter()
+        .any(|known| name == *known || name.starts_with("rootlesskit"))
+}
+
 /// What to do about a conflict, for people.
 fn suggestion(conflict: &PortConflict) -> String {
     let other = format!("give `{}` another host port", conflict.wanted_by);
@@ -262,7 +269,14 @@ fn suggestion(conflict: &PortConflict) -> String {
             format!("take `{name}` down, which keeps the port, or {other}")
         }
         Holder::Container { name } => format!("stop the container `{name}`, or {other}"),
-        Holder::Process { name, pid, .. } => format!("end `{name}` (pid {pid}), or {other}"),
+        // Whoever ended one of these would take more away than the port.
+        Holder::Process { name, .. } if name == "closd" => {
+            format!("give closd another port with `server.listen` in closd.yaml or --listen, or {other}")
+        }
+        Holder::Process { name, .. } if is_of_the_engine(name) => {
+            format!("stop the container that publishes port {}, or {other}", conflict.port)
+        }
+        Holder::Process { name, pid, .. } => format!("stop `{name}` (pid {pid}), or {other}"),
         Holder::Unknown => other,
     }
 }
@@ -383,6 +397,8 @@ mod tests {
             held(3, Holder::Container { name: "redis".into() }),
             held(4, Holder::Process { name: "node".into(), pid: 77, uid: Some(1_000) }),
             held(5, Holder::Unknown),
+            held(6, Holder::Process { name: "docker-proxy".into(), pid: 78, uid: Some(0) }),
+            held(7, Holder::Process { name: "closd".into(), pid: 79, uid: Some(1_000) }),
         ];
         let status = received(&Error::new(Reason::PortConflict, "taken").with_conflicts(conflicts));
         let told: pb::PortConflicts = detail(&status, "PortConflicts").unwrap();
@@ -393,8 +409,10 @@ mod tests {
                 "stop `pay/web`, or give `shop/web` another host port",
                 "take `pay/db` down, which keeps the port, or give `shop/web` another host port",
                 "stop the container `redis`, or give `shop/web` another host port",
-                "end `node` (pid 77), or give `shop/web` another host port",
+                "stop `node` (pid 77), or give `shop/web` another host port",
                 "give `shop/web` another host port",
+                "stop the container that publishes port 6, or give `shop/web` another host port",
+                "give closd another port with `server.listen` in closd.yaml or --listen, or give `shop/web` another host port",
             ]
         );
         let process = told.conflicts[3].holder.as_ref().unwrap();

@@ -54,12 +54,24 @@ impl Listener {
     /// Takes connections until the drain, then waits for those that are open;
     /// `false` when some had to be cut off.
     pub async fn serve(self, service: impl Answers, limits: Limits, drain: CancellationToken) -> bool {
+        self.serve_until(CancellationToken::new(), service, limits, drain).await
+    }
+
+    /// As [`Self::serve`]; from `closing` on nobody new comes in, and those who are in stay.
+    pub async fn serve_until(
+        self,
+        closing: CancellationToken,
+        service: impl Answers,
+        limits: Limits,
+        drain: CancellationToken,
+    ) -> bool {
         let places = Arc::new(Semaphore::new(limits.connections));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
+                () = closing.cancelled() => break,
                 Some(_) = connections.join_next() => {}
                 accepted = self.accept() => match accepted {
                     Ok(Some((stream, peer))) => {
@@ -78,6 +90,13 @@ impl Listener {
         let transport = self.transport();
         // Nobody new comes in while the last ones go.
         drop(self);
+        while !drain.is_cancelled() {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => {}
+                ended = connections.join_next() => if ended.is_none() { return true },
+            }
+        }
         let gone = async { while connections.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(limits.drain_timeout, gone).await.is_ok();
         if !in_time {

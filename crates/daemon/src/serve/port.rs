@@ -9,13 +9,13 @@ use clos_host::Machine;
 use tokio::net::TcpListener;
 
 /// How many ports are tried after the usual one.
-const NEXT_PORTS: u16 = 100;
+pub(super) const NEXT_PORTS: u16 = 100;
 
 /// Why there is no TCP listener.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Somebody else listens there.
-    #[error("server.listen: {address} is held by {holder}; stop it or choose another address with --listen")]
+    #[error("server.listen: {address} is held by {holder}; choose another address with --listen")]
     Taken {
         /// The address.
         address: SocketAddr,

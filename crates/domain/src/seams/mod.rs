@@ -9,6 +9,7 @@ pub mod engine;
 pub mod files;
 pub mod host;
 pub mod ids;
+pub mod own_port;
 pub mod store;
 
 pub use clock::Clock;
@@ -16,4 +17,5 @@ pub use engine::{Images, Networks, Volumes, Workloads};
 pub use files::Files;
 pub use host::{Host, Probe};
 pub use ids::IdSource;
+pub use own_port::OwnPort;
 pub use store::{Store, Tx};
