@@ -180,4 +180,41 @@ mod tests {
         assert!(size <= 2 * SEND_BUFFER, "{size}");
         drop(client);
     }
+
+    #[tokio::test]
+    async fn a_closed_port_takes_nobody_new_and_keeps_who_is_in() {
+        use std::convert::Infallible;
+
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Listener::Tcp(listener, Arc::new(Names::new(address, &[], &[]).unwrap()));
+        let service = tower::service_fn(|_: http::Request<hyper::body::Incoming>| async {
+            Ok::<_, Infallible>(http::Response::new(tonic::body::Body::empty()))
+        });
+        let limits = Limits {
+            connections: 4,
+            header_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(5),
+        };
+        let (closing, drain) = (CancellationToken::new(), CancellationToken::new());
+        let serving =
+            tokio::spawn(listener.serve_until(closing.clone(), service, limits, drain.clone()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        let mut answer = [0; 1024];
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(client.read(&mut answer).await.unwrap() > 0);
+        closing.cancel();
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        client.write_all(request.as_bytes()).await.unwrap();
+        let read = client.read(&mut answer).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "under its name of before");
+        drain.cancel();
+        drop(client);
+        assert!(serving.await.unwrap());
+    }
 }
