@@ -32,7 +32,9 @@ pub mod verbs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clos_domain::seams::{Clock, Files, Host, IdSource, Images, Networks, OwnPort, Probe, Store, Volumes, Workloads};
+use clos_domain::seams::{
+    Clock, Files, Host, IdSource, Images, Networks, OwnPort, Probe, Store, Volumes, Workloads,
+};
 use clos_domain::{Result, Timestamp};
 
 use crate::ledger::Ledger;

@@ -9,14 +9,14 @@ use clos_domain::group::Group;
 use clos_domain::id::ServiceId;
 use clos_domain::name::GroupRef;
 use clos_domain::port::{self, Assignment, Binding, Claim, Clash, Holder, Lease, Protocol, Range};
-use clos_domain::seams::{OwnPort, Tx};
 use clos_domain::seams::host::BindTest;
+use clos_domain::seams::{OwnPort, Tx};
 use clos_domain::service::Service;
 use clos_domain::workload::Found;
 use clos_domain::{Error, Reason, Result, Timestamp};
 
-use crate::{Shared, World};
 use crate::observer::engine_error;
+use crate::{Shared, World};
 
 /// Ports of ours that a bind finds taken by strangers are passed over so often.
 const ROUNDS: usize = 200;
@@ -119,7 +119,9 @@ pub(crate) async fn decide(world: &World, table: &Table, asked: &Asked<'_>) -> R
             let own = assigned.iter().find(|one| trial.is_the_daemons(one));
             if let Some(one) = own {
                 let (port, owner) = (one.port.host_port, &one.owner);
-                notes.push(format!("closd moves from port {port} to the next free one, so that `{owner}` has it"));
+                notes.push(format!(
+                    "closd moves from port {port} to the next free one, so that `{owner}` has it"
+                ));
             }
             let daemon_moves = own.is_some();
             return Ok(Decided { assigned, notes, daemon_moves });

@@ -120,7 +120,14 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
     let mut plan = plan::plan(wish.verb, subject, &parts, &snapshot, &wish.policy)?;
     plan.ports = assigned;
     plan.notes.splice(0..0, wish.notes);
-    Ok(Planned { verb: wish.verb, plan, scopes: wish.scopes, service: wish.service, policy: wish.policy, daemon_moves })
+    Ok(Planned {
+        verb: wish.verb,
+        plan,
+        scopes: wish.scopes,
+        service: wish.service,
+        policy: wish.policy,
+        daemon_moves,
+    })
 }
 
 /// A registry is asked for what is to be pulled, before anything is written or made.

@@ -47,9 +47,7 @@ fn somebody_listens(ip: IpAddr, port: u16, protocol: Protocol) -> bool {
             };
             TcpStream::connect_timeout(&SocketAddr::new(reachable, port), CONNECT_PATIENCE).is_ok()
         }
-        Protocol::Udp | Protocol::Sctp => {
-            holder::is_open(port, protocol, Instant::now() + holder::PATIENCE)
-        }
+        Protocol::Udp | Protocol::Sctp => holder::is_open(port, protocol, Instant::now() + holder::PATIENCE),
     }
 }
 

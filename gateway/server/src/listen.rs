@@ -199,8 +199,7 @@ mod tests {
             drain_timeout: Duration::from_secs(5),
         };
         let (closing, drain) = (CancellationToken::new(), CancellationToken::new());
-        let serving =
-            tokio::spawn(listener.serve_until(closing.clone(), service, limits, drain.clone()));
+        let serving = tokio::spawn(listener.serve_until(closing.clone(), service, limits, drain.clone()));
         let mut client = TcpStream::connect(address).await.unwrap();
         let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n");
         let mut answer = [0; 1024];
