@@ -199,7 +199,8 @@ mod tests {
             drain_timeout: Duration::from_secs(5),
         };
         let (closing, drain) = (CancellationToken::new(), CancellationToken::new());
-        let serving = tokio::spawn(listener.serve_until(closing.clone(), service, limits, drain.clone()));
+        let mut serving = JoinSet::new();
+        serving.spawn(listener.serve_until(closing.clone(), service, limits, drain.clone()));
         let mut client = TcpStream::connect(address).await.unwrap();
         let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n");
         let mut answer = [0; 1024];
@@ -214,6 +215,6 @@ mod tests {
         assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "under its name of before");
         drain.cancel();
         drop(client);
-        assert!(serving.await.unwrap());
+        assert!(serving.join_next().await.unwrap().unwrap());
     }
 }
