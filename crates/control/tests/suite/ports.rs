@@ -245,3 +245,46 @@ async fn one_number_at_two_addresses_is_had_by_two_projects() {
     let all = request_in("/home/ann/third", "services: {web: {image: app, ports: ['0.0.0.0:8080:80']}}");
     assert_refused(bed.apply(all).await, Reason::PortConflict, "blog/web");
 }
+
+/// A daemon on 127.0.0.1:8080 that gives way, and frees the port when it leaves.
+struct Daemon {
+    host: std::sync::Arc<clos_testkit::fake_host::FakeHost>,
+}
+
+#[async_trait::async_trait]
+impl clos_domain::seams::OwnPort for Daemon {
+    fn gives_way(&self, wanted: &clos_domain::port::Binding) -> bool {
+        wanted.host_port == 8080 && wanted.host_ip == "127.0.0.1"
+    }
+
+    async fn move_on(&self, wanted: &[u16]) -> std::io::Result<std::net::SocketAddr> {
+        assert!(wanted.contains(&8080), "{wanted:?}");
+        Ok(([127, 0, 0, 1], 8081).into())
+    }
+
+    async fn leave(&self) {
+        self.host.release(8080);
+    }
+}
+
+#[tokio::test]
+async fn the_daemons_own_port_is_not_in_the_way_and_its_move_is_told_before_anything_is_made() {
+    let bed = Bed::new().await;
+    bed.host.take("127.0.0.1", 8080, Protocol::Tcp, clos_domain::port::Holder::Unknown);
+    bed.control.listens(std::sync::Arc::new(Daemon { host: bed.host.clone() }));
+    let mut dry = request("services: {web: {image: app, ports: ['8080:80']}}");
+    dry.dry_run = true;
+    let notes = bed.apply(dry).await.unwrap().plan.notes.join("; ");
+    assert!(notes.contains("closd moves from port 8080"), "{notes}");
+    let is_told = |events: &[clos_domain::event::Event]| {
+        events.iter().position(|event| event.kind == types::ENDPOINT_CHANGED)
+    };
+    assert_eq!(is_told(&bed.events().await), None, "a plan moves nothing");
+
+    assert_completed(&bed.up("services: {web: {image: app, ports: ['8080:80']}}").await);
+    let events = bed.events().await;
+    let told = is_told(&events).unwrap();
+    assert_eq!(events[told].data.port, Some(8081));
+    let started = events.iter().position(|event| event.kind == types::GROUP_OPERATION_STARTED).unwrap();
+    assert!(told < started, "{events:#?}");
+}
