@@ -57,6 +57,7 @@ mod m0015_config;
 mod m0016_port_ranges;
 mod m0017_step_words;
 mod m0021_port_claims;
+mod m0027_service_anonymous_volumes;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -83,6 +84,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0016_port_ranges::Step),
             Box::new(m0017_step_words::Step),
             Box::new(m0021_port_claims::Step),
+            Box::new(m0027_service_anonymous_volumes::Step),
         ]
     }
 }

@@ -1,8 +1,9 @@
 //! What the planner sees: complete specs with their hashes, and the engine as it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clos_domain::group::Group;
+use clos_domain::id::ServiceId;
 use clos_domain::operation::Verb;
 use clos_domain::plan::{Part, Present, Snapshot, Wanted};
 use clos_domain::service::Service;
@@ -74,12 +75,17 @@ pub(crate) async fn take(
                 .chain(part.orphans.iter().map(|one| &one.id))
         })
         .collect();
+    let mut shown: BTreeMap<ServiceId, BTreeMap<String, String>> = BTreeMap::new();
     for found in workloads.map_err(engine_error)? {
         let identity = found
             .identity
             .filter(|one| one.installation == installation && services.contains(&one.service_id));
+        if let Some(identity) = &identity {
+            shown.entry(identity.service_id.clone()).or_default().extend(found.anonymous_volumes.clone());
+        }
         let present = Present {
             id: found.id,
+            anonymous_volumes: found.anonymous_volumes,
             ours: identity.is_some(),
             spec_hash: identity.map(|one| one.spec_hash).unwrap_or_default(),
             state: found.state,
@@ -94,6 +100,13 @@ pub(crate) async fn take(
         networks.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
     snapshot.volumes =
         volumes.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
+    let mut view = world.store.view().await?;
+    for id in services {
+        let mut kept = view.services().anonymous_volumes(id).await?;
+        kept.extend(shown.remove(id).unwrap_or_default());
+        kept.retain(|_, volume| snapshot.volumes.contains_key(volume));
+        snapshot.anonymous_volumes.insert(id.clone(), kept);
+    }
     Ok(snapshot)
 }
 

@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub networks: BTreeMap<String, bool>,
     /// Volumes that are there; whether they are ours.
     pub volumes: BTreeMap<String, bool>,
+    /// Volumes without a name that are there, by service and target.
+    pub anonymous_volumes: BTreeMap<ServiceId, BTreeMap<String, String>>,
 }
 
 /// A workload that is there.
@@ -65,6 +67,8 @@ pub struct Snapshot {
 pub struct Present {
     /// The engine's id.
     pub id: String,
+    /// Its volumes without a name, by target.
+    pub anonymous_volumes: BTreeMap<String, String>,
     /// It carries our installation and this service.
     pub ours: bool,
     /// The hash of the spec that it was made from.

@@ -85,6 +85,7 @@ pub fn resolve(
         limits: definition.limits.clone(),
         logging: definition.logging.clone(),
         run: Run::Container(Box::new(container)),
+        inherited: std::collections::BTreeMap::new(),
     }
 }
 

@@ -46,6 +46,10 @@ pub struct Spec {
     pub logging: Option<Logging>,
     /// What runs.
     pub run: Run,
+    /// Volumes without a name that the service had before, by target: mounted again where the
+    /// definition or the image still declares one there.
+    #[serde(skip)]
+    pub inherited: BTreeMap<String, String>,
 }
 
 impl Spec {
@@ -517,6 +521,8 @@ pub struct Found {
     pub addresses: BTreeMap<String, String>,
     /// Published ports as they are now.
     pub ports: Vec<Binding>,
+    /// Its volumes that nobody named, by target.
+    pub anonymous_volumes: BTreeMap<String, String>,
     /// When it last started.
     pub started_at: Option<Timestamp>,
     /// When it last ended.

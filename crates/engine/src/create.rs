@@ -11,7 +11,7 @@ use bollard::models::{
 };
 use clos_domain::health::{Check, Test};
 use clos_domain::seams::engine::Error;
-use clos_domain::workload::{Container, Join, Limits, Logging, Mount, MountKind, Restart, Spec};
+use clos_domain::workload::{Container, Join, Limits, Logging, Mount, MountKind, Restart, Run, Spec};
 
 use crate::docker::{Api, Facts};
 use crate::{labels, name};
@@ -27,6 +27,27 @@ pub(crate) struct Creation {
 const LOG_LIMITS: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 /// The drivers that know these limits.
 const LIMITED_DRIVERS: [&str; 2] = ["json-file", "local"];
+
+/// The spec with its service's volumes of before, where it or the image declares one without a name.
+pub(crate) fn with_inherited(spec: &Spec, declared: &[String]) -> Spec {
+    let mut spec = spec.clone();
+    let inherited = std::mem::take(&mut spec.inherited);
+    let Run::Container(container) = &mut spec.run;
+    for (target, volume) in inherited {
+        let mount = container.mounts.iter_mut().find(|mount| mount.target == target);
+        match mount {
+            Some(mount) if mount.kind == MountKind::Volume && mount.source.is_none() => {
+                mount.source = Some(volume);
+            }
+            Some(_) => {}
+            None if declared.contains(&target) && !container.tmpfs.contains_key(&target) => {
+                container.mounts.push(Mount::new(MountKind::Volume, Some(volume), target));
+            }
+            None => {}
+        }
+    }
+    spec
+}
 
 pub(crate) fn creation(
     spec: &Spec,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
-    EndpointSettings, HealthStatusEnum, PortMap,
+    EndpointSettings, HealthStatusEnum, MountPoint, PortMap,
 };
 use clos_domain::health::Verdict;
 use clos_domain::port::{Binding, Protocol};
@@ -42,6 +42,7 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
         state,
         addresses: addresses(settings.networks),
         ports: published(settings.ports),
+        anonymous_volumes: anonymous(container.mounts),
         started_at: moment(shown.started_at.as_deref()),
         finished_at: moment(shown.finished_at.as_deref()),
         restarts: container.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
@@ -83,6 +84,7 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
         state,
         addresses: addresses(container.network_settings.and_then(|settings| settings.networks)),
         ports,
+        anonymous_volumes: anonymous(container.mounts),
         started_at: None,
         finished_at: None,
         restarts: 0,
@@ -138,6 +140,15 @@ fn addresses(networks: Option<HashMap<String, EndpointSettings>>) -> BTreeMap<St
         }
     }
     addresses
+}
+
+/// The engine gives a volume that nobody named 64 hexadecimal digits, also where it is mounted again.
+fn anonymous(mounts: Option<Vec<MountPoint>>) -> BTreeMap<String, String> {
+    let is_made_up = |name: &str| {
+        name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let volumes = mounts.into_iter().flatten().filter_map(|mount| Some((mount.destination?, mount.name?)));
+    volumes.filter(|(_, name)| is_made_up(name)).collect()
 }
 
 fn published(ports: Option<PortMap>) -> Vec<Binding> {

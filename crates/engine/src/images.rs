@@ -26,12 +26,15 @@ static SESSIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Docker {
     /// The id that an image's name means now.
-    pub(crate) async fn image_id(&self, image: &str) -> Result<String, Error> {
+    pub(crate) async fn image(&self, image: &str) -> Result<(String, Vec<String>), Error> {
         let image = name::check_image(image)?;
         let what = format!("inspect image `{image}`");
         let call = self.client().inspect_image(image);
         match within(deadline::READ, &what, Effect::Reads, call).await {
-            Ok(found) => Ok(found.id.unwrap_or_default()),
+            Ok(found) => {
+                let declared = found.config.and_then(|config| config.volumes).unwrap_or_default();
+                Ok((found.id.unwrap_or_default(), declared.into_iter().collect()))
+            }
             Err(Fault::Answer { status: 404, .. }) => Err(Error::NoImage(image.to_owned())),
             Err(fault) => Err(fault.into()),
         }
@@ -81,7 +84,7 @@ fn session() -> String {
 #[async_trait]
 impl Images for Docker {
     async fn exists(&self, image: &str) -> Result<bool, Error> {
-        match self.image_id(image).await {
+        match self.image(image).await {
             Ok(_) => Ok(true),
             Err(Error::NoImage(_)) => Ok(false),
             Err(error) => Err(error),
@@ -161,7 +164,7 @@ impl Images for Docker {
             }
         }
         // A build whose stream ended without an image has failed without saying so.
-        self.image_id(image)
+        self.image(image)
             .await
             .map_err(|_| failed(words.last("the engine made no image", is_buildkit)))?;
         for tag in &build.tags {

@@ -40,7 +40,8 @@ impl Workloads for Docker {
     async fn create(&self, spec: &Spec) -> Result<String, Error> {
         let name = name::check("container", &spec.name)?;
         let facts = self.facts().await?;
-        let image_id = self.image_id(&spec.container().image).await?;
+        let (image_id, declared) = self.image(&spec.container().image).await?;
+        let spec = &create::with_inherited(spec, &declared);
         let create::Creation { body, join_after } =
             create::creation(spec, &image_id, &self.config_hash(spec).await?, &facts)?;
 
@@ -92,7 +93,7 @@ impl Workloads for Docker {
             other => other?,
         };
         let what = format!("remove `{name}`");
-        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        let options = RemoveContainerOptions { v: false, force: true, link: false };
         let call = self.client().remove_container(&target, Some(options));
         match within(deadline::REMOVE, &what, Effect::Changes, call).await {
             Ok(()) | Err(Fault::Answer { status: 404, .. }) => Ok(()),

@@ -3,6 +3,8 @@
 //! A read finds ids first, in order and where it is to be so locked, and then reads all that stands
 //! under these in one statement. So what a unit that writes has waited for, it sees as it was left.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use clos_domain::health::Verdict;
 use clos_domain::id::{GroupId, ServiceId};
@@ -29,8 +31,8 @@ use crate::groups::known_total;
 use crate::operations::reason;
 use crate::ports::binding;
 use crate::tables::{
-    groups, ports, service_aliases, service_dependencies, service_environment, service_networks,
-    service_ports, service_tags, service_volumes, services,
+    groups, ports, service_aliases, service_anonymous_volumes, service_dependencies, service_environment,
+    service_networks, service_ports, service_tags, service_volumes, services,
 };
 use crate::unit::Unit;
 use crate::whole::{self, ByIds};
@@ -451,6 +453,30 @@ fn service(read: Whole) -> Result<Service, Error> {
 
 #[async_trait]
 impl store::Services for Services<'_> {
+    async fn anonymous_volumes(&mut self, id: &ServiceId) -> Result<BTreeMap<String, String>, Error> {
+        let of_it = service_anonymous_volumes::Column::ServiceId.eq(id.as_str());
+        let wanted = service_anonymous_volumes::Entity::find().filter(of_it);
+        let rows = self.0.run(wanted.all(&self.0.connection)).await?;
+        Ok(rows.into_iter().map(|row| (row.target, row.volume)).collect())
+    }
+
+    async fn set_anonymous_volumes(
+        &mut self,
+        id: &ServiceId,
+        volumes: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        let of_it = service_anonymous_volumes::Column::ServiceId.eq(id.as_str());
+        let old = service_anonymous_volumes::Entity::delete_many().filter(of_it);
+        self.0.run(old.exec(&self.0.connection)).await?;
+        let row = |(target, volume): (&String, &String)| service_anonymous_volumes::Model {
+            service_id: id.to_string(),
+            number: 1,
+            target: target.clone(),
+            volume: volume.clone(),
+        };
+        self.0.insert(volumes.iter().map(row).collect()).await
+    }
+
     async fn get(&mut self, id: &ServiceId) -> Result<Option<Service>, Error> {
         // Nothing has to be found, so that only a unit that writes asks twice: it locks.
         if self.0.writes {

@@ -242,3 +242,14 @@ table!(port_ranges = "port_ranges" {
     first_port: i32,
     last_port: i32,
 });
+
+table!(service_anonymous_volumes = "service_anonymous_volumes" {
+    #[sea_orm(primary_key, auto_increment = false)]
+    #[serde(skip)]
+    service_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    number: i32,
+    #[sea_orm(primary_key, auto_increment = false)]
+    target: String,
+    volume: String,
+});

@@ -116,6 +116,7 @@ pub fn spec(name: &str, image: &str) -> Spec {
         limits: Limits::default(),
         logging: None,
         run: Run::Container(Box::new(Container { image: image.to_owned(), ..Container::default() })),
+        inherited: std::collections::BTreeMap::new(),
     }
 }
 

@@ -42,6 +42,7 @@ struct Engine {
     gateways: BTreeMap<String, Ipv4Addr>,
     volumes: BTreeMap<String, Option<Owner>>,
     images: BTreeSet<String>,
+    image_volumes: HashMap<String, Vec<String>>,
     remote_images: BTreeSet<String>,
     subscribers: Vec<mpsc::UnboundedSender<Event>>,
     next_id: u64,
@@ -147,6 +148,11 @@ impl FakeEngine {
         self.state().images.insert(tagged(image));
     }
 
+    /// The image declares a volume there.
+    pub fn declare_volume(&self, image: &str, target: &str) {
+        self.state().image_volumes.entry(tagged(image)).or_default().push(target.to_owned());
+    }
+
     /// A registry has the image.
     pub fn add_remote_image(&self, image: &str) {
         self.state().remote_images.insert(tagged(image));
@@ -166,6 +172,7 @@ impl FakeEngine {
             state: State::Running { health: Verdict::None },
             addresses: BTreeMap::new(),
             ports: Vec::new(),
+            anonymous_volumes: BTreeMap::new(),
             started_at: Some(now),
             finished_at: None,
             restarts: 0,
@@ -579,6 +586,20 @@ impl Workloads for FakeEngine {
                 return Err(Error::NoImage(run.image.clone()));
             }
             let id = state.new_id();
+            // What the definition or the image declares without a name, as it was or anew.
+            let declared = state.image_volumes.get(&tagged(&run.image)).cloned().unwrap_or_default();
+            let unnamed =
+                run.mounts.iter().filter(|mount| mount.kind == MountKind::Volume && mount.source.is_none());
+            let mut targets: BTreeSet<String> = unnamed.map(|mount| mount.target.clone()).collect();
+            targets.extend(
+                declared.into_iter().filter(|target| run.mounts.iter().all(|mount| mount.target != *target)),
+            );
+            let mut anonymous = BTreeMap::new();
+            for target in targets {
+                let volume = spec.inherited.get(&target).cloned().unwrap_or_else(|| state.new_id());
+                state.volumes.entry(volume.clone()).or_default();
+                anonymous.insert(target, volume);
+            }
             let found = Found {
                 id: id.clone(),
                 name: spec.name.clone(),
@@ -588,6 +609,7 @@ impl Workloads for FakeEngine {
                 state: State::Created,
                 addresses: BTreeMap::new(),
                 ports: Vec::new(),
+                anonymous_volumes: anonymous.clone(),
                 started_at: None,
                 finished_at: None,
                 restarts: 0,
@@ -596,7 +618,10 @@ impl Workloads for FakeEngine {
             let made = Container {
                 spec_ports: spec.ports.clone(),
                 networks: run.networks.iter().map(|join| join.network.clone()).collect(),
-                volumes: named.filter_map(|mount| mount.source.clone()).collect(),
+                volumes: named
+                    .filter_map(|mount| mount.source.clone())
+                    .chain(anonymous.into_values())
+                    .collect(),
                 has_check: spec.health.is_some(),
                 keeps_log: spec.logging.as_ref().and_then(|it| it.driver.as_deref()) != Some("none"),
                 ..container(found)

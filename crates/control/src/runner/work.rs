@@ -6,7 +6,7 @@ use clos_domain::operation::{Action, State, Step};
 use clos_domain::plan::{self, Swap, Work};
 use clos_domain::seams::engine::{self, Error as E, Progress};
 use clos_domain::service::OpenStep;
-use clos_domain::workload::{Network, Spec};
+use clos_domain::workload::{Found, Network, Spec};
 use clos_domain::{Error, Reason, Result};
 
 use super::claims::{Asked, Outcome};
@@ -198,7 +198,14 @@ impl Inner {
                 Ok("replaced already".into())
             }
             Work::Stop { name, grace } => self.call(|| self.world.engine.workloads.stop(name, *grace)).await,
-            Work::Remove { name } => self.call(|| self.world.engine.workloads.remove(name)).await,
+            Work::Remove { name } => {
+                if step.swap.is_none()
+                    && let Ok(Some(found)) = self.world.engine.workloads.inspect(name).await
+                {
+                    self.remember_volumes(row, &found).await?;
+                }
+                self.call(|| self.world.engine.workloads.remove(name)).await
+            }
             Work::Rename { from, to } => self.rename(row, from, to).await,
         }
     }
@@ -311,9 +318,26 @@ impl Inner {
         Error::new(error.reason(), message)
     }
 
+    /// Keeps which volumes without a name a container has, so that the next one gets them again.
+    async fn remember_volumes(&self, row: &Step, found: &Found) -> Result<()> {
+        let Some(service) = row.service.as_ref().filter(|_| !found.anonymous_volumes.is_empty()) else {
+            return Ok(());
+        };
+        let mut tx = self.world.store.begin().await?;
+        if tx.services().get(service).await?.is_none() {
+            return Ok(());
+        }
+        tx.services().set_anonymous_volumes(service, &found.anonymous_volumes).await?;
+        self.ledger.commit(tx).await?;
+        Ok(())
+    }
+
     /// Starts what does not run; so a second operation on the same service starts nothing twice.
     async fn start(&self, row: &Step, name: &str) -> StepEnd {
         let found = self.world.engine.workloads.inspect(name).await.map_err(engine_error)?;
+        if let Some(found) = &found {
+            self.remember_volumes(row, found).await?;
+        }
         let runs =
             found.is_some_and(|found| matches!(found.state, clos_domain::workload::State::Running { .. }));
         if runs {

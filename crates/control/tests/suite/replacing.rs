@@ -177,3 +177,39 @@ async fn two_that_replace_the_same_container_end_with_one() {
         assert!(bed.engine.runs("shop-web-1"), "round {round}: {:#?}", bed.engine.log());
     }
 }
+
+/// The volumes without a name of the container of `shop/web`, by target.
+async fn anonymous(bed: &Bed) -> std::collections::BTreeMap<String, String> {
+    bed.world.engine.workloads.inspect("shop-web-1").await.unwrap().unwrap().anonymous_volumes
+}
+
+#[tokio::test]
+async fn volumes_without_a_name_go_over_to_the_next_container() {
+    let bed = Bed::new().await;
+    bed.engine.declare_volume("app", "/data");
+    let text = |value| {
+        format!("services: {{web: {{image: app, volumes: [/cache], environment: {{V: '{value}'}}}}}}")
+    };
+    assert_completed(&bed.up(&text(1)).await);
+    let first = anonymous(&bed).await;
+    assert_eq!(first.len(), 2);
+    assert_completed(&bed.up(&text(2)).await);
+    assert_eq!(anonymous(&bed).await, first, "after a change");
+
+    let down = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
+    assert_completed(&bed.ended(&down).await);
+    assert_completed(&bed.up(&text(2)).await);
+    assert_eq!(anonymous(&bed).await, first, "after down and up");
+
+    bed.engine.remove_by_hand("shop-web-1");
+    assert_completed(&bed.up(&text(3)).await);
+    assert_eq!(anonymous(&bed).await, first, "after a removal by hand");
+
+    let down = bed.control.groups().down(&bed.ctx, "shop", true, None).await.unwrap();
+    let down = bed.ended(&down).await;
+    assert_completed(&down);
+    for volume in first.values() {
+        assert!(steps(&down).contains(&format!("volume {volume} completed")), "{:#?}", steps(&down));
+    }
+    assert_eq!(bed.engine.volume_names(), Vec::<String>::new());
+}

@@ -64,6 +64,7 @@ impl World {
     fn present(&mut self, name: &str, hash: &str, state: State) {
         let present = Present {
             id: format!("{name:0>12}"),
+            anonymous_volumes: BTreeMap::new(),
             ours: true,
             spec_hash: hash.into(),
             state,
@@ -157,6 +158,7 @@ fn a_strangers_container_is_refused_and_adopted_on_request() {
     let mut world = World::new(&["web"]);
     let stranger = Present {
         id: "f00".into(),
+        anonymous_volumes: BTreeMap::new(),
         ours: false,
         spec_hash: String::new(),
         state: State::Exited { code: 0, oom: false },

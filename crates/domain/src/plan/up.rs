@@ -92,7 +92,7 @@ impl Planner<'_> {
                     done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
                 }
                 Fate::Create => {
-                    let work = Work::Create(Box::new(spec.clone()));
+                    let work = Work::Create(Box::new(self.inheriting(spec)));
                     let made = self.step(Some(service), work, shared, orphans.clone(), reasons[i].clone());
                     created.insert(i, made);
                     let (mut needs, after) = self.gates(i, &done);
@@ -131,7 +131,7 @@ impl Planner<'_> {
         freed: Vec<u32>,
     ) -> u32 {
         let node = &self.order.nodes[i];
-        let (service, spec) = (node.wanted.service, &node.wanted.spec);
+        let (service, spec) = (node.wanted.service, &self.inheriting(&node.wanted.spec));
         let old = spec.name.clone();
         let old_id = self.snapshot.workloads.get(&old).map(|present| present.id.clone()).unwrap_or_default();
         let short: String = old_id.chars().take(TEMPORARY_DIGITS).collect();
@@ -162,6 +162,13 @@ impl Planner<'_> {
         last = self.swap_step(service, &swap, remove, vec![last], vec![], "replaced");
         let rename = Work::Rename { from: swap.new.clone(), to: swap.name.clone() };
         self.swap_step(service, &swap, rename, vec![last], vec![], "takes the name over")
+    }
+
+    /// The spec with the volumes without a name that the container had, or the one before it.
+    fn inheriting(&self, spec: &Spec) -> Spec {
+        let present = self.snapshot.workloads.get(&spec.name).map(|present| &present.anonymous_volumes);
+        let kept = self.snapshot.anonymous_volumes.get(&spec.identity.service_id);
+        Spec { inherited: present.or(kept).cloned().unwrap_or_default(), ..spec.clone() }
     }
 
     fn swap_step(

@@ -218,7 +218,7 @@ pub trait Workloads: Send + Sync + 'static {
     /// Asks it to end, and kills it after `grace`; an ended one is left as it is.
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), Error>;
 
-    /// Removes it with its anonymous volumes, killing it when it runs; one that is not there is fine.
+    /// Removes it, killing it when it runs; its volumes stay. One that is not there is fine.
     async fn remove(&self, name: &str) -> Result<(), Error>;
 
     /// Gives it another name, running or not. [`Error::NameTaken`] when another one has that name.

@@ -4,6 +4,8 @@
 //! event are written together or not at all. Not found is `Ok(None)`. Never
 //! await an engine, a network or a second transaction between `begin` and `commit`.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -181,6 +183,14 @@ impl ServiceKey {
 /// The host ports that a service has are read with it, and written by [`Ports`] only.
 #[async_trait]
 pub trait Services: Send {
+    /// The volumes without a name that its containers had, by target.
+    async fn anonymous_volumes(&mut self, id: &ServiceId) -> Result<BTreeMap<String, String>, Error>;
+    /// Replaces them.
+    async fn set_anonymous_volumes(
+        &mut self,
+        id: &ServiceId,
+        volumes: &BTreeMap<String, String>,
+    ) -> Result<(), Error>;
     /// By id.
     async fn get(&mut self, id: &ServiceId) -> Result<Option<Service>, Error>;
     /// By group and name.
