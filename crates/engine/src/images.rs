@@ -164,9 +164,7 @@ impl Images for Docker {
             }
         }
         // A build whose stream ended without an image has failed without saying so.
-        self.image(image)
-            .await
-            .map_err(|_| failed(words.last("the engine made no image", is_buildkit)))?;
+        self.image(image).await.map_err(|_| failed(words.last("the engine made no image", is_buildkit)))?;
         for tag in &build.tags {
             self.tag(image, tag).await?;
         }

@@ -107,15 +107,15 @@ impl Planner<'_> {
                     "down with volumes".into(),
                 );
             }
-            for part in parts.iter().filter(|_| self.policy.remove_volumes) {
-                let services =
-                    part.services.iter().map(|wanted| wanted.service).chain(part.orphans.iter().copied());
-                for service in services {
-                    let kept = self.snapshot.anonymous_volumes.get(&service.id).into_iter().flatten();
-                    for (target, volume) in kept {
-                        let why = format!("down with volumes; {target} of {}", service.resource());
-                        self.step(None, Work::RemoveVolume(volume.clone()), removed.to_vec(), vec![], why);
-                    }
+        }
+        for part in parts.iter().filter(|_| self.policy.remove_volumes) {
+            let services =
+                part.services.iter().map(|wanted| wanted.service).chain(part.orphans.iter().copied());
+            for service in services {
+                let kept = self.snapshot.anonymous_volumes.get(&service.id).into_iter().flatten();
+                for (target, volume) in kept {
+                    let why = format!("down with volumes; {target} of {}", service.resource());
+                    self.step(None, Work::RemoveVolume(volume.clone()), removed.to_vec(), vec![], why);
                 }
             }
         }
