@@ -118,7 +118,10 @@ impl<'a> Loader<'a> {
         let sources: Vec<Source<'_>> = files.iter().map(|(path, text)| Source { path, text }).collect();
         let tree = self.model(&sources, &scope)?;
         if tree.as_map().is_none_or(Map::is_empty) {
-            self.fail(Code::Empty, &tree.at, "the file is empty");
+            // A file that only includes others stays empty until they have been opened.
+            if self.wanted.is_empty() && self.unknown.is_empty() {
+                self.fail(Code::Empty, &tree.at, "the file is empty");
+            }
             return None;
         }
         let config_files = files.iter().map(|(path, _)| path.clone()).collect();
