@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clos_domain::{Reason, Result};
 use clos_domain::health::{Check, Streak, Test, Verdict};
 use clos_domain::id::ServiceId;
 use clos_domain::page::Request;
 use clos_domain::seams::host::Answer;
 use clos_domain::seams::store::ServiceFilter;
 use clos_domain::service::{Observed, Service};
+use clos_domain::{Reason, Result};
 use futures::StreamExt as _;
 use tokio::time::Instant;
 

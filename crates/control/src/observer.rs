@@ -448,8 +448,8 @@ fn apply(row: &mut Service, id: &str, change: Change, found: Option<&Found>, at:
         Change::Died { code } => {
             row.stopped_at = Some(at);
             // The engine is about to start it again, or has done so meanwhile.
-            let goes_on = found
-                .is_some_and(|found| found.restarts > 0 && !matches!(found.state, State::Exited { .. }));
+            let goes_on =
+                found.is_some_and(|found| found.restarts > 0 && !matches!(found.state, State::Exited { .. }));
             if goes_on {
                 next = Observed::Restarting;
                 row.status_detail = format!("ended with code {code}");

@@ -48,11 +48,7 @@ struct Left {
     failed: BTreeMap<String, String>,
 }
 
-async fn look(
-    client: &Client,
-    targets: &[Target],
-    state: WaitFor,
-) -> Result<Left, Failure> {
+async fn look(client: &Client, targets: &[Target], state: WaitFor) -> Result<Left, Failure> {
     let mut left = Left::default();
     for target in targets {
         let (group, only) = match target {

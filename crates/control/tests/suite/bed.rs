@@ -69,7 +69,18 @@ impl Bed {
             ids: Arc::new(SeqIds::default()),
         };
         let (control, supervisor) = open(&world).await;
-        Self { control, engine, host, probe, files, store, world, clock, supervisor, ctx: Ctx::system("test") }
+        Self {
+            control,
+            engine,
+            host,
+            probe,
+            files,
+            store,
+            world,
+            clock,
+            supervisor,
+            ctx: Ctx::system("test"),
+        }
     }
 
     /// A second process on the same store and engine; the first one is gone.
