@@ -102,7 +102,7 @@ fn has_failed(service: &pb::Service, state: WaitFor) -> bool {
 }
 
 async fn is_in_progress(client: &Client, group: &pb::Group) -> Result<bool, Failure> {
-    let request = pb::GetGroupRequest { name: target::full_name(group), ..pb::GetGroupRequest::default() };
+    let request = pb::GetGroupRequest { name: target::full_name(group) };
     let group = client.get_group(request).await?;
     Ok(matches!(group.status(), pb::GroupStatus::Starting | pb::GroupStatus::Stopping))
 }
