@@ -929,6 +929,7 @@ async fn wait_returns_when_it_is_so() {
         looks += 1;
         let mut services = services();
         services.retain(|service| service.group == "shop");
+        services[1].status = pb::ServiceStatus::Starting.into();
         if looks > 1 {
             services[1].status = pb::ServiceStatus::Running.into();
         }
@@ -939,6 +940,29 @@ async fn wait_returns_when_it_is_so() {
     let late = bed.run("wait web --for stopped --timeout 0").await;
     assert_eq!(late.code, 124);
     insta::assert_snapshot!("wait_late", late.err);
+}
+
+#[tokio::test]
+async fn wait_does_not_wait_for_what_has_failed() {
+    let bed = Bed::new();
+    bed.server.on("ListEvents", |_| Reply::one(&pb::ListEventsResponse::default()));
+    bed.server.on("WatchEvents", |_| Reply::many(&[step(1, "start", "", "", "", "")]));
+    bed.server.on("ListServices", |_| {
+        let mut services = services();
+        services.retain(|service| service.group == "shop");
+        services[1].status = pb::ServiceStatus::Failed.into();
+        services[1].status_reason = "EXITED".to_owned();
+        services[1].desired_state = pb::DesiredState::Running.into();
+        Reply::one(&pb::ListServicesResponse { services, ..Default::default() })
+    });
+    bed.server.on("GetGroup", |_| {
+        let status = pb::GroupStatus::Partial.into();
+        Reply::one(&pb::Group { name: "shop".to_owned(), status, ..Default::default() })
+    });
+    let ran = bed.run("wait").await;
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("failed: shop/api"), "{}", ran.err);
+    assert!(ran.err.contains("clos logs shop/api"), "{}", ran.err);
 }
 
 #[tokio::test]

@@ -64,6 +64,7 @@ struct Inner {
     commands: Semaphore,
     reach: AtomicU8,
     completion_patience: Duration,
+    settles_after: Duration,
     last: Mutex<HashMap<ServiceId, LastCheck>>,
 }
 
@@ -76,6 +77,7 @@ impl Gates {
             commands: Semaphore::new(settings.cores),
             reach: AtomicU8::new(REACH_UNKNOWN),
             completion_patience: settings.completion_patience,
+            settles_after: settings.settles_after,
             last: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -113,7 +115,7 @@ impl Gates {
         };
         tokio::select! {
             biased;
-            seen = self.follow(service, gate, check.is_some()) => seen,
+            seen = self.follow(service, name, gate, check.is_some()) => seen,
             well = asked => well,
             () = tokio::time::sleep(patience) => {
                 let why = self.last(service).map(|last| last.message).filter(|why| !why.is_empty());
@@ -132,17 +134,34 @@ impl Gates {
     }
 
     /// Follows what the engine shows until the gate is decided.
-    async fn follow(&self, service: &ServiceId, gate: Condition, has_check: bool) -> Result<String> {
+    async fn follow(
+        &self,
+        service: &ServiceId,
+        name: &str,
+        gate: Condition,
+        has_check: bool,
+    ) -> Result<String> {
         let mut heads = self.inner.ledger.heads();
+        let settled = tokio::time::sleep(self.inner.settles_after);
+        tokio::pin!(settled);
+        let mut is_settled = gate != Condition::Started;
         loop {
             heads.mark_unchanged();
             let row = self.row(service).await?;
-            match judge(&row, gate, has_check) {
-                Some(decided) => return decided,
-                None => {
-                    if heads.changed().await.is_err() {
-                        return Err(Error::new(Reason::Draining, "the daemon is shutting down"));
-                    }
+            let decided = judge(&row, gate, has_check, self.inner.world.now());
+            // What has just started may end at once; an end is told without delay.
+            let is_too_early = !is_settled && row.observed.is_running();
+            if let Some(decided) = decided.filter(|decided| decided.is_err() || !is_too_early) {
+                return decided;
+            }
+            tokio::select! {
+                moved = heads.changed() => if moved.is_err() {
+                    return Err(Error::new(Reason::Draining, "the daemon is shutting down"));
+                },
+                () = &mut settled, if !is_settled => {
+                    // The engine's event of its end may be on its way, or lost.
+                    self.inner.observer.refresh(service, name).await?;
+                    is_settled = true;
                 }
             }
         }
@@ -172,7 +191,12 @@ impl Gates {
             match streak.verdict() {
                 Verdict::Healthy => {
                     self.inner.observer.record_health(&row.id, Verdict::Healthy).await?;
-                    return Ok(String::new());
+                    let now = self.row(&row.id).await?;
+                    let decided = judge(&now, Condition::Healthy, true, self.inner.world.now());
+                    if let Some(decided) = decided {
+                        return decided;
+                    }
+                    // It ended meanwhile or was restarted a moment ago: it is asked on.
                 }
                 Verdict::Unhealthy => {
                     self.inner.observer.record_health(&row.id, Verdict::Unhealthy).await?;
@@ -329,8 +353,24 @@ fn published_address(row: &Service, port: u16) -> Option<(String, u16)> {
 }
 
 /// Whether a gate is decided by what the engine shows.
-fn judge(row: &Service, gate: Condition, has_check: bool) -> Option<Result<String>> {
+fn judge(row: &Service, gate: Condition, has_check: bool, now: Timestamp) -> Option<Result<String>> {
     let one_shot = row.definition.restart.is_one_shot();
+    match row.derive_status(now) {
+        (_, Some(Reason::CrashLooping)) => {
+            let last = if row.status_detail.is_empty() {
+                String::new()
+            } else {
+                format!(" (last: {})", row.status_detail)
+            };
+            return Some(Err(Error::new(
+                Reason::CrashLooping,
+                format!("ends again and again{last}; `clos logs {}` has its last words", row.resource()),
+            )));
+        }
+        // It may end again at once.
+        (_, Some(Reason::Restarting)) => return None,
+        _ => {}
+    }
     match (gate, row.observed) {
         (Condition::Started, Observed::Running(_)) => Some(Ok(String::new())),
         (Condition::Healthy, Observed::Running(Verdict::Healthy)) => Some(Ok(String::new())),

@@ -102,6 +102,8 @@ pub struct Settings {
     pub roots: Vec<String>,
     /// How long a gate waits for a one-shot to complete.
     pub completion_patience: Duration,
+    /// What nobody checks counts as up when it has run for so long.
+    pub settles_after: Duration,
     /// The newest events are kept whatever their age.
     pub journal_keep: u64,
     /// Older events go.
@@ -119,6 +121,7 @@ impl Settings {
             cores: cores.max(1),
             roots: Vec::new(),
             completion_patience: Duration::from_secs(3_600),
+            settles_after: Duration::from_millis(500),
             journal_keep: 10_000,
             journal_max_age: Duration::from_secs(7 * 24 * 3_600),
         }

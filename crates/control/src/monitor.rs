@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clos_domain::Result;
 use clos_domain::health::{Check, Streak, Test, Verdict};
 use clos_domain::id::ServiceId;
 use clos_domain::page::Request;
 use clos_domain::seams::host::Answer;
 use clos_domain::seams::store::ServiceFilter;
 use clos_domain::service::{Observed, Service};
+use clos_domain::{Reason, Result};
 use futures::StreamExt as _;
 use tokio::time::Instant;
 
@@ -49,6 +49,9 @@ async fn look(shared: &Shared, watched: &mut HashMap<ServiceId, Watched>) -> Res
         let mut view = shared.world.store.view().await?;
         view.services().list(&ServiceFilter::default(), Request::ALL).await?.items
     };
+    for row in rows.iter().filter(|row| is_settling(row)) {
+        shared.observer.settle(&row.id).await?;
+    }
     let now = Instant::now();
     let asked: Vec<(Service, Check)> = rows
         .into_iter()
@@ -94,6 +97,11 @@ async fn look(shared: &Shared, watched: &mut HashMap<ServiceId, Watched>) -> Res
         shared.observer.record_health(&row.id, verdict).await?;
     }
     Ok(())
+}
+
+/// It runs, and only time decides whether it is up or ends again.
+fn is_settling(row: &Service) -> bool {
+    row.observed.is_running() && matches!(row.status_reason, Some(Reason::Restarting | Reason::CrashLooping))
 }
 
 fn our_check(row: &Service) -> Option<Check> {

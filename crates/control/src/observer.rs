@@ -212,7 +212,7 @@ impl Observer {
     }
 
     async fn take_event(&self, id: &str, name: &str, change: Change, at: Timestamp) -> Result<()> {
-        let Some(service) = self.service_of(id, name, change).await? else { return Ok(()) };
+        let Some((service, found)) = self.service_of(id, name, change).await? else { return Ok(()) };
         self.update(&service, |row| {
             let is_old = row.observed_at.is_some_and(|seen| at < seen);
             let is_another = row.container_id.as_deref().is_some_and(|known| known != id);
@@ -221,14 +221,21 @@ impl Observer {
             if is_old || (is_another && !is_news) {
                 return false;
             }
-            apply(row, id, change, at)
+            let is_restarted = found.as_ref().is_some_and(|found| note_restart(row, found));
+            apply(row, id, change, found.as_ref(), at) || is_restarted
         })
         .await?;
         Ok(())
     }
 
-    /// The service of a container, by its labels; a removed one is known by its id only.
-    async fn service_of(&self, id: &str, name: &str, change: Change) -> Result<Option<ServiceId>> {
+    /// The service of a container, by its labels, and the container as it is now; a removed one is
+    /// known by its id only.
+    async fn service_of(
+        &self,
+        id: &str,
+        name: &str,
+        change: Change,
+    ) -> Result<Option<(ServiceId, Option<Found>)>> {
         if change == Change::Removed {
             let mut view = self.inner.world.store.view().await?;
             let all = view.services().list(&Default::default(), clos_domain::page::Request::ALL).await?;
@@ -236,11 +243,13 @@ impl Observer {
                 .items
                 .into_iter()
                 .find(|row| row.container_id.as_deref() == Some(id))
-                .map(|row| row.id));
+                .map(|row| (row.id, None)));
         }
         let found = self.inner.world.engine.workloads.inspect(name).await.map_err(engine_error)?;
-        let identity = found.filter(|found| found.id == id).and_then(|found| found.identity);
-        Ok(identity.filter(|one| one.installation == self.inner.installation).map(|one| one.service_id))
+        let found = found.filter(|found| found.id == id);
+        let identity = found.as_ref().and_then(|found| found.identity.clone());
+        let identity = identity.filter(|one| one.installation == self.inner.installation);
+        Ok(identity.map(|one| (one.service_id, found)))
     }
 
     /// Looks at one workload, under its service's lock, which the sight keeps until it is written.
@@ -252,6 +261,28 @@ impl Observer {
         let found = found
             .filter(|found| found.identity.as_ref().is_some_and(|one| one.installation == *installation));
         Ok(Sight { found, at, _held: held })
+    }
+
+    /// Looks at one workload and writes what is news.
+    pub(crate) async fn refresh(&self, service: &ServiceId, name: &str) -> Result<()> {
+        let sight = self.see(service, name).await?;
+        self.write(service, |row| {
+            let before = row.clone();
+            sight.show(row);
+            before.observed != row.observed
+                || before.container_id != row.container_id
+                || before.started_at != row.started_at
+                || before.restart_times != row.restart_times
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// What its policy restarted and what has stayed up since is well from now on.
+    pub(crate) async fn settle(&self, service: &ServiceId) -> Result<()> {
+        let now = self.inner.world.now();
+        self.update(service, |row| row.derive_status(now) != (row.status, row.status_reason)).await?;
+        Ok(())
     }
 
     /// Records a verdict of our own probes.
@@ -368,26 +399,62 @@ pub(crate) async fn save(tx: &mut dyn Tx, before: &Service, row: &mut Service, n
     Ok(())
 }
 
+/// Starts by the policy that are remembered of one service.
+const KEPT_RESTARTS: usize = 16;
+
+/// Notes starts by the restart policy; `false` when they are known, or there are none.
+fn note_restart(row: &mut Service, found: &Found) -> bool {
+    // The engine counts when it decides to restart, before it has.
+    let done = match found.state {
+        State::Restarting => found.restarts.saturating_sub(1),
+        _ => found.restarts,
+    };
+    // A list knows neither the moment nor the count.
+    let Some(at) = found.started_at.map(as_stored) else { return false };
+    let done = usize::try_from(done).unwrap_or(usize::MAX);
+    let known = row.restart_times.len();
+    if done == 0 {
+        // Somebody started it by hand, and the engine counts anew.
+        row.restart_times.clear();
+        return known > 0;
+    }
+    let is_known = row.restart_times.last() == Some(&at);
+    // Several may have passed between two looks.
+    let missed = if known < KEPT_RESTARTS { done.saturating_sub(known) } else { usize::from(!is_known) };
+    row.restart_times.extend(std::iter::repeat_n(at, missed.min(KEPT_RESTARTS)));
+    let excess = row.restart_times.len().saturating_sub(KEPT_RESTARTS);
+    row.restart_times.drain(..excess);
+    missed > 0
+}
+
+/// The engine counts in nanoseconds, the store in microseconds.
+fn as_stored(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
 /// Applies a change to a row; `false` when it is no news.
-fn apply(row: &mut Service, id: &str, change: Change, at: Timestamp) -> bool {
+fn apply(row: &mut Service, id: &str, change: Change, found: Option<&Found>, at: Timestamp) -> bool {
     let ours_decide = row.definition.probe.is_some();
     if ours_decide && matches!(change, Change::Health(_)) {
         return false;
     }
     let checked = row.definition.gate_check().is_some();
-    let Some(next) = row.observed.after(change, checked) else { return false };
+    let Some(mut next) = row.observed.after(change, checked) else { return false };
     match change {
         Change::Created => row.container_id = Some(id.to_owned()),
         Change::Started => {
-            let was_down = matches!(row.observed, Observed::Exited(_) | Observed::Restarting);
-            if was_down && row.step.is_none() {
-                row.restart_times.push(at);
-                let excess = row.restart_times.len().saturating_sub(16);
-                row.restart_times.drain(..excess);
-            }
-            row.started_at = Some(at);
+            row.started_at = Some(found.and_then(|found| found.started_at).map_or(at, as_stored));
         }
-        Change::Died { .. } => row.stopped_at = Some(at),
+        Change::Died { code } => {
+            row.stopped_at = Some(at);
+            // The engine is about to start it again, or has done so meanwhile.
+            let goes_on =
+                found.is_some_and(|found| found.restarts > 0 && !matches!(found.state, State::Exited { .. }));
+            if goes_on {
+                next = Observed::Restarting;
+                row.status_detail = format!("ended with code {code}");
+            }
+        }
         Change::Removed => forget_container(row),
         Change::Health(_) => {}
     }
@@ -415,7 +482,8 @@ fn show(row: &mut Service, found: Option<&Found>, at: Timestamp) {
         return;
     };
     row.container_id = Some(found.id.clone());
-    row.started_at = found.started_at.or(row.started_at);
+    note_restart(row, found);
+    row.started_at = found.started_at.map(as_stored).or(row.started_at);
     row.observed = observed(row, before, found);
     if matches!(row.observed, Observed::Exited(_)) {
         row.stopped_at = found.finished_at.or(row.stopped_at);

@@ -369,6 +369,8 @@ pub struct Facts<'a> {
     pub restart: Restart,
     /// Starts by the engine within the last sixty seconds.
     pub restarts_in_a_minute: u32,
+    /// The engine started it again within [`RESTART_SETTLES`].
+    pub just_restarted: bool,
     /// The dependency that kept it from starting.
     pub skipped_because: Option<&'a str>,
     /// There was a container, and nobody of ours took it away.
@@ -379,6 +381,10 @@ pub struct Facts<'a> {
 pub const CRASH_LOOP_STARTS: u32 = 3;
 /// The time in which the engine's starts are counted.
 pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(60);
+
+/// What the engine restarted is on its way up for this long: a service that crashes again and
+/// again is not well between two crashes.
+pub const RESTART_SETTLES: Duration = Duration::from_secs(10);
 
 /// The status of a service and the reason that the word cannot say, by the table of semantics.md.
 pub fn status(facts: &Facts<'_>) -> (Status, Option<Reason>) {
@@ -392,6 +398,12 @@ pub fn status(facts: &Facts<'_>) -> (Status, Option<Reason>) {
     let wants_to_run = facts.desired == Desired::Running;
     match facts.observed {
         Observed::Running(_) if !wants_to_run => (Status::Running, Some(Reason::Drifted)),
+        Observed::Running(_) if facts.just_restarted && facts.restarts_in_a_minute >= CRASH_LOOP_STARTS => {
+            (Status::Failed, Some(Reason::CrashLooping))
+        }
+        Observed::Running(Verdict::None | Verdict::Healthy) if facts.just_restarted => {
+            (Status::Starting, Some(Reason::Restarting))
+        }
         Observed::Running(Verdict::None | Verdict::Healthy) => (Status::Running, None),
         Observed::Running(Verdict::Starting) => (Status::Starting, None),
         Observed::Running(Verdict::Unhealthy) => (Status::Unhealthy, None),
@@ -473,9 +485,8 @@ impl Service {
 
     /// The status that follows from the row as it is now.
     pub fn derive_status(&self, now: Timestamp) -> (Status, Option<Reason>) {
-        let window_start = now
-            .checked_sub(jiff::SignedDuration::from_secs(CRASH_LOOP_WINDOW.as_secs().cast_signed()))
-            .unwrap_or(Timestamp::MIN);
+        let since = |span| now.checked_sub(span).unwrap_or(Timestamp::MIN);
+        let (window_start, settled) = (since(CRASH_LOOP_WINDOW), since(RESTART_SETTLES));
         let recent = self.restart_times.iter().filter(|at| **at >= window_start).count();
         let skipped = (self.status_reason == Some(Reason::Skipped)).then_some(self.status_detail.as_str());
         status(&Facts {
@@ -484,6 +495,7 @@ impl Service {
             step: self.step,
             restart: self.definition.restart,
             restarts_in_a_minute: u32::try_from(recent).unwrap_or(u32::MAX),
+            just_restarted: self.restart_times.iter().any(|at| *at > settled),
             skipped_because: skipped,
             was_made: self.container_id.is_some(),
         })
@@ -517,6 +529,7 @@ mod tests {
             step: None,
             restart: Restart::Always,
             restarts_in_a_minute: 0,
+            just_restarted: false,
             skipped_because: None,
             was_made: true,
         }
@@ -532,6 +545,8 @@ mod tests {
         use Desired::{Absent, Running, Stopped};
         let one_shot = |code| Facts { restart: Restart::No, ..facts(Running, Observed::Exited(code)) };
         let looping = |observed| Facts { restarts_in_a_minute: 3, ..facts(Running, observed) };
+        let again = |verdict| Facts { just_restarted: true, ..facts(Running, Observed::Running(verdict)) };
+        let looping_now = Facts { just_restarted: true, ..looping(Observed::Running(Verdict::None)) };
         let step = |action, observed| Facts { step: Some(OpenStep { action }), ..facts(Running, observed) };
         let skipped = Facts { skipped_because: Some("db"), ..facts(Running, Observed::Absent) };
         let table = [
@@ -549,6 +564,11 @@ mod tests {
             (said(facts(Running, Observed::Restarting)), "starting RESTARTING"),
             (said(looping(Observed::Restarting)), "failed CRASH_LOOPING"),
             (said(looping(Observed::Exited(1))), "failed CRASH_LOOPING"),
+            (said(looping_now), "failed CRASH_LOOPING"),
+            (said(looping(Observed::Running(Verdict::None))), "running"),
+            (said(again(Verdict::None)), "starting RESTARTING"),
+            (said(again(Verdict::Healthy)), "starting RESTARTING"),
+            (said(again(Verdict::Unhealthy)), "unhealthy"),
             (said(facts(Stopped, Observed::Exited(137))), "stopped"),
             (said(facts(Absent, Observed::Absent)), "stopped"),
             (said(one_shot(0)), "stopped COMPLETED"),

@@ -46,6 +46,13 @@ impl Clock for FrozenClock {
 #[derive(Debug, Default)]
 pub struct TickingClock(FrozenClock);
 
+impl TickingClock {
+    /// Moves it forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.advance(by);
+    }
+}
+
 impl Clock for TickingClock {
     fn now(&self) -> Timestamp {
         self.0.advance(Duration::from_millis(1));

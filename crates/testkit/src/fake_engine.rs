@@ -22,12 +22,15 @@ use clos_domain::seams::engine::{
     Volumes, Workloads,
 };
 use clos_domain::service::Change;
-use clos_domain::workload::{Build, Found, MountKind, Network, Owner, Spec, State, Volume};
+use clos_domain::workload::{Build, Found, MountKind, Network, Owner, Restart, Spec, State, Volume};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::TickingClock;
+
+/// What ends as soon as it is started is started so often by its policy, before it is left waiting.
+const SCRIPTED_RESTARTS: u32 = 3;
 
 /// The engine.
 pub struct FakeEngine {
@@ -76,6 +79,7 @@ struct Container {
     volumes: BTreeSet<String>,
     has_check: bool,
     keeps_log: bool,
+    restart: Restart,
     lines: Vec<LogLine>,
     /// Those who follow; they hear lines as long as it runs.
     followers: Vec<mpsc::UnboundedSender<LogLine>>,
@@ -254,18 +258,29 @@ impl FakeEngine {
         self.state().take_away(name, now);
     }
 
-    /// It is started, as by `docker start` or by its restart policy.
-    pub fn start_by_hand(&self, name: &str) {
+    /// It ends by itself: the engine waits to start it again where its policy says so.
+    pub fn crash(&self, name: &str, code: i32) {
         let now = self.clock.now();
-        self.state().begin(name, now);
+        self.state().crash(name, code, now);
     }
 
-    /// The engine waits to start it again.
-    pub fn restarting(&self, name: &str) {
+    /// The engine starts again what has crashed.
+    pub fn restart_by_policy(&self, name: &str) {
+        let now = self.clock.now();
         let mut state = self.state();
-        let container = state.containers.get_mut(name).expect("a container that the test made");
-        container.found.state = State::Restarting;
-        container.found.restarts += 1;
+        let container = state.containers.get(name).expect("a container that the test made");
+        assert_eq!(container.found.state, State::Restarting, "{name} has not crashed");
+        state.begin(name, now);
+    }
+
+    /// It is started, as by `docker start`.
+    pub fn start_by_hand(&self, name: &str) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        if let Some(container) = state.containers.get_mut(name) {
+            container.found.restarts = 0;
+        }
+        state.begin(name, now);
     }
 
     /// The engine's own check has another verdict.
@@ -506,12 +521,42 @@ impl Engine {
         *self.starts.entry(name.to_owned()).or_default() += 1;
         self.tell(&id, name, Change::Started, now);
         if let Some(code) = self.script.exits.get(name).copied() {
-            self.end(name, code, now);
+            self.crash(name, code, now);
+        }
+    }
+
+    /// It ends by itself, and begins again where its policy says so. An engine does that for ever,
+    /// with ever longer pauses; here it gives up waiting after a few times.
+    fn crash(&mut self, name: &str, code: i32, now: Timestamp) {
+        let Some(container) = self.containers.get_mut(name).filter(|container| container.runs()) else {
+            return;
+        };
+        let goes_on = match container.restart {
+            Restart::No => false,
+            Restart::OnFailure { max_retries } => {
+                code != 0 && (max_retries == 0 || container.found.restarts < max_retries)
+            }
+            Restart::Always | Restart::UnlessStopped => true,
+        };
+        if goes_on {
+            container.found.restarts += 1;
+        }
+        let (is_scripted, restarts) = (self.script.exits.contains_key(name), container.found.restarts);
+        self.end(name, code, now);
+        if !goes_on {
+            return;
+        }
+        if let Some(container) = self.containers.get_mut(name) {
+            container.found.state = State::Restarting;
+        }
+        if is_scripted && restarts <= SCRIPTED_RESTARTS {
+            self.begin(name, now);
         }
     }
 
     fn end(&mut self, name: &str, code: i32, now: Timestamp) {
-        let Some(container) = self.containers.get_mut(name).filter(|container| container.runs()) else {
+        let is_up = |it: &&mut Container| it.runs() || it.found.state == State::Restarting;
+        let Some(container) = self.containers.get_mut(name).filter(is_up) else {
             return;
         };
         container.found.state = State::Exited { code, oom: false };
@@ -545,6 +590,7 @@ fn container(found: Found) -> Container {
         volumes: BTreeSet::new(),
         has_check: false,
         keeps_log: true,
+        restart: Restart::No,
         lines: Vec::new(),
         followers: Vec::new(),
     }
@@ -624,6 +670,7 @@ impl Workloads for FakeEngine {
                     .collect(),
                 has_check: spec.health.is_some(),
                 keeps_log: spec.logging.as_ref().and_then(|it| it.driver.as_deref()) != Some("none"),
+                restart: spec.restart,
                 ..container(found)
             };
             state.containers.insert(spec.name.clone(), made);
@@ -641,6 +688,10 @@ impl Workloads for FakeEngine {
             let name = state.name_of(name)?;
             let wanted = &state.containers[&name];
             if wanted.runs() {
+                return Ok(());
+            }
+            if wanted.found.state == State::Restarting {
+                // Only a stop ends that; a start is taken and changes nothing.
                 return Ok(());
             }
             let is_taken = |port: &&Binding| {

@@ -18,14 +18,17 @@ pub(super) async fn run(session: &Session<'_>, args: &Wait) -> Result<Exit, Fail
     let targets = target::resolve(session, &client, &args.targets.place, &args.targets.names).await?;
     let mut watch = client
         .watch_events(pb::WatchEventsRequest {
-            event_type: vec!["service.*".to_owned()],
+            event_type: vec!["service.*".to_owned(), "group.*".to_owned()],
             ..pb::WatchEventsRequest::default()
         })
         .await?;
     // The watch stands before the first look, so that nothing happens between them.
     let mut left = look(&client, &targets, args.state).await?;
     let waiting = async {
-        while !left.is_empty() {
+        while !left.waiting.is_empty() {
+            if !left.failed.is_empty() {
+                return Err(failed(left.failed));
+            }
             watch.next().await?;
             left = look(&client, &targets, args.state).await?;
         }
@@ -38,12 +41,15 @@ pub(super) async fn run(session: &Session<'_>, args: &Wait) -> Result<Exit, Fail
 }
 
 /// Who is not in the state yet, and how they are.
-async fn look(
-    client: &Client,
-    targets: &[Target],
-    state: WaitFor,
-) -> Result<BTreeMap<String, String>, Failure> {
-    let mut left = BTreeMap::new();
+#[derive(Default)]
+struct Left {
+    waiting: BTreeMap<String, String>,
+    /// Those of them that nothing is going to bring there.
+    failed: BTreeMap<String, String>,
+}
+
+async fn look(client: &Client, targets: &[Target], state: WaitFor) -> Result<Left, Failure> {
+    let mut left = Left::default();
     for target in targets {
         let (group, only) = match target {
             Target::Group(group) => (group, None),
@@ -51,6 +57,7 @@ async fn look(
         };
         let asked =
             pb::ListServicesRequest { group: target::full_name(group), ..pb::ListServicesRequest::default() };
+        let mut failed = BTreeMap::new();
         for service in target::services(client, asked).await? {
             let is_meant = match only {
                 Some(name) => service.name == *name,
@@ -61,8 +68,15 @@ async fn look(
                 let (word, _) = words::service_status(service.status());
                 let reason = &service.status_reason;
                 let how = if reason.is_empty() { word.to_owned() } else { format!("{word} ({reason})") };
-                left.insert(words::service_name(&service), how);
+                if has_failed(&service, state) {
+                    failed.insert(words::service_name(&service), how.clone());
+                }
+                left.waiting.insert(words::service_name(&service), how);
             }
+        }
+        // An operation that is still open may bring up what failed before it.
+        if !failed.is_empty() && !is_in_progress(client, group).await? {
+            left.failed.append(&mut failed);
         }
     }
     Ok(left)
@@ -81,11 +95,35 @@ fn is_in(service: &pb::Service, state: WaitFor) -> bool {
     }
 }
 
+fn has_failed(service: &pb::Service, state: WaitFor) -> bool {
+    state != WaitFor::Stopped
+        && service.desired_state() == pb::DesiredState::Running
+        && (service.status() == pb::ServiceStatus::Failed || service.status_reason == "SKIPPED")
+}
+
+async fn is_in_progress(client: &Client, group: &pb::Group) -> Result<bool, Failure> {
+    let request = pb::GetGroupRequest { name: target::full_name(group) };
+    let group = client.get_group(request).await?;
+    Ok(matches!(group.status(), pb::GroupStatus::Starting | pb::GroupStatus::Stopping))
+}
+
+fn failed(services: BTreeMap<String, String>) -> Failure {
+    let names: Vec<&str> = services.keys().map(String::as_str).collect();
+    let mut failure = Failure::own(format!("failed: {}", names.join(", ")));
+    for (name, how) in &services {
+        failure = failure.fact(name, how.clone());
+    }
+    for name in &names {
+        failure = failure.hint(format!("clos logs {name}"));
+    }
+    failure
+}
+
 async fn late(session: &Session<'_>, client: &Client, targets: &[Target], args: &Wait) -> Failure {
     let mut failure = Failure::timed_out(format!("after {} not everything is there", args.timeout));
     match look(client, targets, args.state).await {
         Ok(left) => {
-            for (name, how) in left {
+            for (name, how) in left.waiting {
                 failure = failure.fact(&name, how);
             }
         }

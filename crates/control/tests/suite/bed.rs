@@ -33,6 +33,7 @@ pub(crate) struct Bed {
     pub(crate) files: Arc<FakeFiles>,
     pub(crate) store: Arc<Flaky>,
     pub(crate) world: World,
+    pub(crate) clock: Arc<TickingClock>,
     pub(crate) supervisor: Supervisor,
     pub(crate) ctx: Ctx,
 }
@@ -64,11 +65,22 @@ impl Bed {
             host: host.clone(),
             probe: probe.clone(),
             files: files.clone(),
-            clock,
+            clock: clock.clone(),
             ids: Arc::new(SeqIds::default()),
         };
         let (control, supervisor) = open(&world).await;
-        Self { control, engine, host, probe, files, store, world, supervisor, ctx: Ctx::system("test") }
+        Self {
+            control,
+            engine,
+            host,
+            probe,
+            files,
+            store,
+            world,
+            clock,
+            supervisor,
+            ctx: Ctx::system("test"),
+        }
     }
 
     /// A second process on the same store and engine; the first one is gone.
@@ -143,7 +155,8 @@ impl Bed {
 
 async fn open(world: &World) -> (Control, Supervisor) {
     let supervisor = Supervisor::default();
-    let settings = Settings::for_cores(INSTALLATION, 2);
+    let mut settings = Settings::for_cores(INSTALLATION, 2);
+    settings.settles_after = Duration::from_millis(10);
     (Control::open(world.clone(), settings, supervisor.clone()).await.unwrap(), supervisor)
 }
 

@@ -12,4 +12,5 @@ mod rows;
 mod starting;
 mod stopping;
 mod store;
+mod truth;
 mod watching;

@@ -120,13 +120,12 @@ async fn a_container_that_the_engine_restarts_again_and_again_is_crash_looping()
     let bed = Bed::new().await;
     assert_completed(&bed.up(WEB).await);
     for _ in 0..3 {
-        bed.engine.kill("shop-web-1", 1);
+        bed.engine.crash("shop-web-1", 1);
         bed.until("shop/web", |service| !service.observed.is_running()).await;
-        bed.engine.start_by_hand("shop-web-1");
+        bed.engine.restart_by_policy("shop-web-1");
         bed.until("shop/web", |service| service.observed.is_running()).await;
     }
-    bed.engine.restarting("shop-web-1");
-    bed.engine.reconnect();
+    bed.engine.crash("shop-web-1", 1);
     let service = bed.until("shop/web", |service| service.status_reason == Some(Reason::CrashLooping)).await;
     assert_eq!(service.status, Status::Failed);
 }

@@ -42,6 +42,7 @@ async fn the_new_container_takes_over_before_the_old_one_is_removed() {
             format!("start {temporary} completed"),
             "remove shop-web-1 completed".to_owned(),
             "rename shop-web-1 completed".to_owned(),
+            "wait shop-web-1 completed".to_owned(),
         ]
     );
     assert_eq!(names(&bed).await, ["shop-web-1"]);

@@ -83,7 +83,7 @@ async fn a_failure_skips_its_dependants_and_nobody_else() {
     let operation = bed
         .up("
 services:
-  db: {image: app, restart: unless-stopped}
+  db: {image: app}
   api: {image: app, depends_on: {db: {condition: service_completed_successfully}}}
   web: {image: app, depends_on: [api]}
   other: {image: app}

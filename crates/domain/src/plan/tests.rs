@@ -110,8 +110,10 @@ fn up_from_nothing_reads_as_a_story() {
        6  wait     shop-db-1     until healthy  after 5
        7  create   shop-api-1    has no container  after 1 2
        8  start    shop-api-1    needs db healthy  after 6 7
-       9  create   shop-web-1    has no container  after 1 2
-      10  start    shop-web-1    needs api started  after 8 9
+       9  wait     shop-api-1    until it stays up  after 8
+      10  create   shop-web-1    has no container  after 1 2
+      11  start    shop-web-1    needs api started  after 8 10
+      12  wait     shop-web-1    until it stays up  after 11
     ");
 }
 
@@ -136,7 +138,8 @@ fn a_changed_definition_replaces_on_up_and_is_named_on_start() {
             "stop shop-web-1",
             "start 000000000web_shop-web-1",
             "remove shop-web-1",
-            "rename shop-web-1"
+            "rename shop-web-1",
+            "wait shop-web-1"
         ]
     );
     let start = world.plan(Verb::Start).unwrap();
@@ -171,7 +174,13 @@ fn a_strangers_container_is_refused_and_adopted_on_request() {
     world.policy.adopt = true;
     assert_eq!(
         words(&world.plan(Verb::Up).unwrap())[1..],
-        ["create f00_shop-web-1", "start f00_shop-web-1", "remove shop-web-1", "rename shop-web-1"]
+        [
+            "create f00_shop-web-1",
+            "start f00_shop-web-1",
+            "remove shop-web-1",
+            "rename shop-web-1",
+            "wait shop-web-1"
+        ]
     );
 }
 
@@ -212,7 +221,14 @@ fn restart_keeps_the_containers_and_the_order() {
     let plan = world.plan(Verb::Restart).unwrap();
     assert_eq!(
         words(&plan),
-        ["stop shop-web-1", "stop shop-db-1", "start shop-db-1", "wait shop-db-1", "start shop-web-1"]
+        [
+            "stop shop-web-1",
+            "stop shop-db-1",
+            "start shop-db-1",
+            "wait shop-db-1",
+            "start shop-web-1",
+            "wait shop-web-1"
+        ]
     );
     assert!(plan.notes[0].contains("shop/gone has no container"));
 }
@@ -224,7 +240,8 @@ fn a_dependant_that_follows_is_restarted_with_its_dependency() {
     world.present("db", "h0", State::Running { health: Verdict::None });
     let plan = world.plan(Verb::Up).unwrap();
     assert!(words(&plan).contains(&"stop shop-web-1".to_owned()), "{}", plan.render());
-    assert_eq!(plan.steps.last().unwrap().why, "restarted");
+    let whys: Vec<&str> = plan.steps.iter().map(|step| step.why.as_str()).collect();
+    assert_eq!(whys[whys.len() - 2..], ["restarted", "until it stays up"]);
 }
 
 #[test]

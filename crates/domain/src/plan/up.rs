@@ -319,16 +319,36 @@ impl Planner<'_> {
             Condition::Completed
         } else if asked.contains(&Condition::Healthy) || (checked && !self.policy.no_wait) {
             Condition::Healthy
+        } else if !self.policy.no_wait && (done[i].start.is_some() || self.is_in_doubt(i)) {
+            // Nobody waits for this one: what needs it only started goes on at once.
+            Condition::Started
         } else {
             return;
         };
-        let is_there_already = done[i].start.is_none() && self.passed(&name, gate, service);
+        let is_there_already =
+            done[i].start.is_none() && !self.is_in_doubt(i) && self.passed(&name, gate, service);
         if is_there_already {
             return;
         }
         let needs: Vec<u32> = done[i].start.into_iter().collect();
-        let why = format!("until {}", gate.as_str());
+        let why = match gate {
+            Condition::Started => "until it stays up".to_owned(),
+            Condition::Healthy | Condition::Completed => format!("until {}", gate.as_str()),
+        };
         done[i].wait = Some(self.step(Some(service), Work::Wait { name, gate }, needs, vec![], why));
+    }
+
+    /// Its restart policy started it a moment ago, and it may end again at once.
+    fn is_in_doubt(&self, i: usize) -> bool {
+        let wanted = self.order.nodes[i].wanted;
+        let present = self.snapshot.workloads.get(&wanted.spec.name);
+        let was_restarted =
+            matches!(wanted.service.status_reason, Some(Reason::Restarting | Reason::CrashLooping));
+        match present.filter(|present| present.ours).map(|present| &present.state) {
+            Some(State::Restarting) => true,
+            Some(State::Running { .. }) => was_restarted,
+            _ => false,
+        }
     }
 
     fn passed(&self, name: &str, gate: Condition, service: &Service) -> bool {
