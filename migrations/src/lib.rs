@@ -56,6 +56,7 @@ mod m0014_journal;
 mod m0015_config;
 mod m0016_port_ranges;
 mod m0017_step_words;
+mod m0018_adopted_containers;
 mod m0021_port_claims;
 mod m0027_service_anonymous_volumes;
 
@@ -83,6 +84,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_config::Step),
             Box::new(m0016_port_ranges::Step),
             Box::new(m0017_step_words::Step),
+            Box::new(m0018_adopted_containers::Step),
             Box::new(m0021_port_claims::Step),
             Box::new(m0027_service_anonymous_volumes::Step),
         ]
@@ -165,8 +167,10 @@ mod tests {
     #[test]
     fn steps_are_named_after_their_files_and_in_order() {
         let names: Vec<String> = Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
-        for (i, name) in names.iter().enumerate() {
-            assert!(name.starts_with(&format!("m{:04}_", i + 1)), "{name}");
+        assert!(names.is_sorted(), "{names:?}");
+        for name in &names {
+            let number = name.strip_prefix('m').and_then(|rest| rest.split_once('_'));
+            assert!(number.is_some_and(|(digits, _)| digits.len() == 4), "{name}");
         }
     }
 }

@@ -5,6 +5,7 @@
     reason = "a test may fail, and waits in its own threads for what it started"
 )]
 
+mod adoption;
 mod bad_input;
 mod beside_compose;
 mod breaking;

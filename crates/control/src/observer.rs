@@ -21,6 +21,7 @@ use futures::StreamExt as _;
 use tokio::sync::watch;
 
 use crate::World;
+use crate::adoption;
 use crate::ledger::Ledger;
 use crate::supervisor::{Supervisor, Task};
 
@@ -176,17 +177,17 @@ impl Observer {
     pub async fn list_once(&self) -> Result<()> {
         let begun = self.inner.world.now();
         let found = self.inner.world.engine.workloads.list().await.map_err(engine_error)?;
+        let (all, adopted) = {
+            let mut view = self.inner.world.store.view().await?;
+            let all = view.services().list(&Default::default(), clos_domain::page::Request::ALL).await?.items;
+            (all, adoption::Known::read(view.as_mut()).await?)
+        };
         let mut ours: HashMap<ServiceId, Vec<Found>> = HashMap::new();
         for one in found {
-            let Some(identity) = &one.identity else { continue };
-            if identity.installation == self.inner.installation {
-                ours.entry(identity.service_id.clone()).or_default().push(one);
+            if let Some(service) = adopted.service_of(&self.inner.installation, &one).cloned() {
+                ours.entry(service).or_default().push(one);
             }
         }
-        let all = {
-            let mut view = self.inner.world.store.view().await?;
-            view.services().list(&Default::default(), clos_domain::page::Request::ALL).await?.items
-        };
         for service in all {
             let shown = main_of(&service, ours.remove(&service.id).unwrap_or_default());
             let is_news =
@@ -246,10 +247,20 @@ impl Observer {
                 .map(|row| (row.id, None)));
         }
         let found = self.inner.world.engine.workloads.inspect(name).await.map_err(engine_error)?;
-        let found = found.filter(|found| found.id == id);
-        let identity = found.as_ref().and_then(|found| found.identity.clone());
-        let identity = identity.filter(|one| one.installation == self.inner.installation);
-        Ok(identity.map(|one| (one.service_id, found)))
+        let Some(found) = found.filter(|found| found.id == id) else { return Ok(None) };
+        let owner = self.owner_of(&found).await?;
+        Ok(owner.map(|service| (service, Some(found))))
+    }
+
+    /// The service whose container this is, by its labels or because it was adopted.
+    async fn owner_of(&self, found: &Found) -> Result<Option<ServiceId>> {
+        let adopted = if found.identity.is_some() {
+            adoption::Known::default()
+        } else {
+            let mut view = self.inner.world.store.view().await?;
+            adoption::Known::read(view.as_mut()).await?
+        };
+        Ok(adopted.service_of(&self.inner.installation, found).cloned())
     }
 
     /// Looks at one workload, under its service's lock, which the sight keeps until it is written.
@@ -257,9 +268,10 @@ impl Observer {
         let held = self.lock(service).lock_owned().await;
         let at = self.inner.world.now();
         let found = self.inner.world.engine.workloads.inspect(name).await.map_err(engine_error)?;
-        let installation = &self.inner.installation;
-        let found = found
-            .filter(|found| found.identity.as_ref().is_some_and(|one| one.installation == *installation));
+        let found = match found {
+            Some(found) if self.owner_of(&found).await?.is_some() => Some(found),
+            _ => None,
+        };
         Ok(Sight { found, at, _held: held })
     }
 
@@ -473,7 +485,7 @@ fn forget_container(row: &mut Service) {
 }
 
 /// Sets a row to what the engine shows.
-fn show(row: &mut Service, found: Option<&Found>, at: Timestamp) {
+pub(crate) fn show(row: &mut Service, found: Option<&Found>, at: Timestamp) {
     let before = row.observed;
     row.observed_at = Some(at);
     let Some(found) = found else {

@@ -7,12 +7,13 @@ use clos_domain::id::ServiceId;
 use clos_domain::operation::Verb;
 use clos_domain::plan::{Part, Present, Snapshot, Wanted};
 use clos_domain::service::Service;
-use clos_domain::workload::Spec;
+use clos_domain::workload::{Found, Spec};
 use clos_domain::{Error, Result, spec};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::World;
+use crate::adoption::{self, Known};
 use crate::observer::engine_error;
 
 /// Images that are looked up at a time.
@@ -53,6 +54,7 @@ pub(crate) fn hashed(mut spec: Spec) -> Result<Spec> {
 pub(crate) async fn take(
     world: &World,
     installation: &str,
+    known: &Known,
     verb: Verb,
     parts: &[Part<'_>],
 ) -> Result<Snapshot> {
@@ -75,26 +77,38 @@ pub(crate) async fn take(
                 .chain(part.orphans.iter().map(|one| &one.id))
         })
         .collect();
+    let listed = workloads.map_err(engine_error)?;
     let mut shown: BTreeMap<ServiceId, BTreeMap<String, String>> = BTreeMap::new();
-    for found in workloads.map_err(engine_error)? {
-        let identity = found
-            .identity
-            .filter(|one| one.installation == installation && services.contains(&one.service_id));
-        if let Some(identity) = &identity {
-            shown.entry(identity.service_id.clone()).or_default().extend(found.anonymous_volumes.clone());
+    for found in &listed {
+        let service = known.service_of(installation, found).filter(|one| services.contains(one));
+        if let Some(service) = service {
+            shown.entry(service.clone()).or_default().extend(found.anonymous_volumes.clone());
         }
-        let present = Present {
-            id: found.id,
-            anonymous_volumes: found.anonymous_volumes,
-            ours: identity.is_some(),
-            spec_hash: identity.map(|one| one.spec_hash).unwrap_or_default(),
-            state: found.state,
-            ports: found.ports,
+        let spec_hash = match (&found.identity, service) {
+            (Some(identity), Some(_)) => identity.spec_hash.clone(),
+            (None, Some(service)) => hash_of_adopted(found, service, parts, &listed),
+            (_, None) => String::new(),
         };
-        snapshot.workloads.insert(found.name, present);
+        let present = Present {
+            id: found.id.clone(),
+            anonymous_volumes: found.anonymous_volumes.clone(),
+            ours: service.is_some(),
+            spec_hash,
+            state: found.state.clone(),
+            ports: found.ports.clone(),
+        };
+        snapshot.workloads.insert(found.name.clone(), present);
     }
+    // What compose made for a group that a container of compose's was adopted in is the group's.
+    let adopting: BTreeSet<_> = parts
+        .iter()
+        .filter(|part| part.services.iter().any(|wanted| known.has(&wanted.service.id)))
+        .map(|part| &part.group.name)
+        .collect();
     let is_ours = |owner: Option<clos_domain::workload::Owner>| {
-        owner.is_some_and(|one| one.installation == installation)
+        owner.is_some_and(|one| {
+            one.installation == installation || (one.installation.is_empty() && adopting.contains(&one.group))
+        })
     };
     snapshot.networks =
         networks.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
@@ -108,6 +122,16 @@ pub(crate) async fn take(
         snapshot.anonymous_volumes.insert(id.clone(), kept);
     }
     Ok(snapshot)
+}
+
+/// An adopted container is as it should be while compose's hash of the file says so, whatever our own would be.
+fn hash_of_adopted(found: &Found, service: &ServiceId, parts: &[Part<'_>], listed: &[Found]) -> String {
+    let mut services = parts.iter().flat_map(|part| &part.services);
+    let wanted = services.find(|wanted| wanted.service.id == *service).map(|wanted| &wanted.spec.identity);
+    wanted
+        .filter(|wanted| adoption::is_of_hash(found, wanted, listed))
+        .map(|wanted| wanted.spec_hash.clone())
+        .unwrap_or_default()
 }
 
 async fn images(world: &World, parts: &[Part<'_>]) -> Result<BTreeSet<String>> {

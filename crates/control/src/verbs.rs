@@ -11,10 +11,12 @@ use clos_domain::id::{OperationId, ServiceId};
 use clos_domain::name::ServiceName;
 use clos_domain::operation::{Operation, State, Verb};
 use clos_domain::plan::{self, Plan, Policy, Work};
+use clos_domain::port::Binding;
 use clos_domain::seams::{Tx, engine};
 use clos_domain::service::{Desired, Observed, Service};
 use clos_domain::{Ctx, Error, Reason, Result};
 
+use crate::adoption::{self, Candidate};
 use crate::runner::step_row;
 use crate::snapshot::{self, Scope};
 use crate::{Shared, lookup, observer, ports};
@@ -56,12 +58,25 @@ pub(crate) struct Planned {
     service: Option<ServiceId>,
     policy: Policy,
     daemon_moves: bool,
+    adopted: Vec<Candidate>,
 }
 
 /// Ports, snapshot, plan: what the verb would do, and why.
 pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned> {
     let mut assigned = Vec::new();
     let mut daemon_moves = false;
+    let installation = &shared.settings.installation;
+    let mut known = {
+        let mut view = shared.world.store.view().await?;
+        adoption::Known::read(view.as_mut()).await?
+    };
+    let mut adopted = Vec::new();
+    if matches!(wish.verb, Verb::Up | Verb::Start | Verb::Recreate) {
+        let found =
+            adoption::candidates(&shared.world, installation, &known, &wish.scopes, &wish.policy).await?;
+        known = known.with(&found);
+        adopted = found;
+    }
     if matches!(wish.verb, Verb::Up | Verb::Start | Verb::Recreate | Verb::Restart) {
         let mut table = {
             let mut view = shared.world.store.view().await?;
@@ -96,7 +111,6 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
             }
         }
     }
-    let installation = &shared.settings.installation;
     let parts = wish
         .scopes
         .iter()
@@ -107,7 +121,7 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
             Ok(part)
         })
         .collect::<Result<Vec<_>>>()?;
-    let snapshot = snapshot::take(&shared.world, installation, wish.verb, &parts).await?;
+    let snapshot = snapshot::take(&shared.world, installation, &known, wish.verb, &parts).await?;
     let subject = match (&wish.service, wish.scopes.first()) {
         (Some(id), Some(scope)) => scope
             .all
@@ -120,6 +134,7 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
     let mut plan = plan::plan(wish.verb, subject, &parts, &snapshot, &wish.policy)?;
     plan.ports = assigned;
     plan.notes.splice(0..0, wish.notes);
+    plan.notes.extend(adopted.iter().filter(|one| one.is_unchanged).map(adopted_note));
     Ok(Planned {
         verb: wish.verb,
         plan,
@@ -127,7 +142,23 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
         service: wish.service,
         policy: wish.policy,
         daemon_moves,
+        adopted,
     })
+}
+
+fn adopted_note(one: &Candidate) -> String {
+    let mut note = format!("adopts `{}` as it is", one.found.name);
+    let is_open = |binding: &&Binding| matches!(binding.host_ip.as_str(), "" | "0.0.0.0" | "::");
+    let open: BTreeSet<String> =
+        one.found.ports.iter().filter(is_open).map(|binding| binding.host_port.to_string()).collect();
+    if !open.is_empty() {
+        let ports: Vec<String> = open.into_iter().collect();
+        note.push_str(&format!(
+            "; other machines can reach its port {} until it is recreated",
+            ports.join(", ")
+        ));
+    }
+    note
 }
 
 /// A registry is asked for what is to be pulled, before anything is written or made.
@@ -197,6 +228,10 @@ pub(crate) async fn submit(
             let Some(before) = tx.services().get(&service.id).await? else { continue };
             let mut row = before.clone();
             row.ports.clone_from(&service.ports);
+            if let Some(one) = planned.adopted.iter().find(|one| one.service == row.id) {
+                tx.adoptions().replace(&row.id, &[one.adoption()]).await?;
+                observer::show(&mut row, Some(&one.found), now);
+            }
             row.desired = desired(planned.verb, &row, discard.contains(&row.id));
             // What was gone is no news any more: it is made anew, or not wanted.
             if row.observed == Observed::Absent {

@@ -502,6 +502,21 @@ pub struct Volume {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What the labels of docker compose say of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Composed {
+    /// The project, an engine prefix of ours.
+    pub project: String,
+    /// The service.
+    pub service: String,
+    /// The project's folder.
+    pub working_dir: String,
+    /// The hash of what it was made from.
+    pub config_hash: String,
+    /// It is of `docker compose run`.
+    pub is_oneoff: bool,
+}
+
 /// What an engine shows of one workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -511,6 +526,8 @@ pub struct Found {
     pub name: String,
     /// Whose it is; `None` for what CLOS did not make. Check the installation before touching it.
     pub identity: Option<Identity>,
+    /// What docker compose says of it, whoever made it.
+    pub composed: Option<Composed>,
     /// Its labels as the engine has them.
     pub labels: BTreeMap<String, String>,
     /// Reference of its image.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use clos_domain::id::{OperationId, ServiceId};
 use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName, ServiceRef};
 use clos_domain::service::Condition;
-use clos_domain::workload::{ConfigHash, Identity, Owner};
+use clos_domain::workload::{Composed, ConfigHash, Identity, Owner};
 
 const INSTALLATION: &str = "clos.v2.installation";
 const GROUP: &str = "clos.v2.group";
@@ -120,14 +120,34 @@ pub(crate) fn identity(labels: &BTreeMap<String, String>) -> Option<Identity> {
     })
 }
 
-/// Whose a network or volume is.
+/// What docker compose wrote, or we in its place.
+pub(crate) fn composed(labels: &BTreeMap<String, String>) -> Option<Composed> {
+    Some(Composed {
+        project: labels.get(PROJECT)?.clone(),
+        service: labels.get(COMPOSE_SERVICE)?.clone(),
+        working_dir: labels.get(WORKING_DIR).cloned().unwrap_or_default(),
+        config_hash: labels.get(CONFIG_HASH)?.clone(),
+        is_oneoff: labels.get(ONEOFF).is_some_and(|word| word.eq_ignore_ascii_case("true")),
+    })
+}
+
+/// Whose a network or volume is. What compose made has no installation.
 pub(crate) fn owner(labels: &HashMap<String, String>, resource: Resource) -> Option<Owner> {
     let labels: BTreeMap<String, String> = labels.clone().into_iter().collect();
-    Some(Owner {
-        installation: labels.get(INSTALLATION)?.clone(),
-        group: group(&labels)?,
-        key: labels.get(resource.key())?.clone(),
-    })
+    let key = labels.get(resource.key())?.clone();
+    match labels.get(INSTALLATION) {
+        Some(installation) => Some(Owner { installation: installation.clone(), group: group(&labels)?, key }),
+        None => Some(Owner { installation: String::new(), group: project(labels.get(PROJECT)?)?, key }),
+    }
+}
+
+/// The group whose things on the engine begin with this.
+fn project(prefix: &str) -> Option<GroupRef> {
+    let (name, instance) = match prefix.split_once("__") {
+        Some((name, instance)) => (name, Some(Instance::parse(PROJECT, instance).ok()?)),
+        None => (prefix, None),
+    };
+    Some(GroupRef { name: GroupName::parse(PROJECT, name).ok()?, instance })
 }
 
 fn group(labels: &BTreeMap<String, String>) -> Option<GroupRef> {

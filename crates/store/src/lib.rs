@@ -17,6 +17,7 @@
 //! over a listing gets a test in `explain.rs` that shows the index it uses.
 #![warn(missing_docs)]
 
+mod adoptions;
 mod config;
 mod convert;
 mod error;

@@ -235,6 +235,13 @@ table!(config = "config" {
     value: String,
 });
 
+table!(adopted_containers = "adopted_containers" {
+    #[sea_orm(primary_key, auto_increment = false)]
+    container_id: String,
+    service_id: String,
+    config_hash: String,
+});
+
 table!(port_ranges = "port_ranges" {
     #[sea_orm(primary_key, auto_increment = false)]
     position: i32,

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::convert::from_json;
 use crate::error::{TooLate, from_database};
 use crate::whole::{self, ByIds};
-use crate::{config, groups, journal, operations, ports, services};
+use crate::{adoptions, config, groups, journal, operations, ports, services};
 
 /// Rows that one statement inserts: far below the variables that either database allows.
 const BATCH: usize = 500;
@@ -150,6 +150,10 @@ impl store::Tx for Unit {
 
     fn journal(&mut self) -> Box<dyn store::Journal + '_> {
         Box::new(journal::Journal(self))
+    }
+
+    fn adoptions(&mut self) -> Box<dyn store::Adoptions + '_> {
+        Box::new(adoptions::Adoptions(self))
     }
 
     fn config(&mut self) -> Box<dyn store::Config + '_> {

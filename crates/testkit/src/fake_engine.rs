@@ -22,7 +22,9 @@ use clos_domain::seams::engine::{
     Volumes, Workloads,
 };
 use clos_domain::service::Change;
-use clos_domain::workload::{Build, Found, MountKind, Network, Owner, Restart, Spec, State, Volume};
+use clos_domain::workload::{
+    Build, Composed, Found, MountKind, Network, Owner, Restart, Spec, State, Volume,
+};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use tokio::sync::{mpsc, watch};
@@ -164,6 +166,15 @@ impl FakeEngine {
 
     /// A running container of somebody else.
     pub fn add_foreign(&self, name: &str, image: &str) {
+        self.add_unlabelled(name, image, None);
+    }
+
+    /// A running container that docker compose made.
+    pub fn add_composed(&self, name: &str, image: &str, composed: Composed) {
+        self.add_unlabelled(name, image, Some(composed));
+    }
+
+    fn add_unlabelled(&self, name: &str, image: &str, composed: Option<Composed>) {
         let now = self.clock.now();
         let mut state = self.state();
         let id = state.new_id();
@@ -171,6 +182,7 @@ impl FakeEngine {
             id: id.clone(),
             name: name.to_owned(),
             identity: None,
+            composed,
             labels: BTreeMap::new(),
             image: image.to_owned(),
             state: State::Running { health: Verdict::None },
@@ -650,6 +662,7 @@ impl Workloads for FakeEngine {
                 id: id.clone(),
                 name: spec.name.clone(),
                 identity: Some(spec.identity.clone()),
+                composed: None,
                 labels: spec.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
                 image: run.image.clone(),
                 state: State::Created,

@@ -21,7 +21,9 @@ use clos_domain::operation::{Action, FailurePolicy, Operation, State, Step, Verb
 use clos_domain::page::Request;
 use clos_domain::port::{Binding, Protocol, Range, Wish, default_ranges};
 use clos_domain::seams::IdSource as _;
-use clos_domain::seams::store::{Error, OperationFilter, ServiceFilter, ServiceKey, ServiceOrder, Store};
+use clos_domain::seams::store::{
+    Adoption, Error, OperationFilter, ServiceFilter, ServiceKey, ServiceOrder, Store,
+};
 use clos_domain::service::{Condition, Definition, Dependency, Desired, Observed, OpenStep, Service, Status};
 use clos_domain::workload::{
     Build, ConfigHash, ConfigPiece, Container, Join, Limits, Logging, Mount, MountKind, Network, PullPolicy,
@@ -1005,6 +1007,26 @@ pub async fn deleting_a_service_lets_its_ports_go(store: Arc<dyn Store>) {
     assert_eq!(stored(&store, &web.id).await, Some(web));
 }
 
+/// What was adopted is known until its service has other containers, or is gone.
+pub async fn adopted_containers_go_with_their_service(store: Arc<dyn Store>) {
+    let ids = SeqIds::default();
+    let shop = group(&ids, "shop");
+    let web = service(&ids, &shop, "web");
+    given(&store, &shop, &[&web]).await;
+    let of = |id: &str| Adoption {
+        container_id: id.into(),
+        service: web.id.clone(),
+        config_hash: format!("hash of {id}"),
+    };
+    let mut tx = store.begin().await.unwrap();
+    tx.adoptions().replace(&web.id, &[of("one"), of("two")]).await.unwrap();
+    assert_eq!(tx.adoptions().list().await.unwrap(), [of("one"), of("two")]);
+    tx.adoptions().replace(&web.id, &[of("three")]).await.unwrap();
+    assert_eq!(tx.adoptions().list().await.unwrap(), [of("three")]);
+    tx.services().delete(&web.id).await.unwrap();
+    assert_eq!(tx.adoptions().list().await.unwrap(), []);
+}
+
 /// A lease is firm while its service should run or does run.
 pub async fn leases_show_their_owner_and_whether_they_are_firm(store: Arc<dyn Store>) {
     let ids = SeqIds::default();
@@ -1610,6 +1632,7 @@ macro_rules! store_suite {
             pages_show_everything_once
             deleting_a_group_deletes_its_services_and_keeps_its_history
             deleting_a_service_lets_its_ports_go
+            adopted_containers_go_with_their_service
             leases_show_their_owner_and_whether_they_are_firm
             a_host_port_has_one_owner
             an_operation_reads_back_with_its_steps

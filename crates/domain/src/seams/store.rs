@@ -86,6 +86,8 @@ pub trait Tx: Send {
     fn operations(&mut self) -> Box<dyn Operations + '_>;
     /// The journal.
     fn journal(&mut self) -> Box<dyn Journal + '_>;
+    /// Containers of others that were taken over.
+    fn adoptions(&mut self) -> Box<dyn Adoptions + '_>;
     /// Settings of the installation.
     fn config(&mut self) -> Box<dyn Config + '_>;
 
@@ -111,6 +113,26 @@ pub trait Groups: Send {
     async fn update(&mut self, group: &Group) -> Result<(), Error>;
     /// The row and its services go.
     async fn delete(&mut self, id: &GroupId) -> Result<(), Error>;
+}
+
+/// A container that Docker Compose made and that was taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adoption {
+    /// The engine's id.
+    pub container_id: String,
+    /// The service that it is the container of.
+    pub service: ServiceId,
+    /// Compose's hash of what it was made from.
+    pub config_hash: String,
+}
+
+/// Adopted containers.
+#[async_trait]
+pub trait Adoptions: Send {
+    /// All of them.
+    async fn list(&mut self) -> Result<Vec<Adoption>, Error>;
+    /// Those of a service, in the place of the ones that it had.
+    async fn replace(&mut self, service: &ServiceId, adopted: &[Adoption]) -> Result<(), Error>;
 }
 
 /// Which services.
