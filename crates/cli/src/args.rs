@@ -183,11 +183,7 @@ pub(crate) struct FollowedPlace {
 
 impl FollowedPlace {
     pub(crate) fn place(&self) -> Place {
-        Place {
-            project: self.project.clone(),
-            instance: self.instance.clone(),
-            files: self.files.clone(),
-        }
+        Place { project: self.project.clone(), instance: self.instance.clone(), files: self.files.clone() }
     }
 }
 

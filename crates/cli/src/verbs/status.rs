@@ -59,7 +59,8 @@ async fn all_or_here(
     }
     if args.place.is_said() || project::folder(session.context)?.is_some() {
         let Some(group) = target::project(session, client, &args.place).await? else {
-            session.note("note: this folder's project is not registered; `clos status --all` shows every group");
+            session
+                .note("note: this folder's project is not registered; `clos status --all` shows every group");
             return Ok(Vec::new());
         };
         let group = target::full_name(&group);
