@@ -64,7 +64,7 @@ async fn every_verb_has_its_exit_code() {
         (&["version"][..], 0),
         (&["doctor"], 0),
         (&["status"], 0),
-        (&["events"], 0),
+        (&["events", "--all"], 0),
         (&["ops"], 0),
         (&["explain", "PORT_CONFLICT"], 0),
         (&["help", "exit-codes"], 0),

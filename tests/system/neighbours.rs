@@ -25,7 +25,7 @@ async fn two_checkouts_of_one_project_do_not_replace_each_other() {
     );
     daemon.clos(second.path(), &["up", "--instance", "two"]).well();
     assert_eq!(daemon.containers(false), [format!("{name}-web-1"), format!("{name}__two-web-1")]);
-    let status = daemon.clos(second.path(), &["status", "-o", "name"]).well();
+    let status = daemon.clos(second.path(), &["status", "--all", "-o", "name"]).well();
     assert_eq!(status, format!("{name}/web\n{name}~two/web\n"));
     // Each folder's own one is meant.
     daemon.clos(second.path(), &["stop", "--instance", "two"]).well();

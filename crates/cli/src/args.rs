@@ -122,6 +122,8 @@ pub(crate) enum Command {
     Recreate(Recreate),
     /// Stop and remove containers and networks
     Down(Down),
+    /// Remove what is remembered of a group that is down; its volumes stay
+    Forget(Forget),
     /// What is there, and how it is
     Status(Status),
     /// What services say
@@ -153,6 +155,36 @@ pub(crate) struct Place {
     /// A second one beside the first, with ports and data of its own
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
+    /// A compose file; more than one are laid over each other; `-` is standard input
+    #[arg(short, long = "file", value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+}
+
+impl Place {
+    /// Whether a flag says which project is meant.
+    pub(crate) fn is_said(&self) -> bool {
+        self.project.is_some() || self.instance.is_some() || !self.files.is_empty()
+    }
+}
+
+/// Which project, where `-f` is `--follow`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct FollowedPlace {
+    /// The group's name [default: COMPOSE_PROJECT_NAME, what the files say, the folder]
+    #[arg(short, long, value_name = "NAME")]
+    project: Option<String>,
+    /// The instance of the project
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// A compose file of the project; can be repeated
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<String>,
+}
+
+impl FollowedPlace {
+    pub(crate) fn place(&self) -> Place {
+        Place { project: self.project.clone(), instance: self.instance.clone(), files: self.files.clone() }
+    }
 }
 
 /// The files, and how to read them.
@@ -160,9 +192,6 @@ pub(crate) struct Place {
 pub(crate) struct Desired {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// A compose file; more than one are laid over each other; `-` is standard input
-    #[arg(short, long = "file", value_name = "FILE")]
-    pub(crate) files: Vec<String>,
     /// Another file than `.env`
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
@@ -173,7 +202,7 @@ pub(crate) struct Desired {
     #[arg(long)]
     pub(crate) build: bool,
     /// Pull images, also those that the engine has
-    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always", require_equals = true)]
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always")]
     pub(crate) pull: Option<Pull>,
     /// Replace others' containers that have the names we need; their volumes stay
     #[arg(long)]
@@ -293,7 +322,7 @@ pub(crate) struct Recreate {
     #[arg(long)]
     pub(crate) build: bool,
     /// Pull its image, also when the engine has it
-    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always", require_equals = true)]
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always")]
     pub(crate) pull: Option<Pull>,
 }
 
@@ -311,9 +340,14 @@ pub(crate) struct Down {
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Groups and services; none is everything
+    /// Groups and services [default: this folder's project; outside of one, everything]
     #[arg(value_name = "GROUP|SERVICE")]
     pub(crate) names: Vec<String>,
+    /// Show every group, those that are down too
+    #[arg(short, long, conflicts_with_all = ["names", "project", "instance", "files"])]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Exit with 8 when something should be up and well, and is not
     #[arg(long)]
     pub(crate) exit_code: bool,
@@ -333,8 +367,12 @@ fn lines(text: &str) -> Result<i32, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    #[command(flatten)]
-    pub(crate) targets: Targets,
+    /// Groups (`shop`, `shop~x`) and services (`shop/web`, or `web` of this folder's project) [default: this folder's project]
+    #[arg(value_name = "GROUP|SERVICE")]
+    pub(crate) names: Vec<String>,
+    /// Logs of every group
+    #[arg(short, long, conflicts_with_all = ["names", "project", "instance", "files"])]
+    pub(crate) all: bool,
     /// Go on with new lines until ^C [default: on a terminal]
     #[arg(short, long, overrides_with = "no_follow")]
     pub(crate) follow: bool,
@@ -362,6 +400,8 @@ pub(crate) struct Logs {
     /// Lines as they are, without the service's name
     #[arg(long)]
     pub(crate) no_prefix: bool,
+    #[command(flatten)]
+    pub(crate) place: FollowedPlace,
 }
 
 /// How grave.
@@ -397,9 +437,23 @@ pub(crate) struct Events {
     /// Not before: an instant, or how long ago (10m)
     #[arg(long, value_name = "TIME", conflicts_with = "follow")]
     pub(crate) since: Option<String>,
-    /// Only of this group or service
+    /// Only of this group or service [default: this folder's project]
     #[arg(value_name = "GROUP|SERVICE")]
     pub(crate) of: Option<String>,
+    /// Events of every group and of the daemon itself
+    #[arg(short, long, conflicts_with_all = ["of", "project", "instance", "files"])]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) place: FollowedPlace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Forget {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// A group that is down [default: this folder's project]
+    #[arg(value_name = "GROUP")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clos_proto::v2 as pb;
 
-use crate::args::Desired;
+use crate::args::{Desired, Place};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -26,7 +26,7 @@ const FILE_MAX: u64 = 16 * 1024 * 1024;
 
 /// What is sent to be applied.
 pub(crate) fn source(context: &Context, desired: &Desired) -> Result<pb::ComposeSource, Failure> {
-    let (folder, files) = files(context, &desired.files)?;
+    let (folder, files) = files(context, &desired.place.files)?;
     let mut texts = Vec::new();
     for file in &files {
         let content = match file.to_str() {
@@ -68,6 +68,46 @@ pub(crate) fn folder(context: &Context) -> Result<Option<PathBuf>, Failure> {
         return Ok(Some(files(context, &[])?.0));
     }
     Ok(nearest(&context.folder).map(|(folder, _)| canonical(&folder)))
+}
+
+/// The files of the last `up` in this folder, where they are others than those found without a flag.
+pub(crate) fn remembered(context: &Context, group: &pb::Group) -> Result<Option<Vec<String>>, Failure> {
+    let base = nearest(&context.folder).map_or_else(|| context.folder.clone(), |(folder, _)| folder);
+    let dotenv = read(&base.join(".env"))?.unwrap_or_default();
+    let is_said = context.var("COMPOSE_FILE").is_some() || entry(&dotenv, "COMPOSE_FILE").is_some();
+    if is_said || group.compose_files.is_empty() {
+        return Ok(None);
+    }
+    let folder = Path::new(&group.working_dir);
+    let paths: Vec<PathBuf> = group.compose_files.iter().map(|file| folder.join(file)).collect();
+    let found = files(context, &[]).map(|(_, files)| files).unwrap_or_default();
+    if paths == found || !paths.iter().all(|path| path.is_file()) {
+        return Ok(None);
+    }
+    Ok(Some(paths.into_iter().map(|path| path.to_string_lossy().into_owned()).collect()))
+}
+
+/// The folder that a command means: of the files that it names, else of this folder's project.
+pub(crate) fn folder_of(context: &Context, place: &Place) -> Result<Option<PathBuf>, Failure> {
+    if place.files.is_empty() { folder(context) } else { Ok(Some(files(context, &place.files)?.0)) }
+}
+
+/// The name that the files give the project: the last `name:` of theirs that is a plain word.
+pub(crate) fn name_of_the_files(context: &Context, place: &Place) -> Result<Option<String>, Failure> {
+    let Ok((_, files)) = files(context, &place.files) else { return Ok(None) };
+    let mut name = None;
+    for file in files.iter().filter(|file| file.as_os_str() != "-") {
+        let text = match read(file)? {
+            Some(text) => text,
+            None if place.files.is_empty() => continue,
+            None => return Err(no_file(file)),
+        };
+        let found = text.lines().filter_map(|line| line.strip_prefix("name:")).next_back();
+        let found = found.and_then(|value| value.split(" #").next()).map(str::trim);
+        let word = found.map(|value| value.trim_matches(['"', '\'']));
+        name = word.filter(|word| !word.is_empty() && !word.contains('$')).map(str::to_owned).or(name);
+    }
+    Ok(name)
 }
 
 /// The name that the shell gives the project.

@@ -4,7 +4,7 @@ use clos_client::Client;
 use clos_proto::v2 as pb;
 
 use crate::args::Place;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::words;
 use crate::project;
 use crate::session::Session;
@@ -69,7 +69,7 @@ fn meant(session: &Session<'_>, place: &Place, groups: &[pb::Group], word: &str)
         return within(group, service);
     }
     // Who says which project means its services.
-    let in_project = place.project.is_some() || place.instance.is_some();
+    let in_project = place.is_said();
     if !in_project
         && let Some(group) = groups.iter().find(|group| full_name(group) == word || group.id == word)
     {
@@ -122,15 +122,26 @@ fn here<'a>(session: &Session<'_>, place: &Place, groups: &'a [pb::Group]) -> Re
         let whole = if name.contains('~') { name.clone() } else { words::group_name(name, instance) };
         return named(groups, &whole);
     }
-    let folder = project::folder(session.context)?.map(|folder| folder.to_string_lossy().into_owned());
-    let belongs =
-        |group: &&pb::Group| Some(&group.working_dir) == folder.as_ref() && group.instance == instance;
-    let mut ours: Vec<&pb::Group> = groups.iter().filter(belongs).collect();
+    let folder = project::folder_of(session.context, place)?;
+    // Without a file of a usual name the folder may still be one of a group: that of its last `up -f`.
+    let folder = folder.or_else(|| std::fs::canonicalize(&session.context.folder).ok());
+    let folder = folder.map(|folder| folder.to_string_lossy().into_owned());
+    let belongs = |group: &&pb::Group| Some(&group.working_dir) == folder.as_ref();
+    let mut ours: Vec<&pb::Group> =
+        groups.iter().filter(belongs).filter(|group| group.instance == instance).collect();
+    // A worktree that was only ever brought up as an instance means that one.
+    if ours.is_empty() && place.instance.is_none() {
+        ours = groups.iter().filter(belongs).collect();
+    }
     if let Some(name) = project::name_of_the_shell(session.context)? {
         match groups.iter().find(|group| group.name == name && group.instance == instance) {
             Some(group) => return Ok(group),
             None => ours.retain(|group| group.name == name),
         }
+    } else if (ours.len() > 1 || !place.files.is_empty())
+        && let Some(name) = project::name_of_the_files(session.context, place)?
+    {
+        ours.retain(|group| group.name == name);
     }
     match ours.as_slice() {
         [group] => Ok(group),
@@ -151,6 +162,20 @@ fn here<'a>(session: &Session<'_>, place: &Place, groups: &'a [pb::Group]) -> Re
                 .fact("they are", names)
                 .hint("say which, with -p NAME"))
         }
+    }
+}
+
+/// This folder's project, if it is registered; none is an error only when flags say which one is meant.
+pub(crate) async fn project(
+    session: &Session<'_>,
+    client: &Client,
+    place: &Place,
+) -> Result<Option<pb::Group>, Failure> {
+    let groups = groups(client).await?;
+    match here(session, place, &groups) {
+        Ok(group) => Ok(Some(group.clone())),
+        Err(failure) if !place.is_said() && failure.exit() == Exit::NotFound => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

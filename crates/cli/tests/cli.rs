@@ -286,12 +286,75 @@ fn step(number: i32, action: &str, service: &str, subject: &str, status: &str, m
 #[tokio::test]
 async fn status_is_one_question_and_a_table() {
     let bed = Bed::new();
-    let ran = bed.run("status").await;
+    let ran = bed.run("status --all").await;
     insta::assert_snapshot!("status", ran.out);
     assert_eq!((ran.code, ran.err.as_str(), bed.server.log()), (0, "", vec!["ListServices".to_owned()]));
     insta::assert_snapshot!("status_wide", bed.run("status -o wide shop").await.out);
     assert_eq!(bed.run("status --exit-code").await.code, 8);
     assert_eq!(bed.run("status --exit-code shop/web").await.code, 0);
+}
+
+#[tokio::test]
+async fn in_a_folder_its_project_is_meant_and_outside_the_machine() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.run("status -o name").await.out, "shop/web\nshop/api\n");
+    let compose = bed.folder.join("compose.yaml").to_string_lossy().into_owned();
+    bed.folder = bed.home.path().to_owned();
+    let other = bed.folder.join("notes");
+    std::fs::create_dir_all(&other).unwrap();
+    bed.server.on("ListServices", |call| {
+        let asked: pb::ListServicesRequest = call.read();
+        let mut services = services();
+        for service in services.iter_mut().filter(|service| service.group == "infra") {
+            service.desired_state = pb::DesiredState::Absent.into();
+        }
+        services.retain(|service| asked.group.is_empty() || service.group == asked.group);
+        Reply::one(&pb::ListServicesResponse { services, ..Default::default() })
+    });
+    assert_eq!(bed.run("status -o name").await.out, "shop/web\nshop/api\n", "what is down is not shown");
+    assert_eq!(bed.run("status --all -o name").await.out.lines().count(), 3);
+    let named = bed.run(&format!("status -f {compose} -o name")).await;
+    assert_eq!(named.out, "shop/web\nshop/api\n", "{}", named.err);
+    for verb in ["events", "logs"] {
+        let ran = bed.run(verb).await;
+        assert_eq!((ran.code, ran.err.contains("--all")), (2, true), "{verb}: {}", ran.err);
+    }
+    bed.folder = other;
+    std::fs::write(bed.folder.join("compose.yaml"), "services: {a: {image: a}}\n").unwrap();
+    let ran = bed.run("status").await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, "No services registered\n"));
+    assert!(ran.err.contains("is not registered"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_folder_with_an_instance_only_means_it_and_its_last_files_are_used_again() {
+    let bed = Bed::new();
+    let folder = bed.folder.to_string_lossy().into_owned();
+    std::fs::write(bed.folder.join("dev.yaml"), "services: {web: {image: dev}}\n").unwrap();
+    let only = pb::Group {
+        instance: "x".into(),
+        compose_files: vec!["dev.yaml".into()],
+        volumes: vec![pb::GroupVolume { key: "data".into(), ..Default::default() }],
+        ..group("shop", &folder)
+    };
+    bed.server.on("ListGroups", move |_| {
+        Reply::one(&pb::ListGroupsResponse { groups: vec![only.clone()], ..Default::default() })
+    });
+    bed.server.on("ApplyGroup", |_| Reply::one(&pb::ApplyGroupResponse::default()));
+    let ran = bed.run("plan --pull never").await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("with the files of the last `clos up`: dev.yaml"), "{}", ran.err);
+    let asked: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
+    assert_eq!(asked.source.as_ref().unwrap().files[0].path, "dev.yaml");
+    assert_eq!((asked.instance.as_str(), asked.pull()), ("x", pb::PullPolicy::Never));
+    bed.run("plan -f compose.yaml").await;
+    let asked: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
+    assert_eq!(asked.source.unwrap().files[0].path, "compose.yaml");
+    bed.server.on("DeleteGroup", |_| Reply::one(&()));
+    let ran = bed.run("forget").await;
+    assert_eq!(ran.err, "shop~x is forgotten\nnote: these volumes stay: shop__x_data\n");
+    let asked: pb::DeleteGroupRequest = bed.server.calls("DeleteGroup").pop().unwrap().read();
+    assert_eq!((asked.name.as_str(), asked.force), ("shop~x", false));
 }
 
 #[tokio::test]
@@ -323,7 +386,7 @@ async fn the_same_answer_in_every_format() {
         "status_yaml",
         bed.run("status shop/api -o yaml --fields name,status,exit_code").await.out
     );
-    assert_eq!(bed.run("status -o name").await.out, "shop/web\nshop/api\ninfra/db\n");
+    assert_eq!(bed.run("status -a -o name").await.out, "shop/web\nshop/api\ninfra/db\n");
     assert_eq!(bed.run("status -q api").await.out, "shop/api\n");
     assert_eq!(
         bed.run("status -o jsonl --fields name,port shop").await.out,
@@ -814,8 +877,10 @@ async fn logs_of_a_project_have_the_service_before_each_line() {
     assert_eq!((asked.since.unwrap().seconds, asked.lines, asked.follow), (NOW - 600, Some(7), true));
     assert_eq!((asked.grep.as_str(), asked.level()), ("x", pb::Severity::Error));
     bed.folder = bed.home.path().to_owned();
-    assert_eq!(bed.run("logs").await.out.lines().count(), 4, "no project here: everything");
-    assert!(bed.run("logs").await.out.contains("shop/web | hello"));
+    let ran = bed.run("logs").await;
+    assert_eq!((ran.code, ran.err.contains("clos logs --all")), (2, true), "no project here: {}", ran.err);
+    assert_eq!(bed.run("logs --all").await.out.lines().count(), 4);
+    assert!(bed.run("logs --all").await.out.contains("shop/web | hello"));
     bed.on_terminal = true;
     let ran = bed.run("logs shop --color never").await;
     assert_eq!(ran.out.lines().next().unwrap(), "web | 23:59:55 hello");
@@ -1151,7 +1216,7 @@ async fn a_daemon_that_somebody_else_has_just_started_is_waited_for() {
     let server = bed.server.clone();
     let socket = bed.home.path().join("run/closd.sock");
     let log = bed.home.path().join("log/closd.log");
-    let (ran, ()) = tokio::join!(bed.run("status"), async {
+    let (ran, ()) = tokio::join!(bed.run("status --all"), async {
         while !log.exists() {
             tokio::task::yield_now().await;
         }

@@ -2,11 +2,12 @@
 
 use clos_proto::v2 as pb;
 
-use crate::args::{Events, Format, Place};
+use crate::args::{Events, Format};
 use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Table};
 use crate::output::words::{self, Tone};
 use crate::output::{self, Listing};
+use crate::project;
 use crate::session::Session;
 use crate::target::{self, Target};
 use crate::{time, verbs::logs};
@@ -22,9 +23,17 @@ pub(super) async fn run(session: &Session<'_>, args: &Events) -> Result<Exit, Fa
         operation_id: args.operation.clone().unwrap_or_default(),
         ..pb::ListEventsRequest::default()
     };
-    if let Some(word) = &args.of {
-        let names = [word.clone()];
-        match target::resolve(session, &client, &Place::default(), &names).await?.pop() {
+    let place = args.place.place();
+    let names: Vec<String> = args.of.iter().cloned().collect();
+    if names.is_empty() && !place.is_said() && project::folder(session.context)?.is_none() {
+        // An operation names what it is about.
+        if !args.all && args.operation.is_none() {
+            return Err(Failure::usage("there is no project in this folder: whose events?")
+                .hint("clos events GROUP|SERVICE")
+                .hint("clos events --all"));
+        }
+    } else if !args.all && (args.operation.is_none() || !names.is_empty()) {
+        match target::resolve(session, &client, &place, &names).await?.pop() {
             Some(target @ Target::Service { .. }) => filter.service_id = target.name(),
             Some(target) => filter.group_name = target.name(),
             None => {}

@@ -26,13 +26,15 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(super) async fn run(session: &Session<'_>, args: &Logs) -> Result<Exit, Failure> {
     let context = session.context;
     let client = session.client().await?;
-    let targets = &args.targets;
-    let names_nothing =
-        targets.names.is_empty() && targets.place.project.is_none() && targets.place.instance.is_none();
-    let meant = if names_nothing && project::folder(context)?.is_none() {
+    let place = args.place.place();
+    let meant = if args.all {
         target::groups(&client).await?.into_iter().map(|group| Target::Group(Box::new(group))).collect()
+    } else if args.names.is_empty() && !place.is_said() && project::folder(context)?.is_none() {
+        return Err(Failure::usage("there is no project in this folder: whose logs?")
+            .hint("clos logs GROUP|SERVICE")
+            .hint("clos logs --all"));
     } else {
-        target::resolve(session, &client, &targets.place, &targets.names).await?
+        target::resolve(session, &client, &place, &args.names).await?
     };
     let wanted = by_group(&meant);
     let now = (context.now)();

@@ -4,6 +4,7 @@ mod completion;
 mod doctor;
 mod events;
 mod explain;
+mod forget;
 mod help;
 mod lifecycle;
 mod logs;
@@ -27,6 +28,7 @@ pub(crate) async fn run(session: &Session<'_>, command: Command) -> Result<Exit,
         Command::Restart(args) => Box::pin(lifecycle::restart(session, &args)).await,
         Command::Recreate(args) => Box::pin(lifecycle::recreate(session, &args)).await,
         Command::Down(args) => Box::pin(lifecycle::down(session, &args)).await,
+        Command::Forget(args) => Box::pin(forget::run(session, &args)).await,
         Command::Status(args) => Box::pin(status::run(session, &args)).await,
         Command::Logs(args) => Box::pin(logs::run(session, &args)).await,
         Command::Events(args) => Box::pin(events::run(session, &args)).await,

@@ -1,5 +1,7 @@
 //! `clos status`: what is there, and how it is, in one question.
 
+use std::collections::BTreeSet;
+
 use clos_proto::v2 as pb;
 
 use crate::args::{Place, Status};
@@ -7,6 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Table};
 use crate::output::words::{self, Tone};
 use crate::output::{self, Listing};
+use crate::project;
 use crate::session::Session;
 use crate::target::{self, Target};
 use crate::time;
@@ -14,11 +17,11 @@ use crate::time;
 pub(super) async fn run(session: &Session<'_>, args: &Status) -> Result<Exit, Failure> {
     let client = session.client().await?;
     let services = match args.names.as_slice() {
-        [] => target::services(&client, pb::ListServicesRequest::default()).await?,
+        [] => all_or_here(session, &client, args).await?,
         names => {
             let mut found: Vec<pb::Service> = Vec::new();
             for name in names {
-                for service in of(session, &client, name).await? {
+                for service in of(session, &client, &args.place, name).await? {
                     if !found.iter().any(|known| known.id == service.id) {
                         found.push(service);
                     }
@@ -45,10 +48,42 @@ pub(super) async fn run(session: &Session<'_>, args: &Status) -> Result<Exit, Fa
     Ok(if args.exit_code && !services.iter().all(is_well) { Exit::Degraded } else { Exit::Ok })
 }
 
+/// The services of this folder's project; outside of one those of every group that is not down.
+async fn all_or_here(
+    session: &Session<'_>,
+    client: &clos_client::Client,
+    args: &Status,
+) -> Result<Vec<pb::Service>, Failure> {
+    if args.all {
+        return target::services(client, pb::ListServicesRequest::default()).await;
+    }
+    if args.place.is_said() || project::folder(session.context)?.is_some() {
+        let Some(group) = target::project(session, client, &args.place).await? else {
+            session
+                .note("note: this folder's project is not registered; `clos status --all` shows every group");
+            return Ok(Vec::new());
+        };
+        let group = target::full_name(&group);
+        let asked = pb::ListServicesRequest { group, ..pb::ListServicesRequest::default() };
+        return target::services(client, asked).await;
+    }
+    let mut services = target::services(client, pb::ListServicesRequest::default()).await?;
+    let group = |service: &pb::Service| (service.group.clone(), service.instance.clone());
+    let is_there = |service: &pb::Service| service.desired_state() != pb::DesiredState::Absent;
+    let up: BTreeSet<_> = services.iter().filter(|service| is_there(service)).map(group).collect();
+    let before = services.len();
+    services.retain(|service| up.contains(&group(service)));
+    if services.is_empty() && before > 0 {
+        session.note("note: every group is down; `clos status --all` shows them");
+    }
+    Ok(services)
+}
+
 /// The services of one word. A group that has some is known by them; only else it is asked what the word means.
 async fn of(
     session: &Session<'_>,
     client: &clos_client::Client,
+    place: &Place,
     word: &str,
 ) -> Result<Vec<pb::Service>, Failure> {
     let (group, service) = word.split_once('/').map_or((word, None), |(group, name)| (group, Some(name)));
@@ -66,7 +101,7 @@ async fn of(
         return Ok(services);
     }
     let mut found = Vec::new();
-    for target in target::resolve(session, client, &Place::default(), &[word.to_owned()]).await? {
+    for target in target::resolve(session, client, place, &[word.to_owned()]).await? {
         if let Target::Service { group, name } = target {
             let group = target::full_name(&group);
             let asked = pb::ListServicesRequest { group, ..pb::ListServicesRequest::default() };

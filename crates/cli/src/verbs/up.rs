@@ -13,12 +13,12 @@ use crate::{progress, project, target};
 const ROUNDS: usize = 5;
 
 pub(super) async fn up(session: &Session<'_>, args: &Up) -> Result<Exit, Failure> {
-    let mut request = request(session, &args.desired)?;
+    let client = session.client().await?;
+    let mut request = request(session, &client, &args.desired).await?;
     request.atomic = args.atomic;
     request.no_wait = args.no_wait;
     request.start = args.no_start.then_some(false);
     request.dry_run = args.dry_run;
-    let client = session.client().await?;
     let answer = apply(session, &client, request).await?;
     let plan = answer.plan.unwrap_or_default();
     if args.dry_run {
@@ -46,18 +46,34 @@ pub(super) async fn up(session: &Session<'_>, args: &Up) -> Result<Exit, Failure
 }
 
 pub(super) async fn plan(session: &Session<'_>, args: &Plan) -> Result<Exit, Failure> {
-    let mut request = request(session, &args.desired)?;
-    request.dry_run = true;
     let client = session.client().await?;
+    let mut request = request(session, &client, &args.desired).await?;
+    request.dry_run = true;
     let plan = apply(session, &client, request).await?.plan.unwrap_or_default();
     print_plan(session, &plan)?;
     Ok(if args.exit_code && !plan.steps.is_empty() { Exit::Degraded } else { Exit::Ok })
 }
 
-fn request(session: &Session<'_>, desired: &Desired) -> Result<pb::ApplyGroupRequest, Failure> {
+async fn request(
+    session: &Session<'_>,
+    client: &Client,
+    desired: &Desired,
+) -> Result<pb::ApplyGroupRequest, Failure> {
+    let mut desired = desired.clone();
+    if desired.place.files.is_empty()
+        && let Ok(Some(group)) = target::project(session, client, &desired.place).await
+        && let Some(files) = project::remembered(session.context, &group)?
+    {
+        let named = group.compose_files.join(", ");
+        session.note(&format!("note: with the files of the last `clos up`: {named} (-f FILE names others)"));
+        desired.place.files = files;
+        if desired.place.project.is_none() && desired.place.instance.is_none() && !group.instance.is_empty() {
+            desired.place.instance = Some(group.instance);
+        }
+    }
     Ok(pb::ApplyGroupRequest {
         name: desired.place.project.clone().unwrap_or_else(|| "-".to_owned()),
-        source: Some(project::source(session.context, desired)?),
+        source: Some(project::source(session.context, &desired)?),
         instance: desired.place.instance.clone().unwrap_or_default(),
         profiles: desired.profiles.clone(),
         build: desired.build,
