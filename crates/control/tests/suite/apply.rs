@@ -137,7 +137,7 @@ networks: {lan: {external: true}}
     ];
     assert_eq!(told, expected.map(|(reason, subject)| (reason, subject.to_owned())));
     assert!(!planned.plan.steps.is_empty());
-    let error = assert_refused(bed.apply(request(TEXT)).await, Reason::FileNotFound, "./none");
+    let error = assert_refused(bed.apply(request(TEXT)).await, Reason::FileNotFound, "shop/none");
     assert_eq!(error.problems(), planned.plan.problems);
     assert_eq!(error.conflicts().len(), 2);
     assert_eq!(bed.groups().await, Vec::<String>::new());
