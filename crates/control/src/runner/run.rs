@@ -419,6 +419,7 @@ fn cause(progress: &Progress, need: u32) -> String {
         (Action::Wait, _) => "did not become ready",
         (Action::Stop, _) => "could not be stopped",
         (Action::Remove, _) => "could not be removed",
+        (Action::Rename, _) => "could not be renamed",
     };
     format!("not started: `{what}` {how}")
 }
