@@ -64,6 +64,8 @@ pub(crate) enum Failure {
     Call(Box<clos_client::Error>),
     /// An operation ended badly.
     Operation(Box<pb::Operation>),
+    /// A plan that cannot be done as it is: its group and what stands in the way.
+    Plan(String, Vec<pb::Problem>),
     /// We found it out ourselves.
     Own(Box<Own>),
     /// ^C.
@@ -144,6 +146,9 @@ impl Failure {
         match self {
             Self::Call(error) => of_call(error),
             Self::Operation(operation) => of_reason(&operation.reason).unwrap_or(Exit::Failed),
+            Self::Plan(_, problems) => {
+                problems.first().map_or(Exit::Failed, |first| of_problem(&first.reason))
+            }
             Self::Own(own) => own.exit,
             Self::Interrupted => Exit::Interrupted,
             Self::Unread => Exit::Ok,
@@ -155,6 +160,7 @@ impl Failure {
         let page = match self {
             Self::Call(error) => Page::of_call(error),
             Self::Operation(operation) => Page::of_operation(operation),
+            Self::Plan(group, problems) => Page::of_problems(group, problems),
             Self::Own(own) => Page {
                 message: own.message.clone(),
                 reason: own.reason.to_owned(),
@@ -174,11 +180,17 @@ impl Failure {
                 "fields": error.fields.iter()
                     .map(|it| json!({"field": it.field, "description": it.description})).collect::<Vec<_>>(),
                 "conflicts": messages("PortConflict", &error.conflicts),
+                "problems": messages("Problem", &error.problems),
                 "findings": messages("Finding", &error.findings),
             }),
             Self::Operation(operation) => json!({
                 "reason": operation.reason, "message": operation.message,
                 "operation": clos_proto::json::to_value("Operation", operation.as_ref()).unwrap_or_default(),
+            }),
+            Self::Plan(_, problems) => json!({
+                "reason": problems.first().map(|first| first.reason.as_str()).unwrap_or_default(),
+                "message": problems.first().map(|first| first.message.as_str()).unwrap_or_default(),
+                "problems": messages("Problem", problems),
             }),
             Self::Own(own) => json!({"reason": own.reason, "message": own.message}),
             Self::Interrupted => json!({"reason": "CANCELLED", "message": "interrupted"}),
@@ -213,6 +225,15 @@ fn of_reason(reason: &str) -> Option<Exit> {
     }
 }
 
+/// The exit code of a problem, as if a call had failed with its reason.
+fn of_problem(reason: &str) -> Exit {
+    of_reason(reason).unwrap_or(match reason {
+        "INVALID_FILE" | "INVALID_FIELD" => Exit::Usage,
+        "FILE_NOT_FOUND" => Exit::NotFound,
+        _ => Exit::Precondition,
+    })
+}
+
 /// What an error looks like.
 struct Page {
     message: String,
@@ -222,7 +243,46 @@ struct Page {
 }
 
 impl Page {
+    fn of_problems(group: &str, problems: &[pb::Problem]) -> Self {
+        let count = problems.len();
+        let message = format!(
+            "`{group}` cannot be brought up: {count} {}",
+            if count == 1 { "problem" } else { "problems" }
+        );
+        let reason = problems.first().map(|first| first.reason.clone()).unwrap_or_default();
+        let mut page = Self { message, reason, lines: Vec::new(), hints: Vec::new() };
+        page.problems(problems);
+        page.explain();
+        page
+    }
+
+    fn problems(&mut self, problems: &[pb::Problem]) {
+        for problem in problems {
+            let line = if problem.hint.is_empty() {
+                problem.message.clone()
+            } else {
+                format!("{}\n→ {}", problem.message, problem.hint)
+            };
+            self.lines.push((problem.subject.clone(), line));
+        }
+    }
+
     fn of_call(error: &clos_client::Error) -> Self {
+        if error.problems.len() > 1 {
+            let count = error.problems.len();
+            let mut page = Self {
+                message: format!("nothing was changed: {count} problems"),
+                reason: error.reason.clone(),
+                lines: Vec::new(),
+                hints: Vec::new(),
+            };
+            page.problems(&error.problems);
+            if let Some(omitted) = error.metadata.get("omitted") {
+                page.lines.push((String::new(), format!("and {omitted} more")));
+            }
+            page.explain();
+            return page;
+        }
         let mut page = Self {
             message: error.message.clone(),
             reason: error.reason.clone(),

@@ -65,6 +65,8 @@ pub struct Failure {
     pub fields: Vec<FieldProblem>,
     /// Every port that somebody else has.
     pub conflicts: Vec<pb::PortConflict>,
+    /// Everything that stands in the way of a plan.
+    pub problems: Vec<pb::Problem>,
     /// Places in files.
     pub findings: Vec<pb::Finding>,
     /// Variables that the daemon needs to know.
@@ -107,6 +109,7 @@ impl Error {
             metadata: BTreeMap::new(),
             fields: Vec::new(),
             conflicts: Vec::new(),
+            problems: Vec::new(),
             findings: Vec::new(),
             variables: Vec::new(),
             retry_after: None,
@@ -148,6 +151,9 @@ impl Error {
                 Some("clos.v2.PortConflicts") => {
                     failure.conflicts =
                         pb::PortConflicts::decode(bytes).map(|it| it.conflicts).unwrap_or_default();
+                }
+                Some("clos.v2.Problems") => {
+                    failure.problems = pb::Problems::decode(bytes).map(|it| it.problems).unwrap_or_default();
                 }
                 Some("clos.v2.VariablesNeeded") => {
                     failure.variables =

@@ -10,13 +10,14 @@ use clos_domain::error::{Finding, Severity};
 use clos_domain::event::types;
 use clos_domain::group::{self, Group};
 use clos_domain::id::{GroupId, ServiceId};
-use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName};
+use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName, ServiceRef};
 use clos_domain::operation::{FailurePolicy, Operation, Verb};
 use clos_domain::plan::{Plan, Policy};
+use clos_domain::problem::Problem;
 use clos_domain::seams::Tx;
 use clos_domain::seams::files::{self, FileKind};
 use clos_domain::service::{self, Observed, Service};
-use clos_domain::workload::{MountKind, PullPolicy};
+use clos_domain::workload::{Mount, MountKind, PullPolicy};
 use clos_domain::{Ctx, Error, Reason, Result};
 
 use crate::convert::{self, Converted};
@@ -126,7 +127,8 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
     let mut converted = convert::convert(&project, &name)?;
     drop(project);
     let mut findings = std::mem::take(&mut converted.findings);
-    findings.extend(judge(shared, &roots, &converted).await?);
+    let (found, problems) = judge(shared, &roots, &name, &converted).await;
+    findings.extend(found);
     let notes = std::mem::take(&mut converted.notes);
 
     let _turn = shared.submitting.lock().await;
@@ -142,24 +144,19 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
         failure: if request.atomic { FailurePolicy::Undo } else { FailurePolicy::Leave },
         ..Policy::default()
     };
-    let wish = Wish { verb: Verb::Up, scopes, along_from: 1, service: None, policy, notes };
-    let planned = match verbs::plan_wish(shared, wish).await {
-        Ok(planned) => planned,
-        Err(error) => {
-            if !request.dry_run {
-                verbs::tell_conflict(shared, &error, &name).await;
-            }
-            return Err(error);
-        }
-    };
+    let wish = Wish { verb: Verb::Up, scopes, along_from: 1, service: None, policy, notes, problems };
+    let mut planned = verbs::plan_wish(shared, wish).await?;
+    if request.start {
+        verbs::check_images(shared, &mut planned.plan).await;
+    }
     if request.dry_run {
         let services = planned.scopes.into_iter().next().map(|scope| scope.all).unwrap_or_default();
         let group = groups::view_of(shared, rows.group, services, None);
         return Ok(Applied { group, plan: planned.plan, findings, operation: None });
     }
+    verbs::refuse(shared, &planned).await?;
     let plan = planned.plan.clone();
     if request.start {
-        verbs::check_images(shared, &plan).await?;
         verbs::prepare(shared, &planned).await?;
     }
     let operation = write(shared, ctx, &request, &rows, planned).await?;
@@ -236,56 +233,72 @@ fn source_error(error: files::Error, roots: &[String]) -> compose::SourceError {
     }
 }
 
-/// What the files want of this machine: build contexts must lie under a root, the rest is told.
-async fn judge(shared: &Shared, roots: &[String], converted: &Converted) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
+/// What the files want of this machine: build contexts must lie under a root, and what is
+/// mounted without being made must be there; the rest is told.
+async fn judge(
+    shared: &Shared,
+    roots: &[String],
+    group: &GroupRef,
+    converted: &Converted,
+) -> (Vec<Finding>, Vec<Problem>) {
+    let (mut findings, mut problems) = (Vec::new(), Vec::new());
     for definition in &converted.services {
+        let owner = ServiceRef { group: group.clone(), name: definition.name.clone() };
         if let Some(build) = &definition.container().build {
-            check_context(shared, roots, definition.name.as_str(), &build.context).await?;
+            problems.extend(check_context(shared, roots, &owner, &build.context).await);
         }
         let mut container = Cow::Borrowed(definition.container());
         for at in 0..container.mounts.len() {
             let mount = &container.mounts[at];
             if let (MountKind::Bind, Some(source)) = (mount.kind, &mount.source) {
+                problems.extend(check_source(shared, &owner, mount, source).await);
                 let canonical = shared.world.files.canonical(source).await;
                 container.to_mut().mounts[at].source = Some(canonical);
             }
         }
         let request = admit::Request { container: &container, volumes: &converted.group.volumes, roots };
-        findings.extend(admit::admit(&request).into_iter().map(|found| Finding {
-            severity: Severity::Warning,
-            file: String::new(),
-            line: 0,
-            column: 0,
-            key: format!("services.{}.{}", definition.name, found.key),
-            message: found.message,
+        findings.extend(admit::admit(&request).into_iter().map(|found| {
+            finding(Severity::Warning, format!("services.{}.{}", definition.name, found.key), found.message)
         }));
     }
-    Ok(findings)
+    (findings, problems)
 }
 
-async fn check_context(shared: &Shared, roots: &[String], service: &str, context: &str) -> Result<()> {
-    let key = format!("services.{service}.build.context");
-    let (reason, message) = match shared.world.files.resolve(roots, context).await {
-        Ok((_, FileKind::Folder)) => return Ok(()),
-        Ok(_) => (Reason::FileNotFound, format!("{context} is not a folder")),
+async fn check_context(
+    shared: &Shared,
+    roots: &[String],
+    owner: &ServiceRef,
+    context: &str,
+) -> Option<Problem> {
+    let (reason, message, hint) = match shared.world.files.resolve(roots, context).await {
+        Ok((_, FileKind::Folder)) => return None,
+        Ok(_) => (Reason::FileNotFound, format!("{context} is not a folder"), "name its folder"),
         Err(files::Error::OutsideRoot(path)) => (
             Reason::OutsideRoot,
-            format!(
-                "{path} is outside the project root; add its folder to `roots:` in closd.yaml or move it"
-            ),
+            format!("{path} is outside the project root"),
+            "add its folder to `roots:` in closd.yaml or move it",
         ),
-        Err(error) => (Reason::FileNotFound, error.to_string()),
+        Err(error) => {
+            (Reason::FileNotFound, error.to_string(), "create the folder or correct `build.context`")
+        }
     };
-    let finding = Finding {
-        severity: Severity::Error,
-        file: String::new(),
-        line: 0,
-        column: 0,
-        key: key.clone(),
-        message: message.clone(),
-    };
-    Err(Error::new(reason, format!("{key}: {message}")).with_findings(vec![finding]))
+    let key = format!("services.{}.build.context", owner.name);
+    let problem = Problem::new(reason, owner, format!("{key}: {message}"), hint);
+    Some(problem.at(finding(Severity::Error, key, message)))
+}
+
+/// What is mounted without being made must be there.
+async fn check_source(shared: &Shared, owner: &ServiceRef, mount: &Mount, source: &str) -> Option<Problem> {
+    if mount.create_host_path || shared.world.files.exists(source).await {
+        return None;
+    }
+    let message = format!("`{owner}` mounts {source} at {}, and {source} does not exist", mount.target);
+    let problem = Problem::new(Reason::FileNotFound, owner, message, "create it or correct the path");
+    Some(problem.with("path", source))
+}
+
+fn finding(severity: Severity, key: String, message: String) -> Finding {
+    Finding { severity, file: String::new(), line: 0, column: 0, key, message }
 }
 
 /// Lays the files over the rows that there are.

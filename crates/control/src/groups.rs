@@ -179,7 +179,15 @@ impl Groups<'_> {
         drop(tx);
         let failure = if options.atomic { FailurePolicy::Undo } else { FailurePolicy::Leave };
         let policy = Policy { failure, no_wait: options.no_wait, ..Policy::default() };
-        let wish = Wish { verb: Verb::Start, scopes, along_from: 1, service: None, policy, notes: vec![] };
+        let wish = Wish {
+            verb: Verb::Start,
+            scopes,
+            along_from: 1,
+            service: None,
+            policy,
+            notes: vec![],
+            problems: vec![],
+        };
         verbs::run(self.shared, ctx, wish).await
     }
 
@@ -220,7 +228,8 @@ impl Groups<'_> {
             _ => Vec::new(),
         };
         drop(tx);
-        let wish = Wish { verb, scopes: vec![scope], along_from: 1, service: None, policy, notes };
+        let wish =
+            Wish { verb, scopes: vec![scope], along_from: 1, service: None, policy, notes, problems: vec![] };
         verbs::run(self.shared, ctx, wish).await
     }
 

@@ -9,6 +9,7 @@ use clos_domain::group::Group;
 use clos_domain::id::ServiceId;
 use clos_domain::name::GroupRef;
 use clos_domain::port::{self, Assignment, Binding, Claim, Clash, Holder, Lease, Protocol, Range};
+use clos_domain::problem::Problem;
 use clos_domain::seams::host::BindTest;
 use clos_domain::seams::{OwnPort, Tx};
 use clos_domain::service::Service;
@@ -67,6 +68,19 @@ pub(crate) struct Asked<'a> {
     pub(crate) own: Option<&'a dyn OwnPort>,
 }
 
+impl Asked<'_> {
+    /// A port that an orphan holds is free once the orphan is removed.
+    pub(crate) fn way_out(&self, mut problem: Problem) -> Problem {
+        if let Some(Holder::Service { name, .. }) = problem.conflict.as_ref().map(|one| &one.holder)
+            && self.orphans.contains(name)
+        {
+            problem.hint =
+                format!("`{name}` is no longer in the files, and --remove-orphans removes it first");
+        }
+        problem
+    }
+}
+
 /// What was decided, and what is worth knowing about it.
 #[derive(Default)]
 pub(crate) struct Decided {
@@ -111,7 +125,7 @@ pub(crate) async fn decide(world: &World, table: &Table, asked: &Asked<'_>) -> R
         };
         let assigned = match port::assign(&group.name, &requests, terms)? {
             Ok(assigned) => assigned,
-            Err(clashes) => return Err(conflict(world, asked, clashes).await),
+            Err(clashes) => return Err(conflict(world, clashes).await),
         };
         let taken = trial.taken(&assigned).await?;
         if taken.is_empty() {
@@ -245,7 +259,7 @@ impl Trial<'_> {
 }
 
 /// Names who holds each port, as far as the table, the engine and the machine tell.
-async fn conflict(world: &World, asked: &Asked<'_>, clashes: Vec<Clash>) -> Error {
+async fn conflict(world: &World, clashes: Vec<Clash>) -> Error {
     let mut conflicts: Vec<PortConflict> = Vec::with_capacity(clashes.len());
     for clash in clashes {
         let holder = match clash.holder {
@@ -270,18 +284,7 @@ async fn conflict(world: &World, asked: &Asked<'_>, clashes: Vec<Clash>) -> Erro
             holder,
         });
     }
-    let lines: Vec<String> = conflicts
-        .iter()
-        .map(|one| {
-            let way_out = match &one.holder {
-                Holder::Service { name, .. } if asked.orphans.contains(name) => {
-                    ", which is no longer in the files; --remove-orphans removes it first"
-                }
-                _ => "",
-            };
-            format!("port {} wanted by `{}` is held by {}{way_out}", one.port, one.wanted_by, one.holder)
-        })
-        .collect();
+    let lines: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
     let mut error = Error::new(Reason::PortConflict, lines.join("; "));
     if let Some(first) = conflicts.first() {
         error =

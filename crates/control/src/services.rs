@@ -245,7 +245,15 @@ impl Services<'_> {
         verbs::choose(&mut scope, &names, verb == Verb::Start)?;
         drop(tx);
         let policy = verbs::with_grace(grace);
-        let wish = Wish { verb, scopes: vec![scope], along_from: 1, service: None, policy, notes: vec![] };
+        let wish = Wish {
+            verb,
+            scopes: vec![scope],
+            along_from: 1,
+            service: None,
+            policy,
+            notes: vec![],
+            problems: vec![],
+        };
         verbs::run(self.shared, ctx, wish).await
     }
 
@@ -278,7 +286,8 @@ impl Services<'_> {
             }));
         }
         drop(tx);
-        let wish = Wish { verb, scopes, along_from: 1, service: Some(service.id), policy, notes };
+        let wish =
+            Wish { verb, scopes, along_from: 1, service: Some(service.id), policy, notes, problems: vec![] };
         verbs::run(self.shared, ctx, wish).await
     }
 

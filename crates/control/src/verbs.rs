@@ -8,13 +8,15 @@ use clos_domain::event::{Draft, types};
 use clos_domain::graph::Graph;
 use clos_domain::group::{Direction, Group};
 use clos_domain::id::{OperationId, ServiceId};
-use clos_domain::name::ServiceName;
+use clos_domain::name::{ServiceName, ServiceRef};
 use clos_domain::operation::{Operation, State, Verb};
 use clos_domain::plan::{self, Plan, Policy, Work};
 use clos_domain::port::Binding;
+use clos_domain::problem::Problem;
 use clos_domain::seams::{Tx, engine};
 use clos_domain::service::{Desired, Observed, Service};
 use clos_domain::{Ctx, Error, Reason, Result};
+use futures::StreamExt as _;
 
 use crate::adoption::{self, Candidate};
 use crate::runner::step_row;
@@ -48,6 +50,8 @@ pub(crate) struct Wish {
     pub(crate) service: Option<ServiceId>,
     pub(crate) policy: Policy,
     pub(crate) notes: Vec<String>,
+    /// What is known to stand in the way before anything is planned.
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// A wish that was planned; nothing is written yet.
@@ -61,7 +65,10 @@ pub(crate) struct Planned {
     adopted: Vec<Candidate>,
 }
 
-/// Ports, snapshot, plan: what the verb would do, and why.
+/// Images that a registry is asked for at a time.
+const QUESTIONS: usize = 8;
+
+/// Ports, snapshot, plan: what the verb would do, why, and what stands in its way.
 pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned> {
     let mut assigned = Vec::new();
     let mut daemon_moves = false;
@@ -77,6 +84,7 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
         known = known.with(&found);
         adopted = found;
     }
+    let mut problems = std::mem::take(&mut wish.problems);
     if matches!(wish.verb, Verb::Up | Verb::Start | Verb::Recreate | Verb::Restart) {
         let mut table = {
             let mut view = shared.world.store.view().await?;
@@ -96,7 +104,15 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
                 own: shared.own_port.get().map(AsRef::as_ref),
                 replaces: matches!(wish.verb, Verb::Up | Verb::Recreate) && !is_along,
             };
-            let decided = ports::decide(&shared.world, &table, &asked).await?;
+            let decided = match ports::decide(&shared.world, &table, &asked).await {
+                Ok(decided) => decided,
+                Err(error) if is_refusal(error.reason()) => {
+                    let found = Problem::of(&error, &scope.group.name);
+                    problems.extend(found.into_iter().map(|problem| asked.way_out(problem)));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             for service in scope.chosen.iter_mut() {
                 let own = decided.assigned.iter().filter(|one| one.service == service.id);
                 service.ports = own.flat_map(|one| one.port.bindings()).collect();
@@ -135,6 +151,7 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
     plan.ports = assigned;
     plan.notes.splice(0..0, wish.notes);
     plan.notes.extend(adopted.iter().filter(|one| one.is_unchanged).map(adopted_note));
+    plan.problems.splice(0..0, problems);
     Ok(Planned {
         verb: wish.verb,
         plan,
@@ -161,28 +178,43 @@ fn adopted_note(one: &Candidate) -> String {
     note
 }
 
-/// A registry is asked for what is to be pulled, before anything is written or made.
-pub(crate) async fn check_images(shared: &Shared, plan: &Plan) -> Result<()> {
+/// Whether a port's error is about the wish, so that the rest can be planned beside it.
+fn is_refusal(reason: Reason) -> bool {
+    matches!(reason, Reason::PortConflict | Reason::PortRangeFull | Reason::InvalidField)
+}
+
+/// Registries are asked for what is to be pulled, before anything is written or made.
+pub(crate) async fn check_images(shared: &Shared, plan: &mut Plan) {
     let pulls = plan.steps.iter().filter_map(|step| match &step.work {
-        Work::Pull { image, .. } => Some((image, step.service.as_ref())),
+        Work::Pull { image, .. } => {
+            Some((image.clone(), step.service.as_ref().map(|(_, name)| name.clone())))
+        }
         _ => None,
     });
-    for (image, service) in pulls {
-        let asked = shared.world.engine.images.resolvable(image).await;
-        let Err(engine::Error::PullRefused { why, .. } | engine::Error::NoImage(why)) = asked else {
-            continue;
-        };
-        if shared.world.engine.images.exists(image).await.unwrap_or(false) {
-            continue;
-        }
-        let who = service.map(|(_, name)| format!(" of `{name}`")).unwrap_or_default();
-        return Err(Error::new(
-            Reason::ImageNotFound,
-            format!("image `{image}`{who} is not on this engine and cannot be pulled: {why}"),
-        )
-        .with("image", image));
+    let pulls: Vec<_> = pulls.collect();
+    let asked: Vec<Option<Problem>> = futures::stream::iter(pulls)
+        .map(|(image, service)| check_image(shared, image, service))
+        .buffered(QUESTIONS)
+        .collect()
+        .await;
+    plan.problems.extend(asked.into_iter().flatten());
+}
+
+async fn check_image(shared: &Shared, image: String, service: Option<ServiceRef>) -> Option<Problem> {
+    let images = &shared.world.engine.images;
+    let Err(engine::Error::PullRefused { why, .. } | engine::Error::NoImage(why)) =
+        images.resolvable(&image).await
+    else {
+        return None;
+    };
+    if images.exists(&image).await.unwrap_or(false) {
+        return None;
     }
-    Ok(())
+    let who = service.as_ref().map(|name| format!(" of `{name}`")).unwrap_or_default();
+    let message = format!("image `{image}`{who} is not on this engine and cannot be pulled: {why}");
+    let hint = "correct its name, log in to its registry, or build it";
+    let subject = service.map_or_else(|| image.clone(), |name| name.to_string());
+    Some(Problem::new(Reason::ImageNotFound, subject, message, hint).with("image", &image))
 }
 
 /// What has to be so before anything is written: the daemon is out of the way.
@@ -291,24 +323,25 @@ fn desired(verb: Verb, row: &Service, is_orphan: bool) -> Desired {
 
 /// Plans and submits a verb on rows as they are.
 pub(crate) async fn run(shared: &Arc<Shared>, ctx: &Ctx, wish: Wish) -> Result<Operation> {
-    let group = wish.scopes.first().map(|scope| scope.group.name.clone());
-    let planned = match plan_wish(shared, wish).await {
-        Ok(planned) => planned,
-        Err(error) => {
-            if let Some(group) = group {
-                tell_conflict(shared, &error, &group).await;
-            }
-            return Err(error);
-        }
-    };
-    check_images(shared, &planned.plan).await?;
+    let mut planned = plan_wish(shared, wish).await?;
+    check_images(shared, &mut planned.plan).await;
+    refuse(shared, &planned).await?;
     prepare(shared, &planned).await?;
     let tx = shared.world.store.begin().await?;
     submit(shared, ctx, tx, planned, Vec::new()).await
 }
 
+/// A plan with problems is refused with all of them; its port conflicts are told besides.
+pub(crate) async fn refuse(shared: &Shared, planned: &Planned) -> Result<()> {
+    let Some(error) = planned.plan.refusal() else { return Ok(()) };
+    if let Some(scope) = planned.scopes.first() {
+        tell_conflict(shared, &error, &scope.group.name).await;
+    }
+    Err(error)
+}
+
 /// A port that could not be had is a fact of its own; that it cannot be journaled changes no answer.
-pub(crate) async fn tell_conflict(shared: &Shared, error: &Error, group: &clos_domain::name::GroupRef) {
+async fn tell_conflict(shared: &Shared, error: &Error, group: &clos_domain::name::GroupRef) {
     if error.conflicts().is_empty() {
         return;
     }

@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::problem::Problem;
+
 /// What the caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -184,12 +186,19 @@ pub struct PortConflict {
     pub holder: crate::port::Holder,
 }
 
+impl std::fmt::Display for PortConflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port {} wanted by `{}` is held by {}", self.port, self.wanted_by, self.holder)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Details {
     metadata: BTreeMap<String, String>,
     fields: Vec<FieldViolation>,
     findings: Vec<Finding>,
     conflicts: Vec<PortConflict>,
+    problems: Vec<Problem>,
     variables: Vec<String>,
     resource: Option<(String, String)>,
     retry_after: Option<Duration>,
@@ -265,6 +274,13 @@ impl Error {
         self
     }
 
+    /// Names everything that stands in the way.
+    #[must_use]
+    pub fn with_problems(mut self, problems: Vec<Problem>) -> Self {
+        self.details.problems = problems;
+        self
+    }
+
     /// Names the variables that are missing.
     #[must_use]
     pub fn with_variables(mut self, variables: Vec<String>) -> Self {
@@ -319,6 +335,11 @@ impl Error {
     /// The port conflicts.
     pub fn conflicts(&self) -> &[PortConflict] {
         &self.details.conflicts
+    }
+
+    /// Everything that stands in the way.
+    pub fn problems(&self) -> &[Problem] {
+        &self.details.problems
     }
 
     /// The variables that are missing.

@@ -28,6 +28,7 @@ pub mod operation;
 pub mod page;
 pub mod plan;
 pub mod port;
+pub mod problem;
 pub mod seams;
 pub mod service;
 pub mod spec;

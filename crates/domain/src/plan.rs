@@ -21,6 +21,7 @@ use crate::id::ServiceId;
 use crate::name::ServiceRef;
 use crate::operation::{Action, FailurePolicy, Verb};
 use crate::port::{Assignment, Binding};
+use crate::problem::{self, Problem};
 use crate::service::{Condition, Service};
 use crate::workload::{Build, Network, PullPolicy, Spec, State, Volume};
 
@@ -119,6 +120,8 @@ pub struct Plan {
     pub ports: Vec<Assignment>,
     /// What is worth knowing.
     pub notes: Vec<String>,
+    /// What stands in the way, in the order in which it was found; with any, nothing is done.
+    pub problems: Vec<Problem>,
 }
 
 /// One thing to do.
@@ -290,6 +293,11 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Why it cannot be done as it is, if anything stands in its way.
+    pub fn refusal(&self) -> Option<Error> {
+        problem::refusal(&self.problems)
+    }
+
     /// What takes the completed steps back, in the exact reverse of the order in which they
     /// completed: `(the step that is undone, its work)`.
     pub fn undo(&self, completed: &[u32], grace: Duration) -> Vec<(u32, Work)> {
@@ -341,9 +349,8 @@ impl Plan {
 /// Plans a verb over one or more groups.
 ///
 /// # Errors
-/// A cycle among the services or groups; a stranger's container under a name
-/// that is needed; an external network or volume that is not there; an image
-/// that may be neither pulled nor built.
+/// A cycle among the services or groups: then there is no order to plan in. Whatever
+/// else stands in the way is in [`Plan::problems`].
 pub fn plan(
     verb: Verb,
     subject: impl Into<String>,
@@ -352,9 +359,10 @@ pub fn plan(
     policy: &Policy,
 ) -> Result<Plan, Error> {
     let order = Order::of(parts)?;
-    let mut planner = Planner { verb, order, snapshot, policy, steps: Vec::new(), notes: Vec::new() };
+    let mut planner =
+        Planner { verb, order, snapshot, policy, steps: vec![], notes: vec![], problems: vec![] };
     match verb {
-        Verb::Up | Verb::Start | Verb::Recreate => planner.bring_up(parts)?,
+        Verb::Up | Verb::Start | Verb::Recreate => planner.bring_up(parts),
         Verb::Restart => planner.restart(),
         Verb::Stop => planner.take_down(parts, false),
         Verb::Down => planner.take_down(parts, true),
@@ -366,6 +374,7 @@ pub fn plan(
         steps: planner.steps,
         ports: Vec::new(),
         notes: planner.notes,
+        problems: planner.problems,
     })
 }
 
@@ -376,6 +385,7 @@ struct Planner<'a> {
     policy: &'a Policy,
     steps: Vec<Step>,
     notes: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 impl Planner<'_> {

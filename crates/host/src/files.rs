@@ -65,6 +65,11 @@ impl Files for RootedFiles {
         let followed = blocking::within(PATIENCE, move || follow(&asked)).await.flatten();
         followed.and_then(|path| path.into_os_string().into_string().ok()).unwrap_or_else(|| path.to_owned())
     }
+
+    async fn exists(&self, path: &str) -> bool {
+        let asked = PathBuf::from(path);
+        blocking::within(PATIENCE, move || asked.try_exists().unwrap_or(true)).await.unwrap_or(true)
+    }
 }
 
 fn project_root(home: &Path, working_dir: &Path) -> Option<String> {

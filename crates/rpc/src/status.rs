@@ -137,6 +137,10 @@ fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any
     if !conflicts.is_empty() {
         details.push(any("clos.v2.PortConflicts", &pb::PortConflicts { conflicts }));
     }
+    let problems = room.fit(error.problems().iter().map(encode::plan::problem));
+    if !problems.is_empty() {
+        details.push(any("clos.v2.Problems", &pb::Problems { problems }));
+    }
     let names = room.fit(error.variables().iter().cloned());
     if !names.is_empty() {
         details.push(any("clos.v2.VariablesNeeded", &pb::VariablesNeeded { names }));
@@ -261,7 +265,7 @@ fn is_of_the_engine(name: &str) -> bool {
 }
 
 /// What to do about a conflict, for people.
-fn suggestion(conflict: &PortConflict) -> String {
+pub(crate) fn suggestion(conflict: &PortConflict) -> String {
     let other = format!("give `{}` another host port", conflict.wanted_by);
     match &conflict.holder {
         Holder::Service { name, running: true } => format!("stop `{name}`, or {other}"),

@@ -66,6 +66,10 @@ impl Files for FakeFiles {
     async fn canonical(&self, path: &str) -> String {
         path.to_owned()
     }
+
+    async fn exists(&self, path: &str) -> bool {
+        self.resolve(&["/".to_owned()], path).await.is_ok()
+    }
 }
 
 #[cfg(test)]

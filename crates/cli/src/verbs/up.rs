@@ -39,7 +39,11 @@ pub(super) async fn up(session: &Session<'_>, args: &Up) -> Result<Exit, Failure
         output::one(session.context, session.global, "Operation", &ended, &whole, String::new)?;
     } else {
         let took = progress::took(&ended).unwrap_or_default();
-        let line = format!("{whole} is up: {} services in {took}", ended.total_services);
+        let line = match ended.total_services {
+            0 => format!("{whole} is up to date"),
+            1 => format!("{whole} is up: 1 service in {took}"),
+            count => format!("{whole} is up: {count} services in {took}"),
+        };
         session.note(&session.style.on_error.word(words::Tone::Good, &line));
     }
     Ok(Exit::Ok)
@@ -129,7 +133,11 @@ fn print_plan(session: &Session<'_>, plan: &pb::Plan) -> Result<(), Failure> {
     };
     output::one(session.context, session.global, "Plan", plan, &names(), || plan.text.clone())?;
     tell_findings(session, plan);
-    Ok(())
+    if plan.problems.is_empty() {
+        return Ok(());
+    }
+    let group = words::group_name(&plan.group_name, &plan.instance);
+    Err(Failure::Plan(group, plan.problems.clone()))
 }
 
 /// What the daemon noticed in the files; on the stream of errors, with where it is.

@@ -409,8 +409,19 @@ fn cause(progress: &Progress, need: u32) -> String {
         return failed.message.clone();
     }
     let what = failed.service_name.as_ref().map_or_else(|| failed.subject.clone(), ToString::to_string);
-    let how = failed.reason.map_or("failed", Reason::as_str);
-    format!("{what} did not get there: {} {how}", failed.action.as_str())
+    let how = match (failed.action, failed.reason) {
+        (_, Some(Reason::Exited)) => "exited",
+        (_, Some(Reason::CancelRequested | Reason::Superseded | Reason::Interrupted)) => "was cancelled",
+        (Action::Pull, _) => "could not be pulled",
+        (Action::Build, _) => "failed to build",
+        (Action::Network | Action::Volume | Action::Create, _) => "could not be created",
+        (Action::Start, _) => "failed to start",
+        (Action::Wait, _) => "did not become ready",
+        (Action::Stop, _) => "could not be stopped",
+        (Action::Remove, _) => "could not be removed",
+        (Action::Rename, _) => "could not be renamed",
+    };
+    format!("not started: `{what}` {how}")
 }
 
 fn note_end(progress: &mut Progress, number: u32, end: StepEnd, now: Timestamp, run: &Run) {

@@ -103,6 +103,48 @@ async fn bad_input_is_named_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn everything_in_the_way_is_told_at_once_by_plan_and_by_up() {
+    const TEXT: &str = "
+services:
+  db: {image: app, ports: ['5432:5432', '5433:5433']}
+  api: {build: ./none}
+  web: {image: nowhere}
+  job: {image: nothing}
+  old: {image: app, networks: [lan]}
+  vol:
+    image: app
+    volumes: [{type: bind, source: /gone, target: /d, bind: {create_host_path: false}}]
+networks: {lan: {external: true}}
+";
+    let bed = Bed::new().await;
+    bed.host.take_by_process(5432, "postgres");
+    bed.host.take_by_process(5433, "postgres");
+    bed.engine.add_foreign("shop-old-1", "app");
+    let mut plan = request(TEXT);
+    plan.dry_run = true;
+    let planned = bed.apply(plan).await.unwrap();
+    let told: Vec<(Reason, String)> =
+        planned.plan.problems.iter().map(|one| (one.reason, one.subject.clone())).collect();
+    let expected = [
+        (Reason::FileNotFound, "shop/api"),
+        (Reason::FileNotFound, "shop/vol"),
+        (Reason::PortConflict, "shop/db"),
+        (Reason::PortConflict, "shop/db"),
+        (Reason::NameTaken, "shop/old"),
+        (Reason::InvalidFile, "shop"),
+        (Reason::ImageNotFound, "shop/job"),
+        (Reason::ImageNotFound, "shop/web"),
+    ];
+    assert_eq!(told, expected.map(|(reason, subject)| (reason, subject.to_owned())));
+    assert!(!planned.plan.steps.is_empty());
+    let error = assert_refused(bed.apply(request(TEXT)).await, Reason::FileNotFound, "shop/none");
+    assert_eq!(error.problems(), planned.plan.problems);
+    assert_eq!(error.conflicts().len(), 2);
+    assert_eq!(bed.groups().await, Vec::<String>::new());
+    assert!(!bed.engine.log().iter().any(|line| line.starts_with("create")));
+}
+
+#[tokio::test]
 async fn a_plan_tells_all_and_writes_nothing() {
     let bed = Bed::new().await;
     let head = bed.control.events().head();

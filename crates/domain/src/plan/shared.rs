@@ -1,17 +1,19 @@
 //! What several services share: images, networks, volumes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::up::Fate;
 use super::{Planner, Work};
-use crate::error::{Error, Reason};
+use crate::error::Reason;
 use crate::group::Group;
+use crate::problem::Problem;
 use crate::spec;
 use crate::workload::{PullPolicy, Spec};
 
 impl Planner<'_> {
-    pub(super) fn images(&mut self, fates: &[Fate]) -> Result<Vec<u32>, Error> {
+    pub(super) fn images(&mut self, fates: &[Fate]) -> Vec<u32> {
         let mut planned: BTreeMap<String, u32> = BTreeMap::new();
+        let mut missing: BTreeSet<String> = BTreeSet::new();
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
             if !matches!(fates[i], Fate::Create | Fate::Replace) {
@@ -35,21 +37,22 @@ impl Planner<'_> {
                 let work = Work::Pull { image: image.clone(), platform: container.platform.clone() };
                 let number = self.step(Some(service), work, vec![], vec![], why.into());
                 planned.insert(image, number);
-            } else if !is_there {
-                return Err(Error::new(
-                    Reason::ImageNotFound,
-                    format!(
-                        "image `{image}` of `{}` is not on this engine and its pull_policy is never; pull or build it, or change the policy",
-                        service.resource()
-                    ),
-                )
-                .with("image", &image)
-                .with("service", service.resource()));
+            } else if !is_there && missing.insert(image.clone()) {
+                let message = format!(
+                    "image `{image}` of `{}` is not on this engine and its pull_policy is never",
+                    service.resource()
+                );
+                let hint = "pull or build it, or change the policy";
+                self.problems.push(
+                    Problem::new(Reason::ImageNotFound, service.resource(), message, hint)
+                        .with("image", &image)
+                        .with("service", service.resource()),
+                );
             }
         }
         let mut numbers: Vec<u32> = planned.into_values().collect();
         numbers.sort_unstable();
-        Ok(numbers)
+        numbers
     }
 
     pub(super) fn builds(&self, spec: &Spec) -> bool {
@@ -70,8 +73,9 @@ impl Planner<'_> {
         wanted && container.build.is_none()
     }
 
-    pub(super) fn networks(&mut self, fates: &[Fate]) -> Result<BTreeMap<String, u32>, Error> {
+    pub(super) fn networks(&mut self, fates: &[Fate]) -> BTreeMap<String, u32> {
         let mut planned = BTreeMap::new();
+        let mut missing = BTreeSet::new();
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
             let (group, wanted) = (self.order.nodes[i].group, self.order.nodes[i].wanted);
@@ -87,7 +91,10 @@ impl Planner<'_> {
                     key_of(group.definition.networks.keys(), |key| group.network_name(key) == join.network);
                 let network = spec::network(installation, group, key);
                 if network.external {
-                    return Err(missing_external("network", &join.network, group));
+                    if missing.insert(join.network.clone()) {
+                        self.problems.push(missing_external("network", &join.network, group));
+                    }
+                    continue;
                 }
                 let number = self.step(
                     None,
@@ -99,11 +106,12 @@ impl Planner<'_> {
                 planned.insert(join.network.clone(), number);
             }
         }
-        Ok(planned)
+        planned
     }
 
-    pub(super) fn volumes(&mut self, fates: &[Fate]) -> Result<BTreeMap<String, u32>, Error> {
+    pub(super) fn volumes(&mut self, fates: &[Fate]) -> BTreeMap<String, u32> {
         let mut planned = BTreeMap::new();
+        let mut missing = BTreeSet::new();
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
             let (group, wanted) = (self.order.nodes[i].group, self.order.nodes[i].wanted);
@@ -123,7 +131,10 @@ impl Planner<'_> {
                 let key = key_of(group.definition.volumes.keys(), |key| group.volume_name(key) == *name);
                 let volume = spec::volume(installation, group, key);
                 if volume.external {
-                    return Err(missing_external("volume", name, group));
+                    if missing.insert(name.clone()) {
+                        self.problems.push(missing_external("volume", name, group));
+                    }
+                    continue;
                 }
                 let number = self.step(
                     None,
@@ -135,7 +146,7 @@ impl Planner<'_> {
                 planned.insert(name.clone(), number);
             }
         }
-        Ok(planned)
+        planned
     }
 }
 
@@ -143,10 +154,8 @@ fn key_of<'k>(mut keys: impl Iterator<Item = &'k String>, is_it: impl Fn(&str) -
     keys.find(|key| is_it(key)).map_or(spec::DEFAULT_NETWORK, String::as_str)
 }
 
-fn missing_external(noun: &str, name: &str, group: &Group) -> Error {
-    Error::new(
-        Reason::InvalidFile,
-        format!("{noun} `{name}` of `{}` is external and does not exist; create it with `docker {noun} create {name}`", group.name),
-    )
-    .with(noun, name)
+fn missing_external(noun: &str, name: &str, group: &Group) -> Problem {
+    let message = format!("{noun} `{name}` of `{}` is external and does not exist", group.name);
+    let hint = format!("create it with `docker {noun} create {name}`");
+    Problem::new(Reason::InvalidFile, &group.name, message, hint).with(noun, name)
 }

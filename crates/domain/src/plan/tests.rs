@@ -61,6 +61,10 @@ impl World {
         plan(verb, "shop", &[part], &self.snapshot, &self.policy)
     }
 
+    fn refused(&self, verb: Verb) -> Error {
+        self.plan(verb).unwrap().refusal().unwrap()
+    }
+
     fn present(&mut self, name: &str, hash: &str, state: State) {
         let present = Present {
             id: format!("{name:0>12}"),
@@ -85,6 +89,18 @@ impl World {
 
 fn words(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(|step| format!("{} {}", step.work.action().as_str(), step.work.subject())).collect()
+}
+
+/// Somebody else's container that has ended.
+fn stranger() -> Present {
+    Present {
+        id: "f00".into(),
+        anonymous_volumes: BTreeMap::new(),
+        ours: false,
+        spec_hash: String::new(),
+        state: State::Exited { code: 0, oom: false },
+        ports: Vec::new(),
+    }
 }
 
 #[test]
@@ -159,16 +175,8 @@ fn what_only_comes_along_is_never_replaced() {
 #[test]
 fn a_strangers_container_is_refused_and_adopted_on_request() {
     let mut world = World::new(&["web"]);
-    let stranger = Present {
-        id: "f00".into(),
-        anonymous_volumes: BTreeMap::new(),
-        ours: false,
-        spec_hash: String::new(),
-        state: State::Exited { code: 0, oom: false },
-        ports: Vec::new(),
-    };
-    world.snapshot.workloads.insert("shop-web-1".into(), stranger);
-    let error = world.plan(Verb::Up).unwrap_err();
+    world.snapshot.workloads.insert("shop-web-1".into(), stranger());
+    let error = world.refused(Verb::Up);
     assert_eq!(error.reason(), Reason::NameTaken);
     assert!(error.message().contains("--adopt"), "{error}");
     world.policy.adopt = true;
@@ -282,7 +290,7 @@ fn an_image_that_may_not_be_pulled_is_an_error() {
     let mut world = World::new(&["web"]);
     let container = world.definition("web").container_mut();
     (container.image, container.pull) = ("none:1".into(), PullPolicy::Never);
-    assert_eq!(world.plan(Verb::Up).unwrap_err().reason(), Reason::ImageNotFound);
+    assert_eq!(world.refused(Verb::Up).reason(), Reason::ImageNotFound);
 }
 
 #[test]
@@ -307,7 +315,7 @@ fn external_things_that_are_missing_are_errors() {
         .definition
         .networks
         .insert("default".into(), Network { external: true, ..Network::default() });
-    assert!(world.plan(Verb::Up).unwrap_err().message().contains("network `default`"));
+    assert!(world.refused(Verb::Up).message().contains("network `default`"));
     let mut world = World::new(&["web"]);
     world.group.definition.volumes.insert("data".into(), Volume { external: true, ..Volume::default() });
     world.definition("web").container_mut().mounts.push(Mount::new(
@@ -315,7 +323,24 @@ fn external_things_that_are_missing_are_errors() {
         Some("data".into()),
         "/d",
     ));
-    assert!(world.plan(Verb::Up).unwrap_err().message().contains("docker volume create data"));
+    assert!(world.refused(Verb::Up).message().contains("docker volume create data"));
+}
+
+#[test]
+fn everything_that_stands_in_the_way_is_in_the_plan_at_once() {
+    let mut world = World::new(&["web", "api", "db"]);
+    world.snapshot.workloads.insert("shop-web-1".into(), stranger());
+    let container = world.definition("api").container_mut();
+    (container.image, container.pull) = ("none:1".into(), PullPolicy::Never);
+    let external = Network { external: true, ..Network::default() };
+    world.group.definition.networks.insert("default".into(), external);
+    let plan = world.plan(Verb::Up).unwrap();
+    let reasons: Vec<Reason> = plan.problems.iter().map(|problem| problem.reason).collect();
+    // The network is missing once, though three services join it.
+    assert_eq!(reasons, [Reason::NameTaken, Reason::ImageNotFound, Reason::InvalidFile]);
+    assert!(plan.problems.iter().all(|problem| !problem.hint.is_empty()), "{:#?}", plan.problems);
+    assert!(words(&plan).contains(&"start shop-db-1".to_owned()), "{}", plan.render());
+    assert_eq!(plan.refusal().unwrap().reason(), Reason::NameTaken);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Part, Planner, Swap, Work};
-use crate::error::{Error, Reason};
+use crate::error::Reason;
 use crate::operation::Verb;
+use crate::problem::Problem;
 use crate::service::{Condition, Service};
 use crate::workload::{Spec, State};
 
@@ -34,11 +35,11 @@ pub(super) enum Fate {
 }
 
 impl Planner<'_> {
-    pub(super) fn bring_up(&mut self, parts: &[Part<'_>]) -> Result<(), Error> {
+    pub(super) fn bring_up(&mut self, parts: &[Part<'_>]) {
         let mut fates = Vec::with_capacity(self.order.nodes.len());
         let mut reasons = Vec::with_capacity(self.order.nodes.len());
         for i in 0..self.order.nodes.len() {
-            let (fate, why) = self.fate(i)?;
+            let (fate, why) = self.fate(i);
             fates.push(fate);
             reasons.push(why);
         }
@@ -49,9 +50,9 @@ impl Planner<'_> {
                 reasons[i] = format!("follows {because}");
             }
         }
-        let images = self.images(&fates)?;
-        let networks = self.networks(&fates)?;
-        let volumes = self.volumes(&fates)?;
+        let images = self.images(&fates);
+        let networks = self.networks(&fates);
+        let volumes = self.volumes(&fates);
         let orphans = self.orphans(parts);
         let freed = self.free_ports(&fates, &images);
 
@@ -114,7 +115,6 @@ impl Planner<'_> {
             }
             self.wait(i, &mut done);
         }
-        Ok(())
     }
 
     /// Replaces a container: the new one is created beside the old one, which is stopped only
@@ -201,51 +201,53 @@ impl Planner<'_> {
             .collect()
     }
 
-    fn fate(&mut self, i: usize) -> Result<(Fate, String), Error> {
+    fn fate(&mut self, i: usize) -> (Fate, String) {
         let node = &self.order.nodes[i];
         let (service, spec) = (node.wanted.service, &node.wanted.spec);
         let Some(present) = self.snapshot.workloads.get(&spec.name) else {
-            return Ok((Fate::Create, "has no container".into()));
+            return (Fate::Create, "has no container".into());
         };
         if !present.ours {
             if self.policy.adopt {
-                return Ok((Fate::Replace, "adopted: not ours, volumes are kept".into()));
+                return (Fate::Replace, "adopted: not ours, volumes are kept".into());
             }
-            return Err(Error::new(
-                Reason::NameTaken,
-                format!(
-                    "container `{}` exists and is not ours, and `{}` needs that name; remove it, or use --adopt to replace it and keep its volumes",
-                    spec.name,
-                    service.resource()
-                ),
-            )
-            .with("container", &spec.name)
-            .with("service", service.resource()));
+            let message = format!(
+                "container `{}` exists and is not ours, and `{}` needs that name",
+                spec.name,
+                service.resource()
+            );
+            let hint = "remove it, or use --adopt to replace it and keep its volumes";
+            self.problems.push(
+                Problem::new(Reason::NameTaken, service.resource(), message, hint)
+                    .with("container", &spec.name)
+                    .with("service", service.resource()),
+            );
+            return (Fate::Create, "has no container".into());
         }
         let renews = self.verb == Verb::Up && !node.along;
         if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
-            return Ok((Fate::Replace, "recreate was asked for".into()));
+            return (Fate::Replace, "recreate was asked for".into());
         }
         let image_is_renewed = spec.container().build.is_some() && self.builds(spec)
             || self.pulls(spec) && spec.container().build.is_none();
         if renews && image_is_renewed {
-            return Ok((Fate::Replace, "its image is made anew".into()));
+            return (Fate::Replace, "its image is made anew".into());
         }
         if present.spec_hash != spec.identity.spec_hash {
             if renews {
-                return Ok((Fate::Replace, "its definition changed".into()));
+                return (Fate::Replace, "its definition changed".into());
             }
             self.notes.push(format!(
                 "{} differs from its container; `up` or `recreate` would replace it",
                 service.resource()
             ));
         }
-        Ok(match present.state {
+        match present.state {
             State::Running { .. } | State::Restarting => (Fate::Keep, String::new()),
             State::Created | State::Exited { .. } | State::Paused | State::Removing => {
                 (Fate::Start, "is not running".into())
             }
-        })
+        }
     }
 
     /// The dependency that is replaced or restarted and that this one, which runs, follows.

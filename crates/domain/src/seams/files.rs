@@ -59,4 +59,8 @@ pub trait Files: Send + Sync + 'static {
 
     /// The path with every symlink followed as far as it exists; the rest is kept. No root is asked for.
     async fn canonical(&self, path: &str) -> String;
+
+    /// Whether something is at the path, symlinks followed. No root is asked for, nothing is read.
+    /// What cannot be looked at counts as there: whoever uses it says what is wrong.
+    async fn exists(&self, path: &str) -> bool;
 }

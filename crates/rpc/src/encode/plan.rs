@@ -4,6 +4,7 @@ use clos_domain::error::{Finding, Severity};
 use clos_domain::name::GroupRef;
 use clos_domain::plan::{Plan, Step};
 use clos_domain::port::Assignment;
+use clos_domain::problem::Problem;
 use clos_proto::v2 as pb;
 
 use super::{instance, number, operation, port};
@@ -18,6 +19,21 @@ pub(crate) fn plan(group: &GroupRef, plan: &Plan, findings: &[Finding]) -> pb::P
         findings: findings.iter().map(finding).collect(),
         ports: plan.ports.iter().map(planned_port).collect(),
         text: plan.render(),
+        problems: plan.problems.iter().map(problem).collect(),
+    }
+}
+
+/// What stands in the way of a plan.
+pub(crate) fn problem(problem: &Problem) -> pb::Problem {
+    let hint = match &problem.conflict {
+        Some(conflict) if problem.hint.is_empty() => crate::status::suggestion(conflict),
+        _ => problem.hint.clone(),
+    };
+    pb::Problem {
+        reason: problem.reason.as_str().to_owned(),
+        subject: problem.subject.clone(),
+        message: problem.message.clone(),
+        hint,
     }
 }
 

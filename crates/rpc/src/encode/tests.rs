@@ -13,6 +13,7 @@ use clos_domain::name::ServiceName;
 use clos_domain::operation::{Action, FailurePolicy, State, Verb};
 use clos_domain::plan::{Plan, Step as PlanStep, Work};
 use clos_domain::port::{Assignment, Binding, Protocol, Published, Wish};
+use clos_domain::problem::Problem;
 use clos_domain::seams::IdSource as _;
 use clos_domain::seams::engine::{LogLine, Stats};
 use clos_domain::service::{Condition, Definition, Dependency, Desired, Observed, Service, Status};
@@ -607,6 +608,7 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
         steps: vec![step],
         ports: vec![assignment],
         notes: vec!["a note".into()],
+        problems: vec![Problem::new(Reason::ImageNotFound, "none:1", "nobody has `none:1`", "build it")],
     };
     let finding = Finding {
         severity: FindingSeverity::Error,
@@ -628,6 +630,8 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
     );
     assert_eq!((shown.ports[0].host_port, shown.ports[0].why.as_str()), (5_000, "the first free port"));
     assert_eq!((shown.findings[0].severity(), shown.findings[0].line), (pb::Severity::Error, 3));
+    let problem = &shown.problems[0];
+    assert_eq!((problem.reason.as_str(), problem.hint.as_str()), ("IMAGE_NOT_FOUND", "build it"));
     assert_eq!((shown.text, shown.notes), (planned.render(), planned.notes));
 }
 
