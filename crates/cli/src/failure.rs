@@ -355,7 +355,11 @@ impl Page {
             .iter()
             .find(|service| service.status() == pb::OperationStatus::Failed);
         if let Some(service) = failed {
-            page.hints.push(format!("clos logs {whole}/{}", service.service));
+            // The daemon names a service with its group.
+            let name = &service.service;
+            let is_whole = name.contains('/');
+            let name = if is_whole { name.clone() } else { format!("{whole}/{name}") };
+            page.hints.push(format!("clos logs {name}"));
         }
         page.hints.push(format!("clos ops {}", operation.id));
         page.explain();
