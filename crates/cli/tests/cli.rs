@@ -352,7 +352,10 @@ async fn a_folder_with_an_instance_only_means_it_and_its_last_files_are_used_aga
     assert_eq!(asked.source.unwrap().files[0].path, "compose.yaml");
     bed.server.on("DeleteGroup", |_| Reply::one(&()));
     let ran = bed.run("forget").await;
-    assert_eq!(ran.err, "shop~x is forgotten\nnote: volumes are not removed where they still exist: shop__x_data\n");
+    assert_eq!(
+        ran.err,
+        "shop~x is forgotten\nnote: volumes are not removed where they still exist: shop__x_data\n"
+    );
     let asked: pb::DeleteGroupRequest = bed.server.calls("DeleteGroup").pop().unwrap().read();
     assert_eq!((asked.name.as_str(), asked.force), ("shop~x", false));
 }

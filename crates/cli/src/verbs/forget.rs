@@ -31,7 +31,8 @@ pub(super) async fn run(session: &Session<'_>, args: &Forget) -> Result<Exit, Fa
     });
     let volumes: Vec<String> = volumes.collect();
     if !volumes.is_empty() {
-        session.note(&format!("note: volumes are not removed where they still exist: {}", volumes.join(", ")));
+        session
+            .note(&format!("note: volumes are not removed where they still exist: {}", volumes.join(", ")));
     }
     Ok(Exit::Ok)
 }
