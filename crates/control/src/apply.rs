@@ -362,7 +362,15 @@ async fn rows(shared: &Shared, request: &Request, name: &GroupRef, converted: Co
     let disabled: BTreeSet<&str> = converted.disabled.iter().map(String::as_str).collect();
     for service in old.into_values() {
         if disabled.contains(service.definition.name.as_str()) {
-            rows.kept.push(service);
+            let mut service = service;
+            if service.definition.enabled {
+                // Its profile was asked for before and is not now.
+                service.definition.enabled = false;
+                service.updated_at = now;
+                rows.updates.push(service);
+            } else {
+                rows.kept.push(service);
+            }
         } else {
             rows.orphans.push(service);
         }

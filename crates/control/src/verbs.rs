@@ -409,7 +409,8 @@ async fn needed(tx: &mut dyn Tx, group: &Group) -> Result<Vec<(Group, Option<BTr
     Ok(found)
 }
 
-/// Keeps the named services of a scope, and what they need.
+/// Keeps the named services of a scope, and what they need; not a service that is off where the
+/// dependency is optional or the service is scaled to 0.
 pub(crate) fn choose(scope: &mut Scope, names: &BTreeSet<ServiceName>, with_needs: bool) -> Result<()> {
     for name in names {
         if !scope.all.iter().any(|service| service.definition.name == *name) {
@@ -424,9 +425,15 @@ pub(crate) fn choose(scope: &mut Scope, names: &BTreeSet<ServiceName>, with_need
     }
     let kept = if with_needs {
         let keys = scope.all.iter().map(|service| service.definition.name.clone());
+        let is_off = |name: &ServiceName, required: bool| {
+            let found = scope.all.iter().find(|one| one.definition.name == *name);
+            let definition = found.map(|one| &one.definition);
+            definition.is_some_and(|one| !one.enabled && (!required || one.scale == Some(0)))
+        };
         let edges = scope.all.iter().flat_map(|service| {
-            let from = service.definition.name.clone();
-            service.definition.depends_on.iter().map(move |need| (from.clone(), need.service.clone()))
+            let needs = service.definition.depends_on.iter();
+            let needs = needs.filter(|need| !is_off(&need.service, need.required));
+            needs.map(|need| (service.definition.name.clone(), need.service.clone()))
         });
         let graph = Graph::new(keys, edges).map_err(|cycle| {
             Error::new(Reason::DependencyCycle, format!("services depend on each other in a circle: {cycle}"))

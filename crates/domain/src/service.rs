@@ -20,9 +20,12 @@ use crate::workload::{ConfigHash, Container, Limits, Logging, Restart, Run, Stop
 pub struct Definition {
     /// Its name in its group.
     pub name: ServiceName,
-    /// False when none of its profiles is active.
+    /// False when none of its profiles is active, or when it is scaled to 0.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// How many containers the file asks for; `None` is one.
+    #[serde(default)]
+    pub scale: Option<u32>,
     /// The profiles that enable it; empty is always.
     #[serde(default)]
     pub profiles: Vec<String>,
@@ -92,6 +95,7 @@ impl Definition {
         Self {
             name,
             enabled: true,
+            scale: None,
             profiles: Vec::new(),
             environment: IndexMap::new(),
             ports: Vec::new(),

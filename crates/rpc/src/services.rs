@@ -111,9 +111,12 @@ impl Services {
         }
     }
 
-    /// Enabled when it has no profiles, or when its group has one of them active.
+    /// Enabled when it has no profiles, or when its group has one of them active; never when it is
+    /// scaled to 0.
     async fn enabled(&self, ctx: &Ctx, group: &GroupRef, definition: Definition) -> Result<Definition> {
-        let enabled = if definition.profiles.is_empty() {
+        let enabled = if definition.scale == Some(0) {
+            false
+        } else if definition.profiles.is_empty() {
             true
         } else {
             match self.control.groups().get(ctx, &group.to_string()).await {

@@ -333,6 +333,17 @@ async fn a_profile_enables_what_its_group_has_active() {
 }
 
 #[tokio::test]
+async fn scale_0_survives_a_patch() {
+    let bed = Bed::new().await;
+    let text = "name: shop\nservices: {web: {image: app, scale: 0}}";
+    let request = pb::ApplyGroupRequest { source: Some(source(text)), ..shop() };
+    bed.apply(request).await.unwrap();
+    let described = pb::Service { description: "off".into(), ..pb::Service::default() };
+    let patched = bed.patch("shop/web", described, &["description"], "").await.unwrap();
+    assert!(!patched.enabled);
+}
+
+#[tokio::test]
 async fn up_makes_a_group_run_and_a_plan_changes_nothing() {
     let bed = Bed::new().await;
     let planned = bed.apply(pb::ApplyGroupRequest { dry_run: true, ..shop() }).await.unwrap();

@@ -184,6 +184,7 @@ pub fn full_definition(name: &str) -> Definition {
     Definition {
         name: service_name(name),
         enabled: false,
+        scale: Some(0),
         profiles: text(&["debug", "dev"]),
         environment: pairs(&[
             ("Z_FIRST", "1"),

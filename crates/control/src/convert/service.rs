@@ -41,6 +41,7 @@ pub(super) fn definition(
     Some(Definition {
         name,
         enabled: service.replicas > 0,
+        scale: (service.replicas != 1).then_some(service.replicas),
         profiles: service.profiles.clone(),
         environment: variables(service),
         ports: ports(&mut site),

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use clos_control::apply::Request;
+use clos_control::verbs::StartOptions;
 use clos_domain::Reason;
+use clos_domain::group::Status as GroupStatus;
 use clos_domain::operation::State;
 use clos_domain::service::Status;
 
@@ -244,6 +246,39 @@ async fn profiles_choose_and_what_is_disabled_keeps_its_row() {
     let operation = bed.apply(tools).await.unwrap().operation.unwrap();
     assert_completed(&bed.ended(&operation).await);
     assert!(bed.engine.runs("shop-debug-1"));
+}
+
+#[tokio::test]
+async fn a_profile_that_is_no_longer_asked_for_takes_no_part() {
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app, depends_on: {debug: {condition: service_started, required: false}}}, debug: {image: app, profiles: [tools]}}";
+    let tools = || Request { profiles: vec!["tools".into()], ..request(text) };
+    let operation = bed.apply(tools()).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert_completed(&bed.up(text).await);
+    assert!(bed.engine.runs("shop-debug-1"), "what runs is left alone");
+    bed.engine.kill("shop-debug-1", 1);
+    let view = bed.control.groups().get(&bed.ctx, "shop").await.unwrap();
+    assert_eq!(view.status, GroupStatus::Running);
+    let debug = view.services.iter().find(|one| one.definition.name.as_str() == "debug").unwrap();
+    assert!(!debug.definition.enabled);
+    let started = bed.control.groups().start(&bed.ctx, "shop", StartOptions::default()).await.unwrap();
+    assert_completed(&bed.ended(&started).await);
+    assert!(!bed.engine.runs("shop-debug-1"));
+}
+
+#[tokio::test]
+async fn an_optional_dependency_that_is_off_is_not_started() {
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app, depends_on: {db: {condition: service_started, required: false}, cache: {condition: service_started}}}, db: {image: app, profiles: [data]}, cache: {image: app, scale: 0}}";
+    let data = Request { profiles: vec!["data".into()], start: false, ..request(text) };
+    bed.apply(data).await.unwrap();
+    let text = "services: {web: {image: app, depends_on: {db: {condition: service_started, required: false}, cache: {condition: service_started}}}, db: {image: app, scale: 0}, cache: {image: app, scale: 0}}";
+    let only = Request { services: vec!["web".into()], ..request(text) };
+    let operation = bed.apply(only).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert!(bed.engine.runs("shop-web-1"));
+    assert!(!bed.engine.has("shop-db-1") && !bed.engine.has("shop-cache-1"));
 }
 
 #[tokio::test]

@@ -144,6 +144,7 @@ fn definition(v: &mut Violations, wanted: &pb::Service, before: Option<&Service>
     let enabled = wanted.profiles.is_empty();
     let mut read = Definition {
         enabled,
+        scale: before.and_then(|before| before.definition.scale),
         profiles,
         environment,
         ports,

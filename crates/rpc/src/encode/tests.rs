@@ -294,6 +294,7 @@ prop_compose! {
         Definition {
             name: ServiceName::trusted("web"),
             enabled: profiles.is_empty(),
+            scale: None,
             profiles,
             environment: environment.into_iter().filter(|(name, value)| masked(name, value) == *value).collect(),
             ports,
