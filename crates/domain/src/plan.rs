@@ -6,6 +6,7 @@
 
 mod down;
 mod handover;
+mod images;
 mod order;
 mod shared;
 mod up;

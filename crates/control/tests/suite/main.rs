@@ -6,6 +6,7 @@ mod adoption;
 mod apply;
 mod bed;
 mod cancelling;
+mod images;
 mod observing;
 mod ports;
 mod replacing;

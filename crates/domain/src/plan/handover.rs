@@ -2,25 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use super::images::Images;
 use super::up::Fate;
 use super::{Planner, Work};
 
 impl Planner<'_> {
     /// Stops, ahead of everything else, the workloads that are replaced and hold a port that another one
     /// gets; in the order of starts alone two services that swap ports would wait for each other.
-    pub(super) fn free_ports(&mut self, fates: &[Fate], images: &[u32]) -> BTreeMap<usize, u32> {
+    pub(super) fn free_ports(&mut self, fates: &[Fate], images: &Images) -> BTreeMap<usize, u32> {
         let mut freed = BTreeMap::new();
         for i in 0..fates.len() {
             let wanted = self.order.nodes[i].wanted;
             if fates[i] != Fate::Replace || !self.runs(&wanted.spec.name) {
                 continue;
             }
-            let Some(taker) = (0..fates.len()).find(|taker| self.takes_port(*taker, i, fates)) else {
-                continue;
-            };
+            let takers: Vec<usize> =
+                (0..fates.len()).filter(|taker| self.takes_port(*taker, i, fates)).collect();
+            let Some(taker) = takers.first().copied() else { continue };
+            let mut needs = self.images_of(images, i, fates);
+            needs.extend(takers.into_iter().flat_map(|taker| self.images_of(images, taker, fates)));
             let why = format!("frees a port for {}", self.order.nodes[taker].wanted.service.resource());
             let work = Work::Stop { name: wanted.spec.name.clone(), grace: self.grace(&wanted.spec) };
-            freed.insert(i, self.step(Some(wanted.service), work, images.to_vec(), vec![], why));
+            freed.insert(i, self.step(Some(wanted.service), work, needs, vec![], why));
         }
         freed
     }

@@ -1,4 +1,4 @@
-//! What several services share: images, networks, volumes.
+//! What several services share: networks, volumes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,71 +8,8 @@ use crate::error::Reason;
 use crate::group::Group;
 use crate::problem::Problem;
 use crate::spec;
-use crate::workload::{PullPolicy, Spec};
 
 impl Planner<'_> {
-    pub(super) fn images(&mut self, fates: &[Fate]) -> Vec<u32> {
-        let mut planned: BTreeMap<String, u32> = BTreeMap::new();
-        let mut missing: BTreeSet<String> = BTreeSet::new();
-        for at in 0..self.order.start.len() {
-            let i = self.order.start[at];
-            if !matches!(fates[i], Fate::Create | Fate::Replace) {
-                continue;
-            }
-            let node = &self.order.nodes[i];
-            let (service, spec) = (node.wanted.service, &node.wanted.spec);
-            let container = spec.container();
-            let image = container.image.clone();
-            if planned.contains_key(&image) {
-                continue;
-            }
-            let is_there = self.snapshot.images.contains(&image);
-            if let Some(build) = container.build.as_ref().filter(|_| self.builds(spec)) {
-                let why = if is_there { "build was asked for" } else { "not on this engine" };
-                let work = Work::Build { image: image.clone(), build: Box::new(build.clone()) };
-                let number = self.step(Some(service), work, vec![], vec![], why.into());
-                planned.insert(image, number);
-            } else if self.pulls(spec) {
-                let why = if is_there { "pull was asked for" } else { "not on this engine" };
-                let work = Work::Pull { image: image.clone(), platform: container.platform.clone() };
-                let number = self.step(Some(service), work, vec![], vec![], why.into());
-                planned.insert(image, number);
-            } else if !is_there && missing.insert(image.clone()) {
-                let message = format!(
-                    "image `{image}` of `{}` is not on this engine and its pull_policy is never",
-                    service.resource()
-                );
-                let hint = "pull or build it, or change the policy";
-                self.problems.push(
-                    Problem::new(Reason::ImageNotFound, service.resource(), message, hint)
-                        .with("image", &image)
-                        .with("service", service.resource()),
-                );
-            }
-        }
-        let mut numbers: Vec<u32> = planned.into_values().collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    pub(super) fn builds(&self, spec: &Spec) -> bool {
-        let container = spec.container();
-        container.build.is_some()
-            && (self.policy.build
-                || container.pull == PullPolicy::Build
-                || !self.snapshot.images.contains(&container.image))
-    }
-
-    pub(super) fn pulls(&self, spec: &Spec) -> bool {
-        let container = spec.container();
-        let wanted = match self.policy.pull.unwrap_or(container.pull) {
-            PullPolicy::Never | PullPolicy::Build => false,
-            PullPolicy::Always => true,
-            PullPolicy::Missing => !self.snapshot.images.contains(&container.image),
-        };
-        wanted && container.build.is_none()
-    }
-
     pub(super) fn networks(&mut self, fates: &[Fate]) -> BTreeMap<String, u32> {
         let mut planned = BTreeMap::new();
         let mut missing = BTreeSet::new();

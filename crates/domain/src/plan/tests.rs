@@ -121,10 +121,10 @@ fn up_from_nothing_reads_as_a_story() {
        1  pull     web:2         not on this engine
        2  network  shop_default  not there yet
        3  volume   shop_data     not there yet
-       4  create   shop-db-1     has no container  after 1 2 3
+       4  create   shop-db-1     has no container  after 2 3
        5  start    shop-db-1     needs nothing first  after 4
        6  wait     shop-db-1     until healthy  after 5
-       7  create   shop-api-1    has no container  after 1 2
+       7  create   shop-api-1    has no container  after 2
        8  start    shop-api-1    needs db healthy  after 6 7
        9  wait     shop-api-1    until it stays up  after 8
       10  create   shop-web-1    has no container  after 1 2
@@ -297,14 +297,78 @@ fn an_image_that_may_not_be_pulled_is_an_error() {
 fn build_and_pull_are_done_again_only_on_request() {
     let mut world = World::new(&["web", "api"]).everything_runs();
     world.definition("web").container_mut().build = Some(Build::default());
+    world.definition("api").container_mut().image = "other:1".into();
+    world.snapshot.images.insert("other:1".into());
     assert!(world.plan(Verb::Up).unwrap().is_empty());
     world.policy.build = true;
     assert_eq!(words(&world.plan(Verb::Up).unwrap())[0], "build app:1");
     world.policy = Policy { pull: Some(PullPolicy::Always), ..Policy::default() };
     let plan = world.plan(Verb::Up).unwrap();
     assert!(
-        words(&plan).contains(&"pull app:1".to_owned()) && !words(&plan).contains(&"build app:1".to_owned())
+        words(&plan).contains(&"pull other:1".to_owned()) && !words(&plan).contains(&"build app:1".to_owned())
     );
+}
+
+/// The steps that a step waits for, directly or not.
+fn behind(plan: &Plan, word: &str) -> Vec<String> {
+    let all = words(plan);
+    let mut open = vec![all.iter().position(|one| one == word).unwrap()];
+    let mut found = Vec::new();
+    while let Some(at) = open.pop() {
+        found.push(all[at].clone());
+        let step = &plan.steps[at];
+        open.extend(step.needs.iter().chain(&step.after).map(|number| *number as usize - 1));
+    }
+    found
+}
+
+#[test]
+fn an_image_holds_back_only_the_services_that_need_it() {
+    let mut world = World::new(&["web", "api", "db"]).needs("api", "web", Condition::Started);
+    world.definition("web").container_mut().image = "web:1".into();
+    world.definition("db").container_mut().image = "db:1".into();
+    let plan = world.plan(Verb::Up).unwrap();
+    let waits_for = |step: &str, image: &str| behind(&plan, step).contains(&format!("pull {image}"));
+    assert!(waits_for("create shop-web-1", "web:1") && !waits_for("start shop-web-1", "db:1"));
+    assert!(waits_for("create shop-db-1", "db:1") && !waits_for("start shop-db-1", "web:1"));
+    assert!(!waits_for("create shop-api-1", "web:1") && waits_for("start shop-api-1", "web:1"));
+}
+
+#[test]
+fn what_is_restarted_with_another_is_not_stopped_before_its_image_is_there() {
+    let mut world = World::new(&["web", "db", "aside"]).needs("web", "db", Condition::Started);
+    world.definition("web").depends_on[0].restart = true;
+    let mut world = world.everything_runs();
+    world.present("db", "h0", State::Running { health: Verdict::None });
+    world.present("aside", "h0", State::Running { health: Verdict::None });
+    world.definition("db").container_mut().image = "db:2".into();
+    world.definition("aside").container_mut().image = "aside:2".into();
+    let plan = world.plan(Verb::Up).unwrap();
+    let before = behind(&plan, "stop shop-web-1");
+    assert!(before.contains(&"pull db:2".to_owned()) && !before.contains(&"pull aside:2".to_owned()));
+}
+
+#[test]
+fn an_image_that_one_service_builds_and_another_names_is_built_once_and_never_pulled() {
+    // In start order the service that only names the image comes first, and last.
+    for (builder, other) in [("web", "db"), ("db", "web")] {
+        let mut world = World::new(&["web", "db"]).needs("web", "db", Condition::Started);
+        let build = Build { tags: vec!["docker.io/library/mine:2".into()], ..Build::default() };
+        let container = world.definition(builder).container_mut();
+        (container.image, container.build) = ("mine".into(), Some(build));
+        for name in ["mine:latest", "mine:2"] {
+            for pull in [PullPolicy::Missing, PullPolicy::Always, PullPolicy::Never] {
+                let container = world.definition(other).container_mut();
+                (container.image, container.pull) = (name.into(), pull);
+                let plan = world.plan(Verb::Up).unwrap();
+                assert!(plan.problems.is_empty(), "{:?}", plan.problems);
+                let made: Vec<String> =
+                    words(&plan).into_iter().filter(|step| step.contains(" mine")).collect();
+                assert_eq!(made, ["build mine"], "{}", plan.render());
+                assert!(behind(&plan, &format!("create shop-{other}-1")).contains(&"build mine".to_owned()));
+            }
+        }
+    }
 }
 
 #[test]

@@ -45,9 +45,12 @@ impl Planner<'_> {
         }
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
-            if let Some(because) = self.restarted_dependency(i, &fates) {
+            if fates[i] != Fate::Keep {
+                continue;
+            }
+            if let Some(because) = self.followed(i, &fates).first() {
+                reasons[i] = format!("follows {}", self.order.nodes[*because].wanted.service.definition.name);
                 fates[i] = Fate::Restart;
-                reasons[i] = format!("follows {because}");
             }
         }
         let images = self.images(&fates);
@@ -65,7 +68,7 @@ impl Planner<'_> {
             let name = spec.name.clone();
             let mut shared: Vec<u32> = Vec::new();
             if matches!(fates[i], Fate::Create | Fate::Replace) {
-                shared.extend(&images);
+                shared.extend(self.image_step(&images, i));
                 let joins = spec.container().networks.iter().filter_map(|join| networks.get(&join.network));
                 shared.extend(joins);
                 let mounts = spec.container().mounts.iter().filter_map(|mount| mount.source.as_ref());
@@ -87,7 +90,8 @@ impl Planner<'_> {
                     if self.runs(&name) {
                         let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
                         let why = reasons[i].clone();
-                        needs.push(self.step(Some(service), work, images.clone(), vec![], why));
+                        let before = self.images_of(&images, i, &fates);
+                        needs.push(self.step(Some(service), work, before, vec![], why));
                     }
                     let why = self.start_reason(i, Fate::Restart);
                     done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
@@ -228,9 +232,7 @@ impl Planner<'_> {
         if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
             return (Fate::Replace, "recreate was asked for".into());
         }
-        let image_is_renewed = spec.container().build.is_some() && self.builds(spec)
-            || self.pulls(spec) && spec.container().build.is_none();
-        if renews && image_is_renewed {
+        if renews && (self.builds(i) || self.pulls(i)) {
             return (Fate::Replace, "its image is made anew".into());
         }
         if present.spec_hash != spec.identity.spec_hash {
@@ -250,20 +252,18 @@ impl Planner<'_> {
         }
     }
 
-    /// The dependency that is replaced or restarted and that this one, which runs, follows.
-    fn restarted_dependency(&self, i: usize, fates: &[Fate]) -> Option<String> {
-        if fates[i] != Fate::Keep {
-            return None;
-        }
+    /// The dependencies that are replaced or restarted and that this one, when it runs, follows.
+    pub(super) fn followed(&self, i: usize, fates: &[Fate]) -> Vec<usize> {
         let service = self.order.nodes[i].wanted.service;
         let follows = service.definition.depends_on.iter().filter(|dependency| dependency.restart);
-        follows.map(|dependency| &dependency.service).find_map(|name| {
-            let need = self.order.nodes[i].needs.iter().find(|(j, _, _)| {
+        let nodes = follows.filter_map(|dependency| {
+            let mut needs = self.order.nodes[i].needs.iter().map(|(j, _, _)| *j);
+            needs.find(|j| {
                 let other = self.order.nodes[*j].wanted.service;
-                other.group == service.group && other.definition.name == *name
-            })?;
-            matches!(fates[need.0], Fate::Replace | Fate::Restart).then(|| name.to_string())
-        })
+                other.group == service.group && other.definition.name == dependency.service
+            })
+        });
+        nodes.filter(|j| matches!(fates[*j], Fate::Replace | Fate::Restart)).collect()
     }
 
     fn start_reason(&self, i: usize, fate: Fate) -> String {

@@ -1,0 +1,128 @@
+//! Images that have to be there first: built by one service, pulled for another, and who waits for which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::up::Fate;
+use super::{Planner, Work};
+use crate::error::Reason;
+use crate::problem::Problem;
+use crate::workload::{Build, PullPolicy};
+
+/// The step that makes an image available, by the image's full name.
+pub(super) struct Images(BTreeMap<String, u32>);
+
+impl Planner<'_> {
+    pub(super) fn images(&mut self, fates: &[Fate]) -> Images {
+        let mut planned: BTreeMap<String, u32> = BTreeMap::new();
+        let mut missing: BTreeSet<String> = BTreeSet::new();
+        for at in 0..self.order.start.len() {
+            let i = self.order.start[at];
+            if !matches!(fates[i], Fate::Create | Fate::Replace) {
+                continue;
+            }
+            let (service, container) =
+                (self.order.nodes[i].wanted.service, self.order.nodes[i].wanted.spec.container());
+            let image = container.image.clone();
+            if planned.contains_key(&full_name(&image)) {
+                continue;
+            }
+            let is_there = self.snapshot.images.contains(&image);
+            if let Some(builder) = self.builder(i) {
+                if !self.builds(i) {
+                    continue;
+                }
+                let wanted = self.order.nodes[builder].wanted;
+                let made = wanted.spec.container();
+                let Some(build) = made.build.clone() else { continue };
+                let why = if is_there { "build was asked for" } else { "not on this engine" };
+                let names: Vec<String> = names_of(&made.image, &build).map(full_name).collect();
+                let work = Work::Build { image: made.image.clone(), build: Box::new(build) };
+                let number = self.step(Some(wanted.service), work, vec![], vec![], why.into());
+                planned.extend(names.into_iter().map(|name| (name, number)));
+            } else if self.pulls(i) {
+                let why = if is_there { "pull was asked for" } else { "not on this engine" };
+                let work = Work::Pull { image: image.clone(), platform: container.platform.clone() };
+                let number = self.step(Some(service), work, vec![], vec![], why.into());
+                planned.insert(full_name(&image), number);
+            } else if !is_there && missing.insert(image.clone()) {
+                let message = format!(
+                    "image `{image}` of `{}` is not on this engine and its pull_policy is never",
+                    service.resource()
+                );
+                let hint = "pull or build it, or change the policy";
+                self.problems.push(
+                    Problem::new(Reason::ImageNotFound, service.resource(), message, hint)
+                        .with("image", &image)
+                        .with("service", service.resource()),
+                );
+            }
+        }
+        Images(planned)
+    }
+
+    /// The step that a node's image comes from.
+    pub(super) fn image_step(&self, images: &Images, i: usize) -> Option<u32> {
+        images.0.get(&full_name(&self.order.nodes[i].wanted.spec.container().image)).copied()
+    }
+
+    /// The steps that the images of a node come from, or of what it is restarted with.
+    pub(super) fn images_of(&self, images: &Images, i: usize, fates: &[Fate]) -> Vec<u32> {
+        let (mut steps, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![i]);
+        while let Some(i) = open.pop() {
+            if !seen.insert(i) {
+                continue;
+            }
+            match fates[i] {
+                Fate::Create | Fate::Replace => steps.extend(self.image_step(images, i)),
+                Fate::Restart => open.extend(self.followed(i, fates)),
+                Fate::Keep | Fate::Start => {}
+            }
+        }
+        steps.into_iter().collect()
+    }
+
+    /// The node that builds the image of this one: itself, or another that gives its image that name.
+    fn builder(&self, i: usize) -> Option<usize> {
+        let container = self.order.nodes[i].wanted.spec.container();
+        if container.build.is_some() {
+            return Some(i);
+        }
+        let name = full_name(&container.image);
+        self.order.start.iter().copied().find(|other| {
+            let made = self.order.nodes[*other].wanted.spec.container();
+            let mut names = made.build.iter().flat_map(|build| names_of(&made.image, build));
+            names.any(|other| full_name(other) == name)
+        })
+    }
+
+    /// Whether the image of a node is built, by whichever service.
+    pub(super) fn builds(&self, i: usize) -> bool {
+        let Some(builder) = self.builder(i) else { return false };
+        let pull = self.order.nodes[builder].wanted.spec.container().pull;
+        let image = &self.order.nodes[i].wanted.spec.container().image;
+        self.policy.build || pull == PullPolicy::Build || !self.snapshot.images.contains(image)
+    }
+
+    /// Whether the image of a node is pulled; no registry has what is built here.
+    pub(super) fn pulls(&self, i: usize) -> bool {
+        let container = self.order.nodes[i].wanted.spec.container();
+        let wanted = match self.policy.pull.unwrap_or(container.pull) {
+            PullPolicy::Never | PullPolicy::Build => false,
+            PullPolicy::Always => true,
+            PullPolicy::Missing => !self.snapshot.images.contains(&container.image),
+        };
+        wanted && self.builder(i).is_none()
+    }
+}
+
+fn names_of<'b>(image: &'b str, build: &'b Build) -> impl Iterator<Item = &'b str> {
+    std::iter::once(image).chain(build.tags.iter().map(String::as_str))
+}
+
+/// One name for what `app`, `app:latest` and `docker.io/library/app` mean.
+fn full_name(image: &str) -> String {
+    let image = image.strip_prefix("docker.io/").unwrap_or(image);
+    let image = image.strip_prefix("library/").unwrap_or(image);
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
