@@ -305,7 +305,8 @@ fn build_and_pull_are_done_again_only_on_request() {
     world.policy = Policy { pull: Some(PullPolicy::Always), ..Policy::default() };
     let plan = world.plan(Verb::Up).unwrap();
     assert!(
-        words(&plan).contains(&"pull other:1".to_owned()) && !words(&plan).contains(&"build app:1".to_owned())
+        words(&plan).contains(&"pull other:1".to_owned())
+            && !words(&plan).contains(&"build app:1".to_owned())
     );
 }
 
