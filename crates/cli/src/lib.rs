@@ -15,6 +15,7 @@ mod args;
 mod autostart;
 mod context;
 mod failure;
+mod names;
 mod output;
 mod progress;
 mod project;

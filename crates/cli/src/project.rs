@@ -11,6 +11,7 @@ use clos_proto::v2 as pb;
 use crate::args::{Desired, Place};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::names;
 
 /// Names of compose files, the first that is there.
 const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
@@ -206,17 +207,8 @@ fn variables<'a>(
     let mut words = BTreeSet::new();
     let mut used = BTreeSet::new();
     for text in texts {
-        for word in text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
-            words.insert(word);
-        }
-        for after in text.split('$').skip(1) {
-            let name = after.strip_prefix('{').unwrap_or(after);
-            let end = name.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-            let name = &name[..end.unwrap_or(name.len())];
-            if name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_') {
-                used.insert(name);
-            }
-        }
+        words.extend(names::words(text));
+        used.extend(names::used(text));
     }
     let mut variables: BTreeMap<String, pb::VariableValue> =
         used.into_iter().map(|name| (name.to_owned(), pb::VariableValue { value: None })).collect();

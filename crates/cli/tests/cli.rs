@@ -759,6 +759,38 @@ async fn a_daemon_that_needs_variables_gets_them() {
 }
 
 #[tokio::test]
+async fn a_list_of_variables_that_was_cut_short_goes_on_in_the_next_round() {
+    let bed = Bed::new();
+    let needs = |round: usize| {
+        let facts = [("omitted".to_owned(), (900 - 100 * round).to_string())];
+        let details = ErrorDetails::with_error_info("VARIABLES_NEEDED", "clos.dev", facts);
+        let status = Status::with_error_details(Code::FailedPrecondition, "variables", details);
+        let mut whole: tonic_types::pb::Status = prost::Message::decode(status.details()).unwrap();
+        let names = (0..100).map(|number| format!("N_{}", 100 * round + number)).collect();
+        whole.details.push(prost_types::Any {
+            type_url: "type.googleapis.com/clos.v2.VariablesNeeded".into(),
+            value: prost::Message::encode_to_vec(&pb::VariablesNeeded { names }),
+        });
+        let bytes = prost::Message::encode_to_vec(&whole);
+        Reply::Status(Status::with_details(Code::FailedPrecondition, "variables", bytes.into()))
+    };
+    let mut rounds: Vec<Reply> = (0..9).map(needs).collect();
+    rounds.push(Reply::one(&applied(false)));
+    rounds.reverse();
+    bed.server.on("ApplyGroup", move |_| rounds.pop().unwrap());
+    let ran = bed.run("up --no-start").await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let asked: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
+    assert_eq!(
+        asked.source.unwrap().variables.keys().filter(|name| name.starts_with("N_")).count(),
+        900
+    );
+    bed.server.on("ApplyGroup", move |_| needs(0));
+    let ran = bed.run("up").await;
+    assert!(ran.code == 1 && ran.err.contains("5 times"), "the same names again are counted: {}", ran.err);
+}
+
+#[tokio::test]
 async fn a_plan_is_printed_and_its_exit_code_says_whether_there_is_something_to_do() {
     let bed = Bed::new();
     bed.server.on("ApplyGroup", |_| Reply::one(&applied(false)));

@@ -200,11 +200,11 @@ async fn read(shared: &Shared, roots: &[String], request: &Request) -> Result<co
             compose::Outcome::Ready(project) => return Ok(*project),
             compose::Outcome::Failed(errors) => return Err(convert::compose_errors(&errors)),
             compose::Outcome::NeedsVariables(names) => {
-                return Err(Error::new(
-                    Reason::VariablesNeeded,
-                    format!("the files use variables that were not sent: {}; send each with its value, or as unset", names.join(", ")),
-                )
-                .with_variables(names));
+                let message = format!(
+                    "the files use variables that were not sent: {}; send each with its value, or as unset",
+                    listed(&names)
+                );
+                return Err(Error::new(Reason::VariablesNeeded, message).with_variables(names));
             }
             compose::Outcome::NeedsFiles(wanted) => {
                 for one in wanted {
@@ -219,6 +219,15 @@ async fn read(shared: &Shared, roots: &[String], request: &Request) -> Result<co
         Reason::InvalidFile,
         format!("the files name further files over more than {ROUNDS} steps"),
     ))
+}
+
+/// The first of many names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 10;
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..MOST].join(", ")),
+    }
 }
 
 fn source_error(error: files::Error, roots: &[String]) -> compose::SourceError {

@@ -19,12 +19,15 @@ use crate::encode;
 
 /// The domain of our reasons.
 pub(crate) const DOMAIN: &str = "clos.dev";
-/// Bytes of a message on the wire. An error travels in headers, of which clients take 16 KiB in all.
-const MESSAGE_MAX: usize = 4 * 1024;
+/// Bytes of a message on the wire, where it stands twice: in a header of its own and in the details. Clients take
+/// 16 KiB of headers in all.
+const MESSAGE_MAX: usize = 2 * 1024;
 /// Bytes of the details before base64 makes them a third longer.
 const DETAILS_MAX: usize = 6 * 1024;
 /// Bytes of one fact for programs.
 const FACT_MAX: usize = 512;
+/// Bytes of one sentence of many: a finding, a problem.
+const TEXT_MAX: usize = 1024;
 
 /// The status of an error, which is logged here with its whole chain.
 pub(crate) fn to_status(error: &Error, request_id: &str) -> Status {
@@ -137,15 +140,26 @@ fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any
     if !conflicts.is_empty() {
         details.push(any("clos.v2.PortConflicts", &pb::PortConflicts { conflicts }));
     }
-    let problems = room.fit(error.problems().iter().map(encode::plan::problem));
+    let problems = room.fit(error.problems().iter().map(|problem| {
+        let problem = encode::plan::problem(problem);
+        pb::Problem { message: cut(&problem.message, TEXT_MAX), hint: cut(&problem.hint, FACT_MAX), ..problem }
+    }));
     if !problems.is_empty() {
         details.push(any("clos.v2.Problems", &pb::Problems { problems }));
     }
-    let names = room.fit(error.variables().iter().cloned());
+    let names = room.fit(error.variables().iter().map(|name| cut(name, FACT_MAX)));
     if !names.is_empty() {
         details.push(any("clos.v2.VariablesNeeded", &pb::VariablesNeeded { names }));
     }
-    let findings = room.fit(error.findings().iter().map(encode::plan::finding));
+    let findings = room.fit(error.findings().iter().map(|finding| {
+        let finding = encode::plan::finding(finding);
+        pb::Finding {
+            file: cut(&finding.file, FACT_MAX),
+            key: cut(&finding.key, FACT_MAX),
+            message: cut(&finding.message, TEXT_MAX),
+            ..finding
+        }
+    }));
     if !findings.is_empty() {
         details.push(any("clos.v2.SourceFindings", &pb::SourceFindings { findings }));
     }
@@ -459,6 +473,30 @@ mod tests {
         let omitted: usize = status.get_details_error_info().unwrap().metadata["omitted"].parse().unwrap();
         assert!(shown > 3, "{shown}");
         assert_eq!(shown + omitted, 200);
+    }
+
+    #[test]
+    fn a_thousand_names_and_long_findings_stay_within_the_headers() {
+        let names: Vec<String> = (0..1_000).map(|number| format!("A_RATHER_LONG_NAME_{number}")).collect();
+        let status = received(&Error::new(Reason::VariablesNeeded, "x".repeat(30_000)).with_variables(names));
+        let told = detail::<pb::VariablesNeeded>(&status, "VariablesNeeded").unwrap().names.len();
+        let omitted: usize = status.get_details_error_info().unwrap().metadata["omitted"].parse().unwrap();
+        assert!(told > 150, "{told}");
+        assert_eq!(told + omitted, 1_000);
+
+        let long = |line| Finding {
+            severity: Severity::Error,
+            file: "f".repeat(9_000),
+            line,
+            column: 1,
+            key: "k".repeat(9_000),
+            message: "m".repeat(9_000),
+        };
+        let status =
+            received(&Error::new(Reason::InvalidFile, "no").with_findings((0..300).map(long).collect()));
+        let told = detail::<pb::SourceFindings>(&status, "SourceFindings").unwrap().findings.len();
+        let omitted: usize = status.get_details_error_info().unwrap().metadata["omitted"].parse().unwrap();
+        assert_eq!(told + omitted, 300);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::output::{self, words};
 use crate::session::Session;
 use crate::{progress, project, target};
 
-/// How often the daemon may ask for more variables before something must be wrong.
+/// How often the daemon may ask for more variables before something must be wrong. A list that was cut short to
+/// fit into an error goes on in the next round and is not counted.
 const ROUNDS: usize = 5;
 
 pub(super) async fn up(session: &Session<'_>, args: &Up) -> Result<Exit, Failure> {
@@ -98,10 +99,16 @@ async fn apply(
     client: &Client,
     mut request: pb::ApplyGroupRequest,
 ) -> Result<pb::ApplyGroupResponse, Failure> {
-    for _ in 0..ROUNDS {
+    let mut rounds = 0;
+    while rounds < ROUNDS {
         match client.apply_group(request.clone()).await {
             Err(error) if error.reason == "VARIABLES_NEEDED" && !error.variables.is_empty() => {
                 let source = request.source.get_or_insert_default();
+                let is_new = error.variables.iter().any(|name| !source.variables.contains_key(name));
+                let is_cut = error.metadata.contains_key("omitted");
+                if !is_new || !is_cut {
+                    rounds += 1;
+                }
                 project::answer(session.context, source, &error.variables);
             }
             outcome => return Ok(outcome?),
