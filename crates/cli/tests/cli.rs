@@ -781,10 +781,7 @@ async fn a_list_of_variables_that_was_cut_short_goes_on_in_the_next_round() {
     let ran = bed.run("up --no-start").await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     let asked: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
-    assert_eq!(
-        asked.source.unwrap().variables.keys().filter(|name| name.starts_with("N_")).count(),
-        900
-    );
+    assert_eq!(asked.source.unwrap().variables.keys().filter(|name| name.starts_with("N_")).count(), 900);
     bed.server.on("ApplyGroup", move |_| needs(0));
     let ran = bed.run("up").await;
     assert!(ran.code == 1 && ran.err.contains("5 times"), "the same names again are counted: {}", ran.err);

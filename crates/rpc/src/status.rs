@@ -142,7 +142,11 @@ fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any
     }
     let problems = room.fit(error.problems().iter().map(|problem| {
         let problem = encode::plan::problem(problem);
-        pb::Problem { message: cut(&problem.message, TEXT_MAX), hint: cut(&problem.hint, FACT_MAX), ..problem }
+        pb::Problem {
+            message: cut(&problem.message, TEXT_MAX),
+            hint: cut(&problem.hint, FACT_MAX),
+            ..problem
+        }
     }));
     if !problems.is_empty() {
         details.push(any("clos.v2.Problems", &pb::Problems { problems }));
