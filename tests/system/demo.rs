@@ -31,7 +31,7 @@ async fn the_shop_comes_up_is_watched_stops_and_goes() {
 
     let up = clos(&["up", "--build", "-p", &name]);
     assert_eq!(up.code, 0, "{}", up.err);
-    assert!(up.err.contains("frontend ready") && up.err.contains("7 services"), "{}", up.err);
+    assert!(up.err.contains("frontend ready") && up.err.contains("(6 running, 1 completed)"), "{}", up.err);
     let status = clos(&["status", &name, "-o", "json"]).json();
     assert_eq!((status["services"].as_array().unwrap().len(), healthy(&status)), (7, 6), "{status:#}");
     let frontend = format!("http://127.0.0.1:{}/healthz", ports["SHOP_PORT"]);

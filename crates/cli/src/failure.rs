@@ -62,8 +62,8 @@ impl Exit {
 pub(crate) enum Failure {
     /// The daemon said no, or nothing.
     Call(Box<clos_client::Error>),
-    /// An operation ended badly.
-    Operation(Box<pb::Operation>),
+    /// An operation ended badly; with the last log lines of the service that failed.
+    Operation(Box<pb::Operation>, Vec<String>),
     /// A plan that cannot be done as it is: its group and what stands in the way.
     Plan(String, Vec<pb::Problem>),
     /// We found it out ourselves.
@@ -121,6 +121,11 @@ impl Failure {
         Self::new(Exit::Unreachable, "", message.into())
     }
 
+    /// The engine does not answer the daemon.
+    pub(crate) fn engine_away(message: impl Into<String>) -> Self {
+        Self::new(Exit::Unreachable, "ENGINE_UNREACHABLE", message.into())
+    }
+
     /// It took too long.
     pub(crate) fn timed_out(message: impl Into<String>) -> Self {
         Self::new(Exit::TimedOut, "TIMED_OUT", message.into())
@@ -145,7 +150,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Call(error) => of_call(error),
-            Self::Operation(operation) => of_reason(&operation.reason).unwrap_or(Exit::Failed),
+            Self::Operation(operation, _) => of_reason(&operation.reason).unwrap_or(Exit::Failed),
             Self::Plan(_, problems) => {
                 problems.first().map_or(Exit::Failed, |first| of_problem(&first.reason))
             }
@@ -159,7 +164,7 @@ impl Failure {
     pub(crate) fn print(&self, context: &Context, paint: Paint) {
         let page = match self {
             Self::Call(error) => Page::of_call(error),
-            Self::Operation(operation) => Page::of_operation(operation),
+            Self::Operation(operation, log) => Page::of_operation(operation, log),
             Self::Plan(group, problems) => Page::of_problems(group, problems),
             Self::Own(own) => Page {
                 message: own.message.clone(),
@@ -183,7 +188,7 @@ impl Failure {
                 "problems": messages("Problem", &error.problems),
                 "findings": messages("Finding", &error.findings),
             }),
-            Self::Operation(operation) => json!({
+            Self::Operation(operation, _) => json!({
                 "reason": operation.reason, "message": operation.message,
                 "operation": clos_proto::json::to_value("Operation", operation.as_ref()).unwrap_or_default(),
             }),
@@ -326,7 +331,7 @@ impl Page {
         }
     }
 
-    fn of_operation(operation: &pb::Operation) -> Self {
+    fn of_operation(operation: &pb::Operation, log: &[String]) -> Self {
         let verb = words::verb(operation.r#type());
         let whole = words::group_name(&operation.group_name, &operation.instance);
         let ended = words::operation_status(operation.status()).0;
@@ -341,6 +346,9 @@ impl Page {
                     if service.message.is_empty() { service.reason.clone() } else { service.message.clone() };
                 lines.push((service.service.clone(), why));
             }
+        }
+        if !log.is_empty() {
+            lines.push(("last log".to_owned(), log.join("\n")));
         }
         for leftover in &operation.leftovers {
             lines.push(("left over".to_owned(), leftover.clone()));

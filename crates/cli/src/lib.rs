@@ -14,6 +14,7 @@
 mod args;
 mod autostart;
 mod context;
+mod ending;
 mod failure;
 mod names;
 mod output;
@@ -52,12 +53,13 @@ pub async fn run(args: Vec<OsString>, context: &Context) -> u8 {
     match outcome {
         Ok(exit) => exit.code(),
         Err(failure) => {
+            let exit = failure.exit();
             if as_json {
                 failure.print_json(context);
             } else {
-                failure.print(context, style.on_error);
+                ending::engine_away(&session, failure).await.print(context, style.on_error);
             }
-            failure.exit().code()
+            exit.code()
         }
     }
 }

@@ -10,6 +10,7 @@ use clos_proto::v2 as pb;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::Progress;
+use crate::ending;
 use crate::failure::Failure;
 use crate::output::words::{Paint, Tone};
 use crate::output::{self, words};
@@ -32,7 +33,10 @@ pub(crate) async fn follow(
             session.note(&format!("{} is cancelled; what runs, stays", words::verb(ended.r#type())));
             Err(Failure::Interrupted)
         }
-        _ => Err(Failure::Operation(Box::new(ended))),
+        _ => {
+            let log = ending::last_lines(client, &ended).await;
+            Err(Failure::Operation(Box::new(ended), log))
+        }
     }
 }
 

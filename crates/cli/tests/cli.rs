@@ -557,6 +557,63 @@ async fn an_operation_that_fails_says_who_and_what_to_try() {
 }
 
 #[tokio::test]
+async fn the_last_log_lines_of_what_failed_are_shown_once() {
+    let bed = Bed::new();
+    bed.operation_goes("StartGroup", pb::OperationType::Start, pb::OperationStatus::Failed);
+    bed.server.on("GetOperation", |_| {
+        let mut ended = operation(pb::OperationType::Start, pb::OperationStatus::Failed);
+        ended.steps.push(pb::Step {
+            number: 2,
+            service: "shop/api".into(),
+            service_id: "svc_api".into(),
+            action: pb::StepAction::Wait.into(),
+            status: pb::OperationStatus::Failed.into(),
+            ..Default::default()
+        });
+        Reply::one(&ended)
+    });
+    bed.server.on("GetServiceLogs", |_| {
+        let entry = |message: &str| pb::LogEntry { message: message.into(), ..Default::default() };
+        Reply::many(&[entry("connecting to db"), entry("panic: no such host")])
+    });
+    let ran = bed.run("start shop --progress quiet").await;
+    assert!(
+        ran.err.contains("  last log   connecting to db\n             panic: no such host\n"),
+        "{}",
+        ran.err
+    );
+    let asked: pb::GetServiceLogsRequest = bed.server.calls("GetServiceLogs")[0].read();
+    assert_eq!((asked.id.as_str(), asked.lines, asked.follow), ("svc_api", Some(10), false));
+    assert_eq!(ran.err.matches("shop/api").count(), 1, "{}", ran.err);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_is_named_with_its_address() {
+    let mut bed = Bed::new();
+    bed.server.on("StartGroup", |_| {
+        Reply::error(Code::Unavailable, "ENGINE_UNREACHABLE", "the engine does not answer", &[])
+    });
+    bed.server.on("GetSystemInfo", |_| {
+        Reply::one(&pb::SystemInfo {
+            docker_info: Some(pb::DockerInfo {
+                found_by: "DOCKER_HOST".into(),
+                address: "unix:///run/a.sock".into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+    });
+    let ran = bed.run("start shop").await;
+    assert_eq!(ran.code, 6);
+    let head = "error: cannot reach Docker at unix:///run/a.sock: is it running? (the daemon's DOCKER_HOST";
+    assert!(ran.err.contains(&format!("{head})")), "{}", ran.err);
+    bed.env.insert("DOCKER_HOST".into(), "unix:///run/b.sock".into());
+    let ran = bed.run("start shop").await;
+    assert!(ran.err.contains(&format!("{head}; your shell's is unix:///run/b.sock)")), "{}", ran.err);
+    assert!(ran.err.contains("restart closd"), "{}", ran.err);
+}
+
+#[tokio::test]
 async fn progress_for_programs_is_an_event_a_line() {
     let bed = Bed::new();
     bed.operation_goes("StartGroup", pb::OperationType::Start, pb::OperationStatus::Completed);

@@ -7,7 +7,7 @@ use crate::args::{Desired, Plan, Pull, Up};
 use crate::failure::{self, Exit, Failure};
 use crate::output::{self, words};
 use crate::session::Session;
-use crate::{progress, project, target};
+use crate::{ending, progress, project, target};
 
 /// How often the daemon may ask for more variables before something must be wrong. A list that was cut short to
 /// fit into an error goes on in the next round and is not counted.
@@ -39,13 +39,7 @@ pub(super) async fn up(session: &Session<'_>, args: &Up) -> Result<Exit, Failure
     if output::is_for_programs(session.global) {
         output::one(session.context, session.global, "Operation", &ended, &whole, String::new)?;
     } else {
-        let took = progress::took(&ended).unwrap_or_default();
-        let line = match ended.total_services {
-            0 => format!("{whole} is up to date"),
-            1 => format!("{whole} is up: 1 service in {took}"),
-            count => format!("{whole} is up: {count} services in {took}"),
-        };
-        session.note(&session.style.on_error.word(words::Tone::Good, &line));
+        ending::up(session, &client, &whole, &ended, progress::took(&ended)).await?;
     }
     Ok(Exit::Ok)
 }
