@@ -736,6 +736,37 @@ async fn up_sends_the_files_with_the_variables_that_they_name() {
 }
 
 #[tokio::test]
+async fn a_plan_that_only_runs_a_finished_job_again_is_no_change() {
+    let bed = Bed::new();
+    bed.server.on("ListServices", |_| {
+        let mut services = services();
+        services[1].status_reason = "COMPLETED".into();
+        Reply::one(&pb::ListServicesResponse { services, ..Default::default() })
+    });
+    let planned = |service: &'static str, action: pb::StepAction| pb::PlanStep {
+        service: service.into(),
+        action: action.into(),
+        ..Default::default()
+    };
+    let again = vec![
+        planned("shop/api", pb::StepAction::Start),
+        planned("shop/api", pb::StepAction::Wait),
+        planned("shop/web", pb::StepAction::Wait),
+    ];
+    let made_anew = [vec![planned("shop/api", pb::StepAction::Create)], again.clone()].concat();
+    let started = vec![planned("shop/web", pb::StepAction::Start)];
+    for (steps, code) in [(Vec::new(), 0), (again, 0), (made_anew, 8), (started, 8)] {
+        bed.server.on("ApplyGroup", move |_| {
+            let mut answer = applied(false);
+            answer.plan.as_mut().unwrap().steps = steps.clone();
+            Reply::one(&answer)
+        });
+        assert_eq!(bed.run("plan --exit-code").await.code, code);
+        assert_eq!(bed.run("plan").await.code, 0);
+    }
+}
+
+#[tokio::test]
 async fn files_are_found_as_compose_finds_them() {
     let mut bed = Bed::new();
     bed.server.on("ApplyGroup", |_| Reply::one(&applied(false)));

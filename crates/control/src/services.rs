@@ -10,7 +10,7 @@ use clos_domain::id::{GroupId, ServiceId};
 use clos_domain::name::GroupRef;
 use clos_domain::operation::{Operation, State, Verb};
 use clos_domain::page::{Page, Request};
-use clos_domain::plan::Policy;
+use clos_domain::plan::{Policy, restarted_with};
 use clos_domain::port;
 use clos_domain::seams::Tx;
 use clos_domain::seams::engine::Stats;
@@ -200,7 +200,8 @@ impl Services<'_> {
         self.run(ctx, id, Verb::Stop, false, verbs::with_grace(grace)).await
     }
 
-    /// Stops and starts its container.
+    /// Stops and starts its container, then those of the running services that follow it
+    /// (`depends_on: {…: {restart: true}}`).
     pub async fn restart(&self, ctx: &Ctx, id: &str, grace: Option<Duration>) -> Result<Operation> {
         self.run(ctx, id, Verb::Restart, false, verbs::with_grace(grace)).await
     }
@@ -242,6 +243,9 @@ impl Services<'_> {
         let Some(group) = group else { return Err(Error::field("ids", "name at least one service")) };
         let group = lookup::group(tx.as_mut(), &group.to_string()).await?;
         let mut scope = verbs::scope_of(tx.as_mut(), group).await?;
+        if verb == Verb::Restart {
+            names = restarted_with(&scope.all, &names);
+        }
         verbs::choose(&mut scope, &names, verb == Verb::Start)?;
         drop(tx);
         let policy = verbs::with_grace(grace);
@@ -270,7 +274,11 @@ impl Services<'_> {
         let service = lookup::service(tx.as_mut(), id).await?;
         let group = lookup::group(tx.as_mut(), service.group_id.as_str()).await?;
         let mut scope = verbs::scope_of(tx.as_mut(), group.clone()).await?;
-        verbs::choose(&mut scope, &BTreeSet::from([service.definition.name.clone()]), with_needs)?;
+        let mut names = BTreeSet::from([service.definition.name.clone()]);
+        if verb == Verb::Restart {
+            names = restarted_with(&scope.all, &names);
+        }
+        verbs::choose(&mut scope, &names, with_needs)?;
         let mut scopes = vec![scope];
         if with_needs {
             scopes.extend(verbs::dependencies_of(tx.as_mut(), &group).await?);

@@ -5,11 +5,14 @@
 //! arguments give the same plan, to the letter of [`Plan::render`].
 
 mod down;
+mod followers;
 mod handover;
 mod images;
 mod order;
 mod shared;
 mod up;
+
+pub use followers::restarted_with;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -11,7 +11,7 @@ use crate::health::Check;
 use crate::id::ServiceId;
 use crate::name::ServiceRef;
 use crate::port::Binding;
-use crate::service::{Condition, Service, workload_name};
+use crate::service::{Service, workload_name};
 use crate::workload::{
     ConfigHash, ConfigPiece, Identity, Join, Limits, Logging, Mount, MountKind, Network, Owner, Restart, Run,
     Spec, Stop, Volume,
@@ -146,14 +146,13 @@ fn resolve_volumes_from(group: &Group, siblings: &[Service], from: &str) -> Stri
 
 impl Spec {
     /// What the hash is made of: everything but the identity, which says how the
-    /// workload came about and not what it is.
+    /// workload came about and not what it is. Nor do its dependencies: they say when it starts.
     pub fn fingerprint(&self) -> Fingerprint<'_> {
         Fingerprint {
             name: &self.name,
             service_id: &self.identity.service_id,
             service: &self.identity.service,
             working_dir: &self.identity.working_dir,
-            depends_on: &self.identity.depends_on,
             labels: &self.labels,
             environment: &self.environment,
             ports: &self.ports,
@@ -174,7 +173,6 @@ pub struct Fingerprint<'a> {
     service_id: &'a ServiceId,
     service: &'a ServiceRef,
     working_dir: &'a str,
-    depends_on: &'a [(String, Condition, bool)],
     labels: &'a IndexMap<String, String>,
     environment: &'a IndexMap<String, String>,
     ports: &'a [Binding],

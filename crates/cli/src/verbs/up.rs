@@ -50,7 +50,28 @@ pub(super) async fn plan(session: &Session<'_>, args: &Plan) -> Result<Exit, Fai
     request.dry_run = true;
     let plan = apply(session, &client, request).await?.plan.unwrap_or_default();
     print_plan(session, &plan)?;
-    Ok(if args.exit_code && !plan.steps.is_empty() { Exit::Degraded } else { Exit::Ok })
+    Ok(if args.exit_code && changes_something(&client, &plan).await? { Exit::Degraded } else { Exit::Ok })
+}
+
+/// Whether more would happen than a wait, or another run of what runs once and has ended well.
+async fn changes_something(client: &Client, plan: &pb::Plan) -> Result<bool, Failure> {
+    let mut steps: Vec<&pb::PlanStep> =
+        plan.steps.iter().filter(|step| step.action() != pb::StepAction::Wait).collect();
+    if steps.is_empty() {
+        return Ok(false);
+    }
+    let group = words::group_name(&plan.group_name, &plan.instance);
+    // A group that is not registered yet has no services.
+    let services = match target::services(client, pb::ListServicesRequest { group, ..Default::default() }).await
+    {
+        Ok(services) => services,
+        Err(Failure::Call(error)) if error.kind == clos_client::Kind::NotFound => Vec::new(),
+        Err(failure) => return Err(failure),
+    };
+    let completed = services.iter().filter(|service| service.status_reason == "COMPLETED");
+    let completed: Vec<String> = completed.map(words::service_name).collect();
+    steps.retain(|step| step.action() != pb::StepAction::Start || !completed.contains(&step.service));
+    Ok(!steps.is_empty())
 }
 
 async fn request(

@@ -135,3 +135,38 @@ async fn a_service_alone_goes_down_and_says_who_needs_it() {
     let restart = bed.control.services().restart(&bed.ctx, "shop/web", None).await.unwrap();
     assert_completed(&bed.ended(&restart).await);
 }
+
+#[tokio::test]
+async fn a_restart_of_one_service_restarts_the_running_ones_that_follow_it() {
+    const FOLLOWED: &str = "
+services:
+  db: {image: app}
+  api: {image: app, depends_on: {db: {condition: service_started, restart: true}}}
+  web: {image: app, depends_on: [db]}
+";
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(FOLLOWED).await);
+    let before = bed.engine.log().len();
+    let restart = bed.control.services().restart(&bed.ctx, "shop/db", None).await.unwrap();
+    assert_completed(&bed.ended(&restart).await);
+    let log = bed.engine.log();
+    let calls: Vec<&String> = log[before..]
+        .iter()
+        .filter(|line| line.starts_with("stop ") || line.starts_with("start "))
+        .collect();
+    assert_eq!(calls, ["stop shop-api-1", "stop shop-db-1", "start shop-db-1", "start shop-api-1"]);
+}
+
+#[tokio::test]
+async fn changed_dependencies_alone_recreate_nothing() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {db: {image: app}, web: {image: app, depends_on: [db]}}").await);
+    let before = bed.engine.log().len();
+    assert_completed(&bed.up("services: {db: {image: app}, web: {image: app}}").await);
+    let log = bed.engine.log();
+    assert!(
+        !log[before..].iter().any(|line| line.starts_with("create ") || line.starts_with("stop ")),
+        "{:?}",
+        &log[before..]
+    );
+}
