@@ -54,9 +54,8 @@ fn counts(services: &[pb::Service]) -> String {
         "COMPLETED" => "completed",
         _ => words::service_status(service.status()).0,
     };
-    let wanted = |service: &&pb::Service| {
-        service.enabled && service.desired_state() == pb::DesiredState::Running
-    };
+    let wanted =
+        |service: &&pb::Service| service.enabled && service.desired_state() == pb::DesiredState::Running;
     let words: Vec<&str> = services.iter().filter(wanted).map(word).collect();
     let counted: Vec<String> =
         ["running", "completed", "starting", "unhealthy", "failed", "stopped", "stopping"]
@@ -108,8 +107,7 @@ fn address(port: &pb::ServicePort) -> Option<String> {
 
 /// The last lines of the log of the first service whose container failed; none where that cannot be told.
 pub(crate) async fn last_lines(client: &Client, operation: &pb::Operation) -> Vec<String> {
-    let has_run =
-        |step: &&pb::Step| matches!(step.action(), pb::StepAction::Start | pb::StepAction::Wait);
+    let has_run = |step: &&pb::Step| matches!(step.action(), pb::StepAction::Start | pb::StepAction::Wait);
     let failed = operation
         .steps
         .iter()

@@ -62,12 +62,12 @@ async fn changes_something(client: &Client, plan: &pb::Plan) -> Result<bool, Fai
     }
     let group = words::group_name(&plan.group_name, &plan.instance);
     // A group that is not registered yet has no services.
-    let services = match target::services(client, pb::ListServicesRequest { group, ..Default::default() }).await
-    {
-        Ok(services) => services,
-        Err(Failure::Call(error)) if error.kind == clos_client::Kind::NotFound => Vec::new(),
-        Err(failure) => return Err(failure),
-    };
+    let services =
+        match target::services(client, pb::ListServicesRequest { group, ..Default::default() }).await {
+            Ok(services) => services,
+            Err(Failure::Call(error)) if error.kind == clos_client::Kind::NotFound => Vec::new(),
+            Err(failure) => return Err(failure),
+        };
     let completed = services.iter().filter(|service| service.status_reason == "COMPLETED");
     let completed: Vec<String> = completed.map(words::service_name).collect();
     steps.retain(|step| step.action() != pb::StepAction::Start || !completed.contains(&step.service));

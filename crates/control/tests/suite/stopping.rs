@@ -150,10 +150,8 @@ services:
     let restart = bed.control.services().restart(&bed.ctx, "shop/db", None).await.unwrap();
     assert_completed(&bed.ended(&restart).await);
     let log = bed.engine.log();
-    let calls: Vec<&String> = log[before..]
-        .iter()
-        .filter(|line| line.starts_with("stop ") || line.starts_with("start "))
-        .collect();
+    let calls: Vec<&String> =
+        log[before..].iter().filter(|line| line.starts_with("stop ") || line.starts_with("start ")).collect();
     assert_eq!(calls, ["stop shop-api-1", "stop shop-db-1", "start shop-db-1", "start shop-api-1"]);
 }
 
