@@ -57,6 +57,7 @@ mod m0015_config;
 mod m0016_port_ranges;
 mod m0017_step_words;
 mod m0018_adopted_containers;
+mod m0019_service_ended_by;
 mod m0021_port_claims;
 mod m0027_service_anonymous_volumes;
 
@@ -85,6 +86,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0016_port_ranges::Step),
             Box::new(m0017_step_words::Step),
             Box::new(m0018_adopted_containers::Step),
+            Box::new(m0019_service_ended_by::Step),
             Box::new(m0021_port_claims::Step),
             Box::new(m0027_service_anonymous_volumes::Step),
         ]

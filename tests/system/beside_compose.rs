@@ -123,6 +123,12 @@ const CASES: &[Case] = &[
         ],
         codes: (0, 0),
     },
+    Case {
+        word: "failing",
+        compose: "services: {job: {image: 'clos-test/busybox', command: [sh, -c, 'exit 3']}}",
+        files: &[],
+        codes: (1, 1),
+    },
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -455,10 +455,12 @@ fn apply(row: &mut Service, id: &str, change: Change, found: Option<&Found>, at:
     match change {
         Change::Created => row.container_id = Some(id.to_owned()),
         Change::Started => {
+            row.ended_by = None;
             row.started_at = Some(found.and_then(|found| found.started_at).map_or(at, as_stored));
         }
         Change::Died { code } => {
             row.stopped_at = Some(at);
+            row.ended_by = None;
             // The engine is about to start it again, or has done so meanwhile.
             let goes_on =
                 found.is_some_and(|found| found.restarts > 0 && !matches!(found.state, State::Exited { .. }));
@@ -490,15 +492,21 @@ pub(crate) fn show(row: &mut Service, found: Option<&Found>, at: Timestamp) {
     row.observed_at = Some(at);
     let Some(found) = found else {
         row.observed = Observed::Absent;
+        row.ended_by = None;
         forget_container(row);
         return;
     };
+    let is_another = row.container_id.as_deref() != Some(&found.id);
     row.container_id = Some(found.id.clone());
     note_restart(row, found);
     row.started_at = found.started_at.map(as_stored).or(row.started_at);
     row.observed = observed(row, before, found);
-    if matches!(row.observed, Observed::Exited(_)) {
+    let has_ended = matches!(row.observed, Observed::Exited(_));
+    if has_ended {
         row.stopped_at = found.finished_at.or(row.stopped_at);
+    }
+    if !has_ended || is_another {
+        row.ended_by = None;
     }
 }
 

@@ -7,6 +7,7 @@ use clos_domain::event::{Draft, Filter, Sequence, Severity, types};
 use clos_domain::operation::{Operation, State};
 use clos_domain::page::{Page, Request};
 use clos_domain::seams::store::OperationFilter;
+use clos_domain::service::{Desired, Service};
 use clos_domain::{Ctx, Reason, Result};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -146,9 +147,14 @@ pub(crate) async fn end_open(
         tx.operations().update_step(&operation.id, step).await?;
         let Some(service) = &step.service else { continue };
         let before = tx.services().get(service).await?;
-        if let Some(before) = before.filter(|before| before.step.is_some()) {
+        // Nobody starts again what was stopped on the way.
+        let was_left = |row: &Service| row.ended_by.is_some() && row.desired == Desired::Running;
+        if let Some(before) = before.filter(|before| before.step.is_some() || was_left(before)) {
             let mut row = before.clone();
             row.step = None;
+            if was_left(&row) {
+                row.ended_by = None;
+            }
             crate::observer::save(tx.as_mut(), &before, &mut row, now).await?;
         }
     }

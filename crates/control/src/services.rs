@@ -386,6 +386,7 @@ pub(crate) fn row(
         status_reason: None,
         status_detail: String::new(),
         restart_times: Vec::new(),
+        ended_by: None,
         ports: Vec::new(),
         generation: 1,
         started_at: None,

@@ -14,7 +14,7 @@ use clos_domain::plan::{self, Plan, Policy, Work};
 use clos_domain::port::Binding;
 use clos_domain::problem::Problem;
 use clos_domain::seams::{Tx, engine};
-use clos_domain::service::{Desired, Observed, Service};
+use clos_domain::service::{Desired, Ended, Observed, Service};
 use clos_domain::{Ctx, Error, Reason, Result};
 use futures::StreamExt as _;
 
@@ -265,6 +265,10 @@ pub(crate) async fn submit(
                 observer::show(&mut row, Some(&one.found), now);
             }
             row.desired = desired(planned.verb, &row, discard.contains(&row.id));
+            let is_wanted_again = before.desired != Desired::Running && row.desired == Desired::Running;
+            if is_wanted_again && matches!(row.observed, Observed::Exited(_)) {
+                row.ended_by = Some(Ended::Clos);
+            }
             // What was gone is no news any more: it is made anew, or not wanted.
             if row.observed == Observed::Absent {
                 row.container_id = None;

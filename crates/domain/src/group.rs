@@ -193,6 +193,7 @@ pub(crate) mod tests {
             status_reason: None,
             status_detail: String::new(),
             restart_times: Vec::new(),
+            ended_by: None,
             ports: Vec::new(),
             generation: 1,
             started_at: None,

@@ -312,6 +312,31 @@ impl Observed {
     }
 }
 
+/// Who ended the last run of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// An operation of ours; it will start it again where it should run.
+    Clos,
+    /// Somebody else, by a stop or a kill.
+    Outside,
+}
+
+impl Ended {
+    /// The stored word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clos => "clos",
+            Self::Outside => "outside",
+        }
+    }
+
+    /// The value of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Clos, Self::Outside].into_iter().find(|ended| ended.as_str() == word)
+    }
+}
+
 /// A step of an operation that is in progress on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenStep {
@@ -379,6 +404,8 @@ pub struct Facts<'a> {
     pub skipped_because: Option<&'a str>,
     /// There was a container, and nobody of ours took it away.
     pub was_made: bool,
+    /// Who ended its last run, where that is known.
+    pub ended_by: Option<Ended>,
 }
 
 /// Starts by the engine within a minute from which on it is a crash loop.
@@ -416,6 +443,9 @@ pub fn status(facts: &Facts<'_>) -> (Status, Option<Reason>) {
         }
         Observed::Restarting => (Status::Starting, Some(Reason::Restarting)),
         Observed::Exited(_) | Observed::Absent | Observed::Created if !wants_to_run => {
+            (Status::Stopped, None)
+        }
+        Observed::Exited(_) if facts.ended_by == Some(Ended::Clos) && facts.skipped_because.is_none() => {
             (Status::Stopped, None)
         }
         Observed::Exited(0) if facts.restart.is_one_shot() => (Status::Stopped, Some(Reason::Completed)),
@@ -461,6 +491,8 @@ pub struct Service {
     pub status_detail: String,
     /// Starts by the engine within [`CRASH_LOOP_WINDOW`].
     pub restart_times: Vec<Timestamp>,
+    /// Who ended its last run, where that is known; none while it runs.
+    pub ended_by: Option<Ended>,
     /// Host ports it has.
     pub ports: Vec<Binding>,
     /// Counts the changes of the definition.
@@ -502,6 +534,7 @@ impl Service {
             just_restarted: self.restart_times.iter().any(|at| *at > settled),
             skipped_because: skipped,
             was_made: self.container_id.is_some(),
+            ended_by: self.ended_by,
         })
     }
 
@@ -536,6 +569,7 @@ mod tests {
             just_restarted: false,
             skipped_because: None,
             was_made: true,
+            ended_by: None,
         }
     }
 
@@ -552,6 +586,7 @@ mod tests {
         let again = |verdict| Facts { just_restarted: true, ..facts(Running, Observed::Running(verdict)) };
         let looping_now = Facts { just_restarted: true, ..looping(Observed::Running(Verdict::None)) };
         let step = |action, observed| Facts { step: Some(OpenStep { action }), ..facts(Running, observed) };
+        let between = |code| Facts { ended_by: Some(Ended::Clos), ..one_shot(code) };
         let skipped = Facts { skipped_because: Some("db"), ..facts(Running, Observed::Absent) };
         let table = [
             (said(step(Action::Create, Observed::Absent)), "starting"),
@@ -577,6 +612,9 @@ mod tests {
             (said(facts(Absent, Observed::Absent)), "stopped"),
             (said(one_shot(0)), "stopped COMPLETED"),
             (said(one_shot(2)), "failed EXITED"),
+            (said(between(137)), "stopped"),
+            (said(between(0)), "stopped"),
+            (said(Facts { skipped_because: Some("db"), ..between(137) }), "stopped SKIPPED"),
             (said(facts(Running, Observed::Exited(0))), "failed EXITED"),
             (said(facts(Running, Observed::Absent)), "failed GONE"),
             (said(Facts { was_made: false, ..facts(Running, Observed::Absent) }), "stopped"),

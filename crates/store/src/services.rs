@@ -14,7 +14,7 @@ use clos_domain::page::{Page, Request};
 use clos_domain::port::{Protocol, Wish};
 use clos_domain::seams::store::{self, Error, ServiceFilter, ServiceKey, ServiceOrder};
 use clos_domain::service::{
-    Condition as Gate, Definition, Dependency, Desired, Observed, OpenStep, Service, Status,
+    Condition as Gate, Definition, Dependency, Desired, Ended, Observed, OpenStep, Service, Status,
 };
 use clos_domain::workload::{Join, Mount, MountKind};
 use sea_orm::sea_query::{BinOper, Expr, ExprTrait, LockType, NullOrdering, Query, SimpleExpr};
@@ -397,6 +397,7 @@ fn state(service: &Service) -> Result<services::ActiveModel, Error> {
         status_reason: Set(service.status_reason.map(|reason| reason.as_str().to_owned())),
         status_detail: Set(service.status_detail.clone()),
         restart_times: Set(json(&restart_times)?),
+        ended_by: Set(service.ended_by.map(|ended| ended.as_str().to_owned())),
         started_at: Set(service.started_at.map(micros)),
         stopped_at: Set(service.stopped_at.map(micros)),
         updated_at: Set(micros(service.updated_at)),
@@ -442,6 +443,7 @@ fn service(read: Whole) -> Result<Service, Error> {
             .into_iter()
             .map(|at| time("services.restart_times", at))
             .collect::<Result<_, _>>()?,
+        ended_by: row.ended_by.map(|stored| word("services.ended_by", &stored, Ended::parse)).transpose()?,
         ports: leases.map(binding).collect::<Result<_, _>>()?,
         generation: row.generation,
         started_at: time_if("services.started_at", row.started_at)?,

@@ -69,6 +69,7 @@ table!(services = "services" {
     stopped_at: Option<i64>,
     created_at: i64,
     updated_at: i64,
+    ended_by: Option<String>,
 });
 
 table!(service_environment = "service_environment" {

@@ -24,7 +24,9 @@ use clos_domain::seams::IdSource as _;
 use clos_domain::seams::store::{
     Adoption, Error, OperationFilter, ServiceFilter, ServiceKey, ServiceOrder, Store,
 };
-use clos_domain::service::{Condition, Definition, Dependency, Desired, Observed, OpenStep, Service, Status};
+use clos_domain::service::{
+    Condition, Definition, Dependency, Desired, Ended, Observed, OpenStep, Service, Status,
+};
 use clos_domain::workload::{
     Build, ConfigHash, ConfigPiece, Container, Join, Limits, Logging, Mount, MountKind, Network, PullPolicy,
     Restart, Run, Stop, Subnet, Volume,
@@ -109,6 +111,7 @@ pub fn service(ids: &SeqIds, group: &Group, name: &str) -> Service {
         status_reason: None,
         status_detail: String::new(),
         restart_times: Vec::new(),
+        ended_by: None,
         ports: Vec::new(),
         generation: 1,
         started_at: None,
@@ -482,6 +485,7 @@ pub async fn a_service_reads_back_as_it_was_written(store: Arc<dyn Store>) {
     full.status_reason = Some(Reason::Restarting);
     full.status_detail = "connection refused".into();
     full.restart_times = vec![at(5), at(3)];
+    full.ended_by = Some(Ended::Outside);
     full.generation = 41;
     full.started_at = Some(at(2));
     full.stopped_at = Some(at(-2));

@@ -156,10 +156,19 @@ impl Inner {
             }
         }
         self.ledger.commit(tx).await?;
+        let starts = progress.operation.steps.iter().filter(|step| step.action == Action::Start);
+        let failed_to_start: BTreeSet<ServiceId> = starts
+            .filter(|step| step.state == State::Failed)
+            .filter_map(|step| step.service.clone())
+            .collect();
         for (service, message) in skipped {
             self.observer
                 .update(&service, |row| {
-                    let should_have_started = row.desired == Desired::Running && !row.observed.is_running();
+                    // What ended once and could not be started again has failed, and its detail says why.
+                    let has_failed =
+                        matches!(row.observed, Observed::Exited(_)) && failed_to_start.contains(&row.id);
+                    let should_have_started =
+                        row.desired == Desired::Running && !row.observed.is_running() && !has_failed;
                     if should_have_started {
                         row.status_reason = Some(Reason::Skipped);
                         row.status_detail = message;

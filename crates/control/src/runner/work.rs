@@ -5,7 +5,7 @@ use std::time::Duration;
 use clos_domain::operation::{Action, State, Step};
 use clos_domain::plan::{self, Swap, Work};
 use clos_domain::seams::engine::{self, Error as E, Progress};
-use clos_domain::service::OpenStep;
+use clos_domain::service::{Ended, Observed, OpenStep};
 use clos_domain::workload::{Found, Network, Spec};
 use clos_domain::{Error, Reason, Result};
 
@@ -153,6 +153,13 @@ impl Inner {
             row.status_detail = detail.unwrap_or_default();
             if let Ok(sight) = &looked {
                 sight.show(row);
+            }
+            let has_ended = matches!(row.observed, Observed::Exited(_));
+            match step.work.action() {
+                Action::Stop if has_ended && end.is_ok() => row.ended_by = Some(Ended::Clos),
+                // From here on an end is its own.
+                Action::Start => row.ended_by = None,
+                _ => {}
             }
         })
         .await

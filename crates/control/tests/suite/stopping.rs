@@ -1,5 +1,7 @@
 //! `stop` and `down`: reverse order, what is kept, strangers, orphans.
 
+use clos_control::verbs::StartOptions;
+use clos_domain::seams::engine::Error as E;
 use clos_domain::service::{Desired, Observed, Status};
 use clos_domain::{Reason, operation::State};
 
@@ -167,4 +169,38 @@ async fn changed_dependencies_alone_recreate_nothing() {
         "{:?}",
         &log[before..]
     );
+}
+
+#[tokio::test]
+async fn what_we_stopped_ourselves_is_never_told_as_failed() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(SHOP).await);
+    let groups = bed.control.groups();
+    let stopped = groups.stop(&bed.ctx, "shop", None).await.unwrap();
+    assert_completed(&bed.ended(&stopped).await);
+    let started = groups.start(&bed.ctx, "shop", StartOptions::default()).await.unwrap();
+    assert_completed(&bed.ended(&started).await);
+    let restarted = groups.restart(&bed.ctx, "shop", None).await.unwrap();
+    assert_completed(&bed.ended(&restarted).await);
+    let changed = SHOP.replace("{image: app, depends_on", "{image: app, environment: {V: '2'}, depends_on");
+    assert_completed(&bed.up(&changed).await);
+    for event in bed.events().await {
+        assert_ne!(event.data.new_status.as_deref(), Some("failed"), "{event:#?}");
+    }
+    bed.engine.kill("shop-web-1", 137);
+    bed.until("shop/web", |service| service.status == Status::Failed).await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_after_a_stop_is_a_failure() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {web: {image: app}}").await);
+    let groups = bed.control.groups();
+    let stopped = groups.stop(&bed.ctx, "shop", None).await.unwrap();
+    assert_completed(&bed.ended(&stopped).await);
+    bed.engine.fail_always("start", "shop-web-1", E::Failed("no space left on device".into()));
+    let started = groups.start(&bed.ctx, "shop", StartOptions::default()).await.unwrap();
+    assert_eq!(bed.ended(&started).await.state, State::Failed);
+    let web = bed.service("shop/web").await;
+    assert_eq!(web.status, Status::Failed, "{:?} {}", web.status_reason, web.status_detail);
 }
