@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clos_proto::v2 as pb;
 
-/// Start, watch, order and explain the containers of your projects.
+/// Run and watch the containers of your projects.
 #[derive(Debug, Parser)]
 #[command(
     name = "clos",
@@ -22,20 +22,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What holds for every verb.
+/// Options of every command.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Everywhere")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The daemon's address: unix:///path/to/closd.sock or http://127.0.0.1:8080 [env: CLOS_HOST]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) host: Option<String>,
-    /// A daemon by the name it has in contexts.json [env: CLOS_CONTEXT]
+    /// The daemon of this name in contexts.json [env: CLOS_CONTEXT]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// Do not start the daemon when it is not there
+    /// Do not start the daemon if it is not running
     #[arg(long, global = true)]
     pub(crate) no_autostart: bool,
-    /// How to print
+    /// Output format
     #[arg(
         short,
         long,
@@ -46,16 +46,16 @@ pub(crate) struct Global {
         hide_possible_values = false
     )]
     pub(crate) output: Format,
-    /// Only these fields, by their names in JSON: name,status,docker_config.image
+    /// Print only these fields, by their JSON names: name,status,docker_config.image
     #[arg(long, global = true, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) fields: Vec<String>,
-    /// Names only, and no progress
+    /// Print names only, and no progress
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// When to use colour
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
     pub(crate) color: When,
-    /// How to show what happens
+    /// How to show progress
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t)]
     pub(crate) progress: Progress,
 }
@@ -63,18 +63,18 @@ pub(crate) struct Global {
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// A table
     #[default]
     Table,
-    /// With more columns
+    /// A table with more columns
     Wide,
-    /// The API's message
+    /// The API's message as JSON
     Json,
     /// The same as YAML
     Yaml,
-    /// Names, one a line
+    /// Names, one per line
     Name,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 
@@ -84,9 +84,9 @@ pub(crate) enum When {
     /// On a terminal, unless NO_COLOR is set
     #[default]
     Auto,
-    /// Also on a pipe
+    /// Always, also into a pipe
     Always,
-    /// Not even on a terminal
+    /// Never
     Never,
 }
 
@@ -100,7 +100,7 @@ pub(crate) enum Progress {
     Tty,
     /// A line for each step
     Plain,
-    /// An event a line
+    /// A JSON event per line
     Json,
     /// Nothing
     Quiet,
@@ -108,54 +108,54 @@ pub(crate) enum Progress {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Bring a project up from its compose files
+    /// Create and start a project from its compose files
     Up(Up),
-    /// Say what `up` would do, and why
+    /// Show what `up` would do, and why
     Plan(Plan),
-    /// Start what is registered, as it is registered
+    /// Start services as they were last applied
     Start(Start),
-    /// Stop, in reverse order; containers stay
+    /// Stop services in reverse order; containers are kept
     Stop(Stop),
-    /// Stop and start the same containers
+    /// Restart services; containers are kept
     Restart(Stop),
-    /// Replace containers by new ones
+    /// Replace the containers of services with new ones
     Recreate(Recreate),
     /// Stop and remove containers and networks
     Down(Down),
-    /// Remove what is remembered of a group that is down; its volumes stay
+    /// Forget a group that is down; its volumes are kept
     Forget(Forget),
-    /// What is there, and how it is
+    /// Show services and their state
     Status(Status),
-    /// What services say
+    /// Show the logs of services
     Logs(Logs),
-    /// What happened, and what happens
+    /// Show events
     Events(Events),
-    /// Wait until services are in a state
+    /// Wait until services reach a state
     Wait(Wait),
-    /// Operations: what was done, is done, and how far
+    /// List, show, follow or cancel operations
     Ops(Ops),
-    /// Versions of this program and of the daemon
+    /// Show the versions of clos, the daemon and the engine
     Version,
-    /// What is wrong here, and what to do
+    /// Check the installation and suggest fixes
     Doctor,
-    /// What an error or a field means
+    /// Explain an error reason or an API field
     Explain(Explain),
-    /// Completion for a shell
+    /// Print a completion script for a shell
     Completion(Completion),
-    /// More on a subject
+    /// Show help on a subject
     Help(Help),
 }
 
 /// Which project.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Place {
-    /// The group's name [default: COMPOSE_PROJECT_NAME, what the files say, the folder]
+    /// The group's name [default: COMPOSE_PROJECT_NAME, `name:` in the files, the folder's name]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) project: Option<String>,
-    /// A second one beside the first, with ports and data of its own
+    /// A named copy of the project beside the first, with its own ports and data
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<String>,
-    /// A compose file; more than one are laid over each other; `-` is standard input
+    /// A compose file; later files override earlier ones; `-` is standard input
     #[arg(short, long = "file", value_name = "FILE")]
     pub(crate) files: Vec<String>,
 }
@@ -170,7 +170,7 @@ impl Place {
 /// Which project, where `-f` is `--follow`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct FollowedPlace {
-    /// The group's name [default: COMPOSE_PROJECT_NAME, what the files say, the folder]
+    /// The group's name [default: COMPOSE_PROJECT_NAME, `name:` in the files, the folder's name]
     #[arg(short, long, value_name = "NAME")]
     project: Option<String>,
     /// The instance of the project
@@ -198,25 +198,25 @@ pub(crate) struct Desired {
     /// Activate a profile [env: COMPOSE_PROFILES]
     #[arg(long = "profile", value_name = "NAME")]
     pub(crate) profiles: Vec<String>,
-    /// Build images even when the engine has them
+    /// Build images even if they exist
     #[arg(long)]
     pub(crate) build: bool,
-    /// Pull images, also those that the engine has
+    /// When to pull images; without a value: always
     #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always")]
     pub(crate) pull: Option<Pull>,
-    /// Replace others' containers that have the names we need; their volumes stay
+    /// Take over existing containers with the names that are needed; volumes are kept
     #[arg(long)]
     pub(crate) adopt: bool,
-    /// Take the group over from the folder that it belongs to now
+    /// Move the group to this folder from the one it belongs to
     #[arg(long = "move")]
     pub(crate) take_over: bool,
-    /// Remove services that have left the files
+    /// Remove services that are no longer in the files
     #[arg(long)]
     pub(crate) remove_orphans: bool,
-    /// Leave out what the services depend on
+    /// Do not start dependencies
     #[arg(long)]
     pub(crate) no_deps: bool,
-    /// Recreate containers that have not changed
+    /// Recreate containers even if nothing changed
     #[arg(long)]
     pub(crate) force_recreate: bool,
     /// Only these services and what they depend on
@@ -229,7 +229,7 @@ pub(crate) struct Desired {
 pub(crate) enum Pull {
     /// Before every create
     Always,
-    /// When the engine has none
+    /// If the engine does not have the image
     Missing,
     /// Never: a missing image is an error
     Never,
@@ -251,19 +251,19 @@ impl Pull {
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) desired: Desired,
-    /// Undo everything when something fails
+    /// Undo everything if something fails
     #[arg(long)]
     pub(crate) atomic: bool,
-    /// Return when all is started, without waiting for health that nothing depends on
+    /// Do not wait for services to become healthy, unless others depend on it
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Register only
+    /// Store the configuration, but create and start nothing
     #[arg(long, conflicts_with = "no_wait")]
     pub(crate) no_start: bool,
-    /// Say what would be done, and do nothing
+    /// Show what would be done, without doing it
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Accepted for compose's sake: closd works in the background anyway
+    /// Accepted for compatibility with docker compose; services always run in the background
     #[arg(short, long, hide = true)]
     pub(crate) detach: bool,
 }
@@ -272,7 +272,7 @@ pub(crate) struct Up {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) desired: Desired,
-    /// Exit with 8 when there is something to do
+    /// Exit with 8 if there are changes
     #[arg(long)]
     pub(crate) exit_code: bool,
 }
@@ -291,13 +291,13 @@ pub(crate) struct Targets {
 pub(crate) struct Start {
     #[command(flatten)]
     pub(crate) targets: Targets,
-    /// Leave out what they depend on
+    /// Do not start dependencies
     #[arg(long)]
     pub(crate) no_deps: bool,
-    /// Undo everything when something fails
+    /// Undo everything if something fails
     #[arg(long)]
     pub(crate) atomic: bool,
-    /// Return when all is started, without waiting for health that nothing depends on
+    /// Do not wait for services to become healthy, unless others depend on it
     #[arg(long)]
     pub(crate) no_wait: bool,
 }
@@ -318,10 +318,10 @@ pub(crate) struct Recreate {
     /// Seconds before a service is killed [default: its stop_grace_period, else 10]
     #[arg(short, long, value_name = "SECONDS")]
     pub(crate) timeout: Option<i32>,
-    /// Build its image even when the engine has it
+    /// Build its image even if it exists
     #[arg(long)]
     pub(crate) build: bool,
-    /// Pull its image, also when the engine has it
+    /// When to pull its image; without a value: always
     #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, default_missing_value = "always")]
     pub(crate) pull: Option<Pull>,
 }
@@ -330,7 +330,7 @@ pub(crate) struct Recreate {
 pub(crate) struct Down {
     #[command(flatten)]
     pub(crate) targets: Targets,
-    /// Remove the project's volumes as well, with all that is in them
+    /// Also remove the project's volumes and all data in them
     #[arg(short, long)]
     pub(crate) volumes: bool,
     /// Seconds before a service is killed [default: its stop_grace_period, else 10]
@@ -340,15 +340,15 @@ pub(crate) struct Down {
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Groups and services [default: this folder's project; outside of one, everything]
+    /// Groups and services [default: this folder's project; outside of a project: every group that is up]
     #[arg(value_name = "GROUP|SERVICE")]
     pub(crate) names: Vec<String>,
-    /// Show every group, those that are down too
+    /// Show every group, including those that are down
     #[arg(short, long, conflicts_with_all = ["names", "project", "instance", "files"])]
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Exit with 8 when something should be up and well, and is not
+    /// Exit with 8 if a service that should run is not running and healthy
     #[arg(long)]
     pub(crate) exit_code: bool,
 }
@@ -370,34 +370,34 @@ pub(crate) struct Logs {
     /// Groups (`shop`, `shop~x`) and services (`shop/web`, or `web` of this folder's project) [default: this folder's project]
     #[arg(value_name = "GROUP|SERVICE")]
     pub(crate) names: Vec<String>,
-    /// Logs of every group
+    /// Show the logs of every group
     #[arg(short, long, conflicts_with_all = ["names", "project", "instance", "files"])]
     pub(crate) all: bool,
-    /// Go on with new lines until ^C [default: on a terminal]
+    /// Follow the logs [default: on a terminal]
     #[arg(short, long, overrides_with = "no_follow")]
     pub(crate) follow: bool,
-    /// End after the last line
+    /// Do not follow
     #[arg(long)]
     pub(crate) no_follow: bool,
     /// Number of lines to show from the end of each service's logs: 0-10000, or all
     #[arg(short = 'n', long = "tail", value_name = "LINES", default_value = "50", value_parser = lines)]
     pub(crate) tail: i32,
-    /// Not before: an instant, or how long ago (10m)
+    /// Show only what is newer: a time, or how long ago (10m)
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Before
+    /// Show only what is older: a time, or how long ago (10m)
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
-    /// With the time of each line [default: on a terminal]
+    /// Show the time of each line [default: on a terminal]
     #[arg(short, long)]
     pub(crate) timestamps: bool,
-    /// Only lines with this text
+    /// Show only lines that contain this text
     #[arg(long, value_name = "TEXT")]
     pub(crate) grep: Option<String>,
-    /// Only lines of at least this level
+    /// Show only lines of at least this level
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub(crate) level: Option<Level>,
-    /// Lines as they are, without the service's name
+    /// Do not print the service's name before each line
     #[arg(long)]
     pub(crate) no_prefix: bool,
     #[command(flatten)]
@@ -416,31 +416,31 @@ pub(crate) enum Level {
 
 #[derive(Debug, Args)]
 pub(crate) struct Events {
-    /// Go on with new ones until ^C
+    /// Follow new events
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// From this sequence on; 0 is the oldest that is kept
+    /// Start after this sequence number; 0 is the oldest event that is kept
     #[arg(long, value_name = "SEQ")]
     pub(crate) after: Option<i64>,
     /// So many of the last ones, 1-1000 [default: 20, with --follow none]
     #[arg(short = 'n', long = "tail", value_name = "COUNT")]
     pub(crate) tail: Option<i32>,
-    /// Only of this type: service.status_changed, service.*
+    /// Show only events of this type: service.status_changed, service.*
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) types: Vec<String>,
-    /// Only of at least this severity
+    /// Show only events of at least this severity
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub(crate) severity: Option<Level>,
-    /// Only of this operation
+    /// Show only events of this operation
     #[arg(long, value_name = "ID")]
     pub(crate) operation: Option<String>,
-    /// Not before: an instant, or how long ago (10m)
+    /// Show only what is newer: a time, or how long ago (10m)
     #[arg(long, value_name = "TIME", conflicts_with = "follow")]
     pub(crate) since: Option<String>,
-    /// Only of this group or service [default: this folder's project]
+    /// Show only events of this group or service [default: this folder's project]
     #[arg(value_name = "GROUP|SERVICE")]
     pub(crate) of: Option<String>,
-    /// Events of every group and of the daemon itself
+    /// Show the events of every group and of the daemon itself
     #[arg(short, long, conflicts_with_all = ["of", "project", "instance", "files"])]
     pub(crate) all: bool,
     #[command(flatten)]
@@ -463,7 +463,7 @@ pub(crate) struct Wait {
     /// What to wait for
     #[arg(long = "for", value_enum, value_name = "STATE", default_value_t)]
     pub(crate) state: WaitFor,
-    /// How long at most: 90s, 5m
+    /// Give up after this time: 90s, 5m
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub(crate) timeout: String,
 }
@@ -471,7 +471,7 @@ pub(crate) struct Wait {
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum WaitFor {
-    /// Running, and healthy where it has a check; a one-shot: ended with 0
+    /// Running, and healthy if it has a health check; a job: exited with 0
     #[default]
     Healthy,
     /// Running, healthy or not
@@ -485,16 +485,16 @@ pub(crate) struct Ops {
     /// One operation, with its steps
     #[arg(value_name = "ID")]
     pub(crate) id: Option<String>,
-    /// Ask the daemon to end it
+    /// Cancel it
     #[arg(long, requires = "id")]
     pub(crate) cancel: bool,
     /// Follow it to its end
     #[arg(short, long, requires = "id")]
     pub(crate) follow: bool,
-    /// Only of this group
+    /// Show only operations of this group
     #[arg(long, value_name = "GROUP", conflicts_with = "id")]
     pub(crate) group: Option<String>,
-    /// Only those that have not ended
+    /// Show only operations in progress
     #[arg(long, conflicts_with = "id")]
     pub(crate) open: bool,
     /// So many of the last ones, 1-100
@@ -523,13 +523,13 @@ pub(crate) struct Help {
     pub(crate) subject: Option<Subject>,
 }
 
-/// What there is more to say on.
+/// The subjects of `clos help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Subject {
-    /// What a command's exit code means
+    /// Exit codes
     ExitCodes,
-    /// Variables that clos reads
+    /// Environment variables
     Environment,
-    /// How to get the output that a program wants
+    /// Output formats
     Output,
 }

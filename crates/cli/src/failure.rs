@@ -37,19 +37,22 @@ pub(crate) enum Exit {
 impl Exit {
     pub(crate) const ALL: [(Self, &'static str); 11] = [
         (Self::Ok, "done"),
-        (Self::Failed, "it failed"),
-        (Self::Usage, "the words of the command are wrong"),
-        (Self::PortConflict, "a port has another owner"),
-        (Self::Denied, "not allowed: no token, or a wrong one"),
-        (Self::NotFound, "there is no such group, service, operation or file"),
+        (Self::Failed, "failed"),
+        (Self::Usage, "wrong usage: an unknown command, flag or value"),
+        (Self::PortConflict, "a port is already in use"),
+        (Self::Denied, "not allowed: the token is missing or wrong"),
+        (Self::NotFound, "no such group, service, operation or file"),
         (Self::Unreachable, "the daemon or the container engine cannot be reached"),
-        (Self::Precondition, "not in this state of things: exists already, in use, changed meanwhile"),
+        (
+            Self::Precondition,
+            "not possible in the current state: already exists, in use, or changed meanwhile",
+        ),
         (
             Self::Degraded,
-            "it works but not all of it; with --exit-code: there are changes, or something is not well",
+            "degraded; with --exit-code: there are changes, or a service is not running and healthy",
         ),
-        (Self::TimedOut, "a wait took too long"),
-        (Self::Interrupted, "^C"),
+        (Self::TimedOut, "timed out"),
+        (Self::Interrupted, "interrupted (^C)"),
     ];
 
     pub(crate) fn code(self) -> u8 {
@@ -377,9 +380,9 @@ impl Page {
     fn try_by_reason(&mut self, error: &clos_client::Error) {
         match (error.reason.as_str(), error.kind) {
             ("PROJECT_MISMATCH", _) => {
-                self.hints.push("clos up --instance NAME     a second one beside it".to_owned());
-                self.hints.push("clos up -p NAME             under another name".to_owned());
-                self.hints.push("clos up --move              take it over from there".to_owned());
+                self.hints.push("clos up --instance NAME     start a second copy beside it".to_owned());
+                self.hints.push("clos up -p NAME             use another name".to_owned());
+                self.hints.push("clos up --move              move the project to this folder".to_owned());
             }
             ("ENGINE_UNREACHABLE" | "NO_ENGINE", _) => self.hints.push("clos doctor".to_owned()),
             ("TOKEN_MISSING" | "TOKEN_INVALID", _) => {
@@ -453,7 +456,7 @@ pub(crate) fn place(finding: &pb::Finding) -> String {
 }
 
 fn held_by(holder: &pb::PortHolder) -> String {
-    let name = if holder.name.is_empty() { "somebody who does not say" } else { holder.name.as_str() };
+    let name = if holder.name.is_empty() { "an unknown process" } else { holder.name.as_str() };
     let kind = match holder.r#type() {
         pb::PortHolderType::Service => "service ",
         pb::PortHolderType::Container => "container ",

@@ -30,7 +30,10 @@ pub(crate) async fn follow(
     match ended.status() {
         pb::OperationStatus::Completed => Ok(ended),
         pb::OperationStatus::Cancelled if ended.cancel_requested => {
-            session.note(&format!("{} is cancelled; what runs, stays", words::verb(ended.r#type())));
+            session.note(&format!(
+                "{} cancelled; what is running was left running",
+                words::verb(ended.r#type())
+            ));
             Err(Failure::Interrupted)
         }
         _ => {
@@ -56,7 +59,7 @@ async fn watch(
                 None => break,
             },
             () = held.come() => {
-                display.say(session, "cancelling; ^C again leaves it to itself");
+                display.say(session, "cancelling; press ^C again to leave without waiting");
                 client.cancel_operation(pb::CancelOperationRequest { id: operation.id.clone() }).await?;
             }
             _ = tick.tick() => display.tick(),
@@ -254,11 +257,12 @@ impl Step {
         };
         let why = if self.message.is_empty() { &self.reason } else { &self.message };
         let with_why = |text: String| if why.is_empty() { text } else { format!("{text}: {why}") };
+        let failed = if self.action == "wait" { "not ready".to_owned() } else { format!("{doing} failed") };
         match self.status.as_str() {
-            "pending" => (format!("{doing} soon"), Tone::Faint),
+            "pending" => ("pending".to_owned(), Tone::Faint),
             "in_progress" => (doing.to_owned(), Tone::Plain),
             "completed" => (done.to_owned(), Tone::Good),
-            "failed" => (with_why(format!("{doing} failed")), Tone::Bad),
+            "failed" => (with_why(failed), Tone::Bad),
             _ => (with_why(format!("{doing} cancelled")), Tone::Warn),
         }
     }

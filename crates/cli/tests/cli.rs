@@ -649,7 +649,7 @@ async fn the_first_interrupt_cancels_and_the_operation_is_followed_to_its_end() 
     *bed.interrupts.borrow_mut() = Some(pressed);
     let ran = bed.run("start shop").await;
     assert_eq!(ran.code, 130);
-    assert!(ran.err.contains("cancelling") && ran.err.contains("up is cancelled"), "{}", ran.err);
+    assert!(ran.err.contains("cancelling") && ran.err.contains("up cancelled"), "{}", ran.err);
 }
 
 #[tokio::test]

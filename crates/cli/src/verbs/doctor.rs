@@ -47,16 +47,18 @@ fn folder(home: &Path) -> Check {
     let shown = home.display();
     match std::fs::metadata(home) {
         Ok(found) if !found.is_dir() => {
-            check("state folder", Tone::Bad, format!("{shown} is no folder"), "CLOS_HOME=/another/folder")
+            check("state folder", Tone::Bad, format!("{shown} is not a folder"), "CLOS_HOME=/another/folder")
         }
         Ok(found) if found.permissions().mode() & 0o077 != 0 => check(
             "state folder",
             Tone::Warn,
-            format!("others may look into {shown}"),
+            format!("other users can read {shown}"),
             format!("chmod 0700 {shown}"),
         ),
         Ok(_) => check("state folder", Tone::Good, shown.to_string(), ""),
-        Err(_) => check("state folder", Tone::Plain, format!("{shown} is not there yet"), "closd makes it"),
+        Err(_) => {
+            check("state folder", Tone::Plain, format!("{shown} does not exist yet"), "closd creates it")
+        }
     }
 }
 
@@ -68,8 +70,8 @@ fn program(session: &Session<'_>) -> Check {
         None => check(
             "closd",
             Tone::Warn,
-            "its program is neither beside clos nor on the PATH",
-            "install it beside clos, or name it: CLOSD=/path/to/closd",
+            "not found beside clos or on the PATH",
+            "install it beside clos, or set CLOSD=/path/to/closd",
         ),
     }
 }
@@ -79,12 +81,12 @@ fn socket_mode(socket: &Path) -> Option<Check> {
     let shown = socket.display();
     let mode = found.permissions().mode() & 0o777;
     Some(if !found.file_type().is_socket() {
-        check("socket", Tone::Bad, format!("{shown} is no socket"), format!("rm {shown}"))
+        check("socket", Tone::Bad, format!("{shown} is not a socket"), format!("rm {shown}"))
     } else if mode & 0o077 != 0 {
         check(
             "socket",
             Tone::Bad,
-            format!("others may use {shown} (mode {mode:04o})"),
+            format!("other users can use {shown} (mode {mode:04o})"),
             format!("chmod 0600 {shown}"),
         )
     } else {
@@ -146,7 +148,7 @@ async fn daemon(
             "engine",
             Tone::Warn,
             "has not answered yet; closd has only just started",
-            "ask again in a moment",
+            "try again in a moment",
         ),
         Some(_) => check(
             "engine",

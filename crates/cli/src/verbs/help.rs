@@ -7,36 +7,36 @@ use crate::failure::{Exit, Failure};
 use crate::session::Session;
 
 const ENVIRONMENT: &str = "\
-Variables that clos reads:
+Environment variables that clos reads:
 
   CLOS_HOME              the state folder [~/.clos]
   CLOS_HOST              the daemon's address, as --host
   CLOS_CONTEXT           a daemon by name, as --context
-  CLOS_TOKEN             what a daemon on TCP wants to be shown
-  CLOSD                  the daemon's program, when it has to be started
+  CLOS_TOKEN             the token of a daemon that is reached over TCP
+  CLOSD                  path of closd, to start it if it is not running
   COMPOSE_FILE           the files of the project, as -f
-  COMPOSE_PATH_SEPARATOR what stands between them [:]
+  COMPOSE_PATH_SEPARATOR separator of COMPOSE_FILE [:]
   COMPOSE_PROJECT_NAME   the group's name, as -p
   COMPOSE_PROFILES       profiles to activate, as --profile
-  NO_COLOR               no colours
-  CLICOLOR_FORCE         colours also where nobody reads
+  NO_COLOR               turn colours off
+  CLICOLOR_FORCE         turn colours on, also into a pipe
 
-A flag is before a variable, a variable of the shell before the same of `.env`.
+Flags override variables; variables of the shell override those of `.env`.
 ";
 
 const OUTPUT: &str = "\
 Data goes to standard output; progress, hints and errors go to standard error.
 
-  -o table   for people; on a terminal with colours and with times as ages
+  -o table   a table; on a terminal with colours and relative times
   -o wide    the same with more columns
   -o json    the API's message: snake_case, enum words in lower case, RFC 3339 times
   -o yaml    the same as YAML
-  -o jsonl   one JSON object a line; what follows (-f) is always a line each
-  -o name    names, one a line; -q is that, without progress
+  -o jsonl   one JSON object per line; followed output (-f) is always so
+  -o name    names, one per line; -q is the same, without progress
 
---fields name,docker_config.image picks fields, in a table too. With json, yaml and jsonl
-an error is one JSON object on standard error. --progress plain|json|quiet|tty says how
-an operation is shown.
+--fields name,docker_config.image selects fields, in tables too. With json, yaml and jsonl
+errors are one JSON object on standard error. --progress plain|json|quiet|tty selects how
+progress is shown.
 ";
 
 pub(super) fn run(session: &Session<'_>, args: &Help) -> Result<Exit, Failure> {
@@ -50,7 +50,7 @@ pub(super) fn run(session: &Session<'_>, args: &Help) -> Result<Exit, Failure> {
                 .iter()
                 .map(|(exit, meaning)| format!("  {:>3}  {meaning}\n", exit.code()))
                 .collect();
-            format!("How a command ends:\n\n{lines}")
+            format!("Exit codes:\n\n{lines}")
         }
         Some(Subject::Environment) => ENVIRONMENT.to_owned(),
         Some(Subject::Output) => OUTPUT.to_owned(),

@@ -120,14 +120,14 @@ fn failed(services: BTreeMap<String, String>) -> Failure {
 }
 
 async fn late(session: &Session<'_>, client: &Client, targets: &[Target], args: &Wait) -> Failure {
-    let mut failure = Failure::timed_out(format!("after {} not everything is there", args.timeout));
+    let mut failure = Failure::timed_out(format!("timed out after {}", args.timeout));
     match look(client, targets, args.state).await {
         Ok(left) => {
             for (name, how) in left.waiting {
                 failure = failure.fact(&name, how);
             }
         }
-        Err(_) => session.note("the daemon does not answer any more"),
+        Err(_) => session.note("the daemon no longer answers"),
     }
     failure.hint("clos status").hint("clos logs SERVICE")
 }
