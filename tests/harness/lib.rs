@@ -277,6 +277,7 @@ pub struct Daemon {
     log: Arc<Mutex<Vec<String>>>,
     installation: String,
     settings: Vec<(String, String)>,
+    args: &'static [&'static str],
 }
 
 impl Daemon {
@@ -287,7 +288,17 @@ impl Daemon {
 
     /// The same with more in its environment.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_as(&["serve", "--listen", "127.0.0.1:0"], settings).await
+    }
+
+    /// One whose configuration names no port: it serves 8080 or the next free one.
+    pub async fn start_on_its_default_port() -> Self {
+        Self::start_as(&["serve"], &[]).await
+    }
+
+    async fn start_as(args: &'static [&'static str], settings: &[(&str, &str)]) -> Self {
         let mut daemon = Self {
+            args,
             child: None,
             home: tempfile::Builder::new().prefix("clos").tempdir().unwrap(),
             log: Arc::default(),
@@ -304,7 +315,7 @@ impl Daemon {
     pub fn run(&mut self) {
         let mut command = Command::new(program("closd"));
         command.env_clear().envs(self.env()).envs(self.settings.clone());
-        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command.args(self.args);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = self.log.clone();

@@ -12,6 +12,7 @@ mod breaking;
 mod demo;
 mod doors;
 mod neighbours;
+mod ports;
 mod rest;
 mod socket;
 mod surface;

@@ -11,10 +11,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::rest::Rest;
 
-struct Socket(WebSocketStream<TcpStream>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
-    async fn open(daemon: &Daemon, token: &str) -> Result<Self, Error> {
+    pub(crate) async fn open(daemon: &Daemon, token: &str) -> Result<Self, Error> {
         Self::showing(daemon, &format!("bearer.{token}")).await
     }
 
@@ -29,7 +29,7 @@ impl Socket {
         Ok(Self(socket))
     }
 
-    async fn say(&mut self, frame: Value) {
+    pub(crate) async fn say(&mut self, frame: Value) {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
@@ -44,7 +44,7 @@ impl Socket {
     }
 
     /// The next frame with this word.
-    async fn until(&mut self, op: &str) -> Value {
+    pub(crate) async fn until(&mut self, op: &str) -> Value {
         loop {
             let frame = self.hear().await;
             if frame["op"] == op {
