@@ -7,7 +7,7 @@ use clos_domain::id::ServiceId;
 use clos_domain::operation::Verb;
 use clos_domain::plan::{Part, Present, Snapshot, Wanted};
 use clos_domain::service::Service;
-use clos_domain::workload::{Found, Spec};
+use clos_domain::workload::{Build, Found, Image, Run, Spec};
 use clos_domain::{Error, Result, spec};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
@@ -43,11 +43,21 @@ impl Scope {
     }
 }
 
-/// Fills the hash in: SHA-256 of the fingerprint's JSON.
+/// Fills the hash in, SHA-256 of the fingerprint's JSON, and the digest of the build definition.
 pub(crate) fn hashed(mut spec: Spec) -> Result<Spec> {
-    let text = serde_json::to_vec(&spec.fingerprint()).map_err(Error::internal)?;
-    spec.identity.spec_hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&text));
+    spec.identity.spec_hash = hash_of(&spec.fingerprint())?;
+    let Run::Container(container) = &mut spec.run;
+    if let Some(build) = &mut container.build {
+        // How it is built does not say what it is.
+        let what = Build { no_cache: false, pull: false, cache_from: Vec::new(), ..build.clone() };
+        build.digest = hash_of(&what)?;
+    }
     Ok(spec)
+}
+
+fn hash_of(value: &impl serde::Serialize) -> Result<String> {
+    let text = serde_json::to_vec(value).map_err(Error::internal)?;
+    Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(&text)))
 }
 
 /// Looks at the engine, as far as the verb needs it.
@@ -64,7 +74,7 @@ pub(crate) async fn take(
     let networks =
         async { if makes || removes { world.engine.networks.list().await } else { Ok(Vec::new()) } };
     let volumes = async { if makes || removes { world.engine.volumes.list().await } else { Ok(Vec::new()) } };
-    let images = async { if makes { images(world, parts).await } else { Ok(BTreeSet::new()) } };
+    let images = async { if makes { images(world, parts).await } else { Ok(BTreeMap::new()) } };
     let (workloads, networks, volumes, images) = tokio::join!(workloads, networks, volumes, images);
 
     let mut snapshot = Snapshot { images: images?, ..Snapshot::default() };
@@ -94,6 +104,7 @@ pub(crate) async fn take(
             anonymous_volumes: found.anonymous_volumes.clone(),
             ours: service.is_some(),
             spec_hash,
+            image_id: found.image_id.clone(),
             state: found.state.clone(),
             ports: found.ports.clone(),
         };
@@ -134,16 +145,16 @@ fn hash_of_adopted(found: &Found, service: &ServiceId, parts: &[Part<'_>], liste
         .unwrap_or_default()
 }
 
-async fn images(world: &World, parts: &[Part<'_>]) -> Result<BTreeSet<String>> {
+async fn images(world: &World, parts: &[Part<'_>]) -> Result<BTreeMap<String, Image>> {
     let wanted: BTreeSet<String> = parts
         .iter()
         .flat_map(|part| &part.services)
         .map(|wanted| wanted.spec.container().image.clone())
         .collect();
-    let looked: Vec<Result<Option<String>>> = futures::stream::iter(wanted)
+    let looked: Vec<Result<Option<(String, Image)>>> = futures::stream::iter(wanted)
         .map(|image| async move {
-            let is_there = world.engine.images.exists(&image).await.map_err(engine_error)?;
-            Ok(is_there.then_some(image))
+            let found = world.engine.images.find(&image).await.map_err(engine_error)?;
+            Ok(found.map(|found| (image, found)))
         })
         .buffer_unordered(LOOK_UPS)
         .collect()

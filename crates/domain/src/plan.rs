@@ -27,7 +27,7 @@ use crate::operation::{Action, FailurePolicy, Verb};
 use crate::port::{Assignment, Binding};
 use crate::problem::{self, Problem};
 use crate::service::{Condition, Service};
-use crate::workload::{Build, Network, PullPolicy, Spec, State, Volume};
+use crate::workload::{Build, Image, Network, PullPolicy, Spec, State, Volume};
 
 /// One group of what is wanted.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub struct Snapshot {
     /// Workloads whose names matter.
     pub workloads: BTreeMap<String, Present>,
     /// Images that are there, by reference.
-    pub images: BTreeSet<String>,
+    pub images: BTreeMap<String, Image>,
     /// Networks that are there; whether they are ours.
     pub networks: BTreeMap<String, bool>,
     /// Volumes that are there; whether they are ours.
@@ -78,6 +78,8 @@ pub struct Present {
     pub ours: bool,
     /// The hash of the spec that it was made from.
     pub spec_hash: String,
+    /// The id that its image's name meant when it was created; empty where that is not known.
+    pub image_id: String,
     /// What it does.
     pub state: State,
     /// Host ports that it holds now.

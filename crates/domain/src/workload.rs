@@ -262,6 +262,19 @@ pub struct Build {
     pub platform: Option<String>,
     /// `host` → address during the build.
     pub extra_hosts: Vec<(String, String)>,
+    /// Digest of all of the above, which the image is labelled with; empty where nobody has
+    /// computed it.
+    #[serde(skip)]
+    pub digest: String,
+}
+
+/// An image that the engine has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    /// The engine's id of it: a name that means another image has another id.
+    pub id: String,
+    /// The digest of the build definition that CLOS built it from, where it did.
+    pub build_digest: Option<String>,
 }
 
 /// One network that a container joins.
@@ -532,6 +545,8 @@ pub struct Found {
     pub labels: BTreeMap<String, String>,
     /// Reference of its image.
     pub image: String,
+    /// The id that the reference meant when it was created; empty where the engine does not say.
+    pub image_id: String,
     /// What it does.
     pub state: State,
     /// Addresses by network name.

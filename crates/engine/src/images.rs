@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::errors::Error as Api;
-use bollard::models::{BuildInfo, BuildInfoAux, CreateImageInfo};
+use bollard::models::{BuildInfo, BuildInfoAux, CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion, CreateImageOptions, TagImageOptions};
 use clos_domain::seams::Images;
 use clos_domain::seams::engine::{Error, OnProgress, Progress};
-use clos_domain::workload::Build;
+use clos_domain::workload::{Build, Image};
 use futures::{Stream, StreamExt as _};
 
 use crate::call::{Effect, Fault, fault, within};
 use crate::context::Context;
 use crate::docker::Docker;
-use crate::{credentials, deadline, name};
+use crate::{credentials, deadline, labels, name};
 
 /// The last lines of a build that failed.
 const LAST_WORDS: usize = 12;
@@ -27,14 +27,16 @@ static SESSIONS: AtomicU64 = AtomicU64::new(0);
 impl Docker {
     /// The id that an image's name means now.
     pub(crate) async fn image(&self, image: &str) -> Result<(String, Vec<String>), Error> {
-        let image = name::check_image(image)?;
+        let found = self.inspected(name::check_image(image)?).await?;
+        let declared = found.config.and_then(|config| config.volumes).unwrap_or_default();
+        Ok((found.id.unwrap_or_default(), declared.into_iter().collect()))
+    }
+
+    async fn inspected(&self, image: &str) -> Result<ImageInspect, Error> {
         let what = format!("inspect image `{image}`");
         let call = self.client().inspect_image(image);
         match within(deadline::READ, &what, Effect::Reads, call).await {
-            Ok(found) => {
-                let declared = found.config.and_then(|config| config.volumes).unwrap_or_default();
-                Ok((found.id.unwrap_or_default(), declared.into_iter().collect()))
-            }
+            Ok(found) => Ok(found),
             Err(Fault::Answer { status: 404, .. }) => Err(Error::NoImage(image.to_owned())),
             Err(fault) => Err(fault.into()),
         }
@@ -53,6 +55,10 @@ impl Docker {
             build.args.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
         let hosts: Vec<String> =
             build.extra_hosts.iter().map(|(host, address)| format!("{host}:{address}")).collect();
+        let mut labels: HashMap<String, String> = build.labels.clone().into_iter().collect();
+        if !build.digest.is_empty() {
+            labels.insert(labels::BUILD_DIGEST.to_owned(), build.digest.clone());
+        }
         let shm = build.shm_size.map(i32::try_from).transpose();
         let shm = shm.map_err(|_| Error::Refused("build.shm_size: more than 2 GiB".into()))?;
         Ok(BuildImageOptions {
@@ -66,7 +72,7 @@ impl Docker {
             forcerm: true,
             buildargs: (!args.is_empty()).then_some(args),
             shmsize: shm,
-            labels: (!build.labels.is_empty()).then(|| build.labels.clone().into_iter().collect()),
+            labels: (!labels.is_empty()).then_some(labels),
             networkmode: build.network.clone(),
             platform: build.platform.clone().unwrap_or_default(),
             target: build.target.clone().unwrap_or_default(),
@@ -83,10 +89,15 @@ fn session() -> String {
 
 #[async_trait]
 impl Images for Docker {
-    async fn exists(&self, image: &str) -> Result<bool, Error> {
-        match self.image(image).await {
-            Ok(_) => Ok(true),
-            Err(Error::NoImage(_)) => Ok(false),
+    async fn find(&self, image: &str) -> Result<Option<Image>, Error> {
+        let image = name::check_image(image)?;
+        match self.inspected(image).await {
+            Ok(found) => {
+                let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
+                let build_digest = labels.get(labels::BUILD_DIGEST).cloned();
+                Ok(Some(Image { id: found.id.unwrap_or_default(), build_digest }))
+            }
+            Err(Error::NoImage(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -16,6 +16,8 @@ const SERVICE: &str = "clos.v2.service";
 const OPERATION: &str = "clos.v2.operation";
 const GENERATION: &str = "clos.v2.generation";
 const SPEC_HASH: &str = "clos.v2.spec-hash";
+/// On images: the digest of the definition that they were built from.
+pub(crate) const BUILD_DIGEST: &str = "clos.v2.build-digest";
 
 const PROJECT: &str = "com.docker.compose.project";
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
@@ -129,6 +131,11 @@ pub(crate) fn composed(labels: &BTreeMap<String, String>) -> Option<Composed> {
         config_hash: labels.get(CONFIG_HASH)?.clone(),
         is_oneoff: labels.get(ONEOFF).is_some_and(|word| word.eq_ignore_ascii_case("true")),
     })
+}
+
+/// The id that the image's name meant when the container was created.
+pub(crate) fn image_id(labels: &BTreeMap<String, String>) -> Option<String> {
+    labels.get(IMAGE).filter(|id| !id.is_empty()).cloned()
 }
 
 /// Whose a network or volume is. What compose made has no installation.

@@ -76,6 +76,7 @@ macro_rules! engine_suite {
             an_exit_code_is_told_and_shown
             who_does_not_hear_the_signal_is_killed
             an_image_that_is_not_there_is_no_image
+            a_container_says_which_image_it_was_created_from
             a_port_of_another_container_is_allocated
             a_port_of_the_host_is_in_use_and_the_container_stays
             the_life_of_a_container_is_told_in_order
@@ -285,6 +286,15 @@ pub async fn an_image_that_is_not_there_is_no_image(world: &mut impl EngineWorld
     assert!(matches!(answer, Err(Error::NoImage(_))), "{answer:?}");
     assert!(!world.engine().exists("clos-test/nowhere:1").await.unwrap());
     assert!(world.engine().exists(&world.image()).await.unwrap());
+}
+
+pub async fn a_container_says_which_image_it_was_created_from(world: &mut impl EngineWorld) {
+    let image = world.engine().find(&world.image()).await.unwrap().expect("an image that runs");
+    assert!(!image.id.is_empty() && image.build_digest.is_none(), "{image:?}");
+    let name = started(world, "imaged", Behaviour::Runs).await;
+    assert_eq!(shown(world, &name).await.image_id, image.id);
+    let listed: Vec<Found> = Workloads::list(&*world.engine()).await.unwrap();
+    assert_eq!(listed.iter().find(|found| found.name == name).unwrap().image_id, image.id);
 }
 
 async fn publishing(world: &mut impl EngineWorld, name: &str, host_port: u16) -> Result<(), Error> {

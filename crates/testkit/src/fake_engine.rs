@@ -23,7 +23,7 @@ use clos_domain::seams::engine::{
 };
 use clos_domain::service::Change;
 use clos_domain::workload::{
-    Build, Composed, Found, MountKind, Network, Owner, Restart, Spec, State, Volume,
+    Build, Composed, Found, Image, MountKind, Network, Owner, Restart, Spec, State, Volume,
 };
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
@@ -46,9 +46,12 @@ struct Engine {
     networks: BTreeMap<String, Option<Owner>>,
     gateways: BTreeMap<String, Ipv4Addr>,
     volumes: BTreeMap<String, Option<Owner>>,
-    images: BTreeSet<String>,
+    images: BTreeMap<String, Image>,
+    /// Bytes in build contexts: what changes with [`FakeEngine::change_sources`].
+    sources: u64,
     image_volumes: HashMap<String, Vec<String>>,
-    remote_images: BTreeSet<String>,
+    /// The id that a registry's image has.
+    remote_images: BTreeMap<String, String>,
     subscribers: Vec<mpsc::UnboundedSender<Event>>,
     next_id: u64,
     script: Script,
@@ -149,9 +152,16 @@ impl FakeEngine {
         self.state().gateways.clear();
     }
 
-    /// It has the image.
+    /// It has the image; when it had one of that name, the name means another now.
     pub fn add_image(&self, image: &str) {
-        self.state().images.insert(tagged(image));
+        let mut state = self.state();
+        let id = state.new_id();
+        state.images.insert(tagged(image), Image { id, build_digest: None });
+    }
+
+    /// Something in the build contexts changed: the next build makes other images.
+    pub fn change_sources(&self) {
+        self.state().sources += 1;
     }
 
     /// The image declares a volume there.
@@ -159,9 +169,11 @@ impl FakeEngine {
         self.state().image_volumes.entry(tagged(image)).or_default().push(target.to_owned());
     }
 
-    /// A registry has the image.
+    /// A registry has the image; when it had one of that name, it is another now.
     pub fn add_remote_image(&self, image: &str) {
-        self.state().remote_images.insert(tagged(image));
+        let mut state = self.state();
+        let id = state.new_id();
+        state.remote_images.insert(tagged(image), id);
     }
 
     /// A running container of somebody else.
@@ -178,6 +190,7 @@ impl FakeEngine {
         let now = self.clock.now();
         let mut state = self.state();
         let id = state.new_id();
+        let image_id = state.images.get(&tagged(image)).map(|image| image.id.clone()).unwrap_or_default();
         let found = Found {
             id: id.clone(),
             name: name.to_owned(),
@@ -185,6 +198,7 @@ impl FakeEngine {
             composed,
             labels: BTreeMap::new(),
             image: image.to_owned(),
+            image_id,
             state: State::Running { health: Verdict::None },
             addresses: BTreeMap::new(),
             ports: Vec::new(),
@@ -640,9 +654,9 @@ impl Workloads for FakeEngine {
             if state.containers.contains_key(&spec.name) {
                 return Err(Error::NameTaken(spec.name.clone()));
             }
-            if !state.images.contains(&tagged(&run.image)) {
+            let Some(Image { id: image_id, .. }) = state.images.get(&tagged(&run.image)).cloned() else {
                 return Err(Error::NoImage(run.image.clone()));
-            }
+            };
             let id = state.new_id();
             // What the definition or the image declares without a name, as it was or anew.
             let declared = state.image_volumes.get(&tagged(&run.image)).cloned().unwrap_or_default();
@@ -665,6 +679,7 @@ impl Workloads for FakeEngine {
                 composed: None,
                 labels: spec.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
                 image: run.image.clone(),
+                image_id,
                 state: State::Created,
                 addresses: BTreeMap::new(),
                 ports: Vec::new(),
@@ -866,16 +881,16 @@ impl Workloads for FakeEngine {
 
 #[async_trait]
 impl Images for FakeEngine {
-    async fn exists(&self, image: &str) -> Result<bool, Error> {
-        self.enter("image-exists", image).await?;
-        Ok(self.state().images.contains(&tagged(image)))
+    async fn find(&self, image: &str) -> Result<Option<Image>, Error> {
+        self.enter("image-find", image).await?;
+        Ok(self.state().images.get(&tagged(image)).cloned())
     }
 
     async fn resolvable(&self, image: &str) -> Result<(), Error> {
         self.enter("image-resolve", image).await?;
         let state = self.state();
         let name = tagged(image);
-        if state.images.contains(&name) || state.remote_images.contains(&name) {
+        if state.images.contains_key(&name) || state.remote_images.contains_key(&name) {
             return Ok(());
         }
         Err(Error::PullRefused { image: image.to_owned(), why: "manifest unknown".to_owned() })
@@ -884,13 +899,13 @@ impl Images for FakeEngine {
     async fn pull(&self, image: &str, _: Option<&str>, progress: OnProgress<'_>) -> Result<(), Error> {
         self.enter("pull", image).await?;
         let name = tagged(image);
-        if !self.state().remote_images.contains(&name) {
+        let Some(id) = self.state().remote_images.get(&name).cloned() else {
             return Err(Error::PullRefused { image: image.to_owned(), why: "manifest unknown".to_owned() });
-        }
+        };
         for current in [512, 1024] {
             progress(Progress { part: "layer".into(), message: "Downloading".into(), current, total: 1024 });
         }
-        self.state().images.insert(name);
+        self.state().images.insert(name, Image { id, build_digest: None });
         self.leave("pull", Ok(()))
     }
 
@@ -902,8 +917,15 @@ impl Images for FakeEngine {
         if let Some(why) = state.script.build_failure.clone() {
             return Err(Error::BuildFailed { image: image.to_owned(), why });
         }
+        // Everything of it cached: the same image as before.
+        let what = Build { tags: Vec::new(), no_cache: false, pull: false, ..build.clone() };
+        let mut id = format!("{what:?} {}", state.sources);
+        if build.no_cache {
+            id = state.new_id();
+        }
+        let made = Image { id, build_digest: Some(build.digest.clone()) };
         let names = build.tags.iter().map(String::as_str).chain([image]);
-        state.images.extend(names.map(tagged));
+        state.images.extend(names.map(|name| (tagged(name), made.clone())));
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use clos_domain::operation::State;
 use clos_domain::seams::engine;
 
-use crate::bed::{Bed, FOLDER};
+use crate::bed::{Bed, FOLDER, assert_completed, request, steps};
 
 const ONE_IMAGE_EACH: &str = "
 services:
@@ -31,4 +31,40 @@ async fn a_pull_or_build_that_fails_holds_back_only_the_services_that_need_the_i
     for call in ["image-resolve", "pull"] {
         assert_eq!(bed.engine.calls(call, "mine:latest") + bed.engine.calls(call, "mine"), 0);
     }
+}
+
+#[tokio::test]
+async fn a_new_image_under_the_same_name_is_noticed() {
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app}}";
+    assert_completed(&bed.up(text).await);
+    bed.engine.add_image("app");
+    let mut dry = request(text);
+    dry.dry_run = true;
+    let plan = bed.apply(dry).await.unwrap().plan;
+    assert!(plan.render().contains("`app` is another image by now"), "{}", plan.render());
+    let operation = bed.up(text).await;
+    assert_completed(&operation);
+    assert_eq!(bed.engine.calls("remove", "shop-web-1"), 1, "{:#?}", bed.engine.log());
+    assert!(bed.apply(request(text)).await.unwrap().plan.is_empty());
+}
+
+#[tokio::test]
+async fn a_changed_build_definition_is_built_and_changed_contents_only_with_build() {
+    let bed = Bed::new().await;
+    bed.files.write(&format!("{FOLDER}/Dockerfile"), "FROM scratch");
+    let text = |arg: u32| format!("services: {{web: {{build: {{context: ., args: {{A: '{arg}'}}}}}}}}");
+    assert_completed(&bed.up(&text(1)).await);
+    bed.engine.change_sources();
+    assert!(bed.apply(request(&text(1))).await.unwrap().plan.is_empty());
+    let operation = bed.up(&text(2)).await;
+    assert_completed(&operation);
+    assert!(steps(&operation)[0].starts_with("build "), "{:#?}", steps(&operation));
+    assert_eq!(bed.engine.calls("build", "shop-web"), 2);
+    // A build that failed is tried again, and nothing was lost meanwhile.
+    bed.engine.fail_builds("exit code 1");
+    assert_eq!(bed.up(&text(3)).await.state, State::Failed);
+    assert!(bed.engine.runs("shop-web-1"));
+    assert_eq!(bed.up(&text(3)).await.state, State::Failed);
+    assert_eq!(bed.engine.calls("build", "shop-web"), 4);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::up::Fate;
-use super::{Planner, Work};
+use super::{Planner, Present, Work};
 use crate::error::Reason;
 use crate::problem::Problem;
 use crate::workload::{Build, PullPolicy};
@@ -26,7 +26,7 @@ impl Planner<'_> {
             if planned.contains_key(&full_name(&image)) {
                 continue;
             }
-            let is_there = self.snapshot.images.contains(&image);
+            let is_there = self.snapshot.images.contains_key(&image);
             if let Some(builder) = self.builder(i) {
                 if !self.builds(i) {
                     continue;
@@ -34,7 +34,13 @@ impl Planner<'_> {
                 let wanted = self.order.nodes[builder].wanted;
                 let made = wanted.spec.container();
                 let Some(build) = made.build.clone() else { continue };
-                let why = if is_there { "build was asked for" } else { "not on this engine" };
+                let why = if !is_there {
+                    "not on this engine"
+                } else if self.is_built_otherwise(i) {
+                    "its build definition changed"
+                } else {
+                    "build was asked for"
+                };
                 let names: Vec<String> = names_of(&made.image, &build).map(full_name).collect();
                 let work = Work::Build { image: made.image.clone(), build: Box::new(build) };
                 let number = self.step(Some(wanted.service), work, vec![], vec![], why.into());
@@ -82,11 +88,9 @@ impl Planner<'_> {
     }
 
     /// The node that builds the image of this one: itself, or another that gives its image that name.
+    /// Of several the first does it for all.
     fn builder(&self, i: usize) -> Option<usize> {
         let container = self.order.nodes[i].wanted.spec.container();
-        if container.build.is_some() {
-            return Some(i);
-        }
         let name = full_name(&container.image);
         self.order.start.iter().copied().find(|other| {
             let made = self.order.nodes[*other].wanted.spec.container();
@@ -100,7 +104,29 @@ impl Planner<'_> {
         let Some(builder) = self.builder(i) else { return false };
         let pull = self.order.nodes[builder].wanted.spec.container().pull;
         let image = &self.order.nodes[i].wanted.spec.container().image;
-        self.policy.build || pull == PullPolicy::Build || !self.snapshot.images.contains(image)
+        self.policy.build
+            || pull == PullPolicy::Build
+            || !self.snapshot.images.contains_key(image)
+            || self.is_built_otherwise(i)
+    }
+
+    /// The image of a node was built by us from another definition than it has now. What others
+    /// built is taken as it is.
+    fn is_built_otherwise(&self, i: usize) -> bool {
+        let image = &self.order.nodes[i].wanted.spec.container().image;
+        let built = self.snapshot.images.get(image).and_then(|image| image.build_digest.as_ref());
+        let builder = self.builder(i).map(|builder| self.order.nodes[builder].wanted.spec.container());
+        let build = builder.and_then(|container| container.build.as_ref());
+        match (built, build) {
+            (Some(built), Some(build)) => !build.digest.is_empty() && *built != build.digest,
+            _ => false,
+        }
+    }
+
+    /// The name of the image that a container was created from means another one by now.
+    pub(super) fn has_another_image(&self, image: &str, present: &Present) -> bool {
+        let now = self.snapshot.images.get(image).map(|image| &image.id);
+        now.is_some_and(|now| !now.is_empty() && !present.image_id.is_empty() && *now != present.image_id)
     }
 
     /// Whether the image of a node is pulled; no registry has what is built here.
@@ -109,7 +135,7 @@ impl Planner<'_> {
         let wanted = match self.policy.pull.unwrap_or(container.pull) {
             PullPolicy::Never | PullPolicy::Build => false,
             PullPolicy::Always => true,
-            PullPolicy::Missing => !self.snapshot.images.contains(&container.image),
+            PullPolicy::Missing => !self.snapshot.images.contains_key(&container.image),
         };
         wanted && self.builder(i).is_none()
     }

@@ -22,7 +22,7 @@ impl World {
     fn new(names: &[&str]) -> Self {
         let group = group("shop");
         let services = names.iter().map(|name| service(&group, name)).collect();
-        let snapshot = Snapshot { images: BTreeSet::from(["app:1".to_owned()]), ..Snapshot::default() };
+        let snapshot = Snapshot { images: BTreeMap::from([("app:1".to_owned(), image("1"))]), ..Snapshot::default() };
         Self { group, services, snapshot, policy: Policy::default() }
     }
 
@@ -71,6 +71,7 @@ impl World {
             anonymous_volumes: BTreeMap::new(),
             ours: true,
             spec_hash: hash.into(),
+            image_id: "1".into(),
             state,
             ports: Vec::new(),
         };
@@ -87,6 +88,10 @@ impl World {
     }
 }
 
+fn image(id: &str) -> Image {
+    Image { id: id.into(), build_digest: None }
+}
+
 fn words(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(|step| format!("{} {}", step.work.action().as_str(), step.work.subject())).collect()
 }
@@ -98,6 +103,7 @@ fn stranger() -> Present {
         anonymous_volumes: BTreeMap::new(),
         ours: false,
         spec_hash: String::new(),
+        image_id: String::new(),
         state: State::Exited { code: 0, oom: false },
         ports: Vec::new(),
     }
@@ -267,7 +273,7 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
         |name: &str| crate::group::Dependency { group: GroupRef::parse("g", name).unwrap(), service: None };
     shop.definition.depends_on.push(need("infra"));
     let (web, db) = (service(&shop, "web"), service(&infra, "db"));
-    let snapshot = Snapshot { images: BTreeSet::from(["app:1".to_owned()]), ..Snapshot::default() };
+    let snapshot = Snapshot { images: BTreeMap::from([("app:1".to_owned(), image("1"))]), ..Snapshot::default() };
     let wanted =
         |group: &Group, service| Wanted { service, spec: spec::resolve("me", group, service, &[], &[]) };
     let run = |shop: &Group, infra: &Group| {
@@ -298,7 +304,7 @@ fn build_and_pull_are_done_again_only_on_request() {
     let mut world = World::new(&["web", "api"]).everything_runs();
     world.definition("web").container_mut().build = Some(Build::default());
     world.definition("api").container_mut().image = "other:1".into();
-    world.snapshot.images.insert("other:1".into());
+    world.snapshot.images.insert("other:1".into(), image("1"));
     assert!(world.plan(Verb::Up).unwrap().is_empty());
     world.policy.build = true;
     assert_eq!(words(&world.plan(Verb::Up).unwrap())[0], "build app:1");
@@ -370,6 +376,42 @@ fn an_image_that_one_service_builds_and_another_names_is_built_once_and_never_pu
             }
         }
     }
+}
+
+#[test]
+fn a_new_image_under_the_same_name_replaces_on_up_and_is_named_on_start() {
+    let mut world = World::new(&["web"]).everything_runs();
+    world.snapshot.images.insert("app:1".into(), image("2"));
+    let up = world.plan(Verb::Up).unwrap();
+    assert_eq!(up.steps[0].why, "`app:1` is another image by now", "{}", up.render());
+    let start = world.plan(Verb::Start).unwrap();
+    assert!(start.is_empty() && start.notes[0].contains("runs an older image"), "{:?}", start.notes);
+    // An engine that does not say which image a container has.
+    world.snapshot.workloads.get_mut("shop-web-1").unwrap().image_id.clear();
+    assert!(world.plan(Verb::Up).unwrap().is_empty());
+}
+
+#[test]
+fn an_image_that_was_built_from_another_definition_is_built_before_its_container() {
+    let mut world = World::new(&["web", "api"]).everything_runs();
+    world.definition("web").container_mut().build =
+        Some(Build { digest: "new".into(), ..Build::default() });
+    // Built by somebody else, or from the same definition: contents are looked at by --build only.
+    for known in [None, Some("new".to_owned())] {
+        world.snapshot.images.insert("app:1".into(), Image { build_digest: known, ..image("1") });
+        assert!(world.plan(Verb::Up).unwrap().is_empty());
+    }
+    world.snapshot.images.insert("app:1".into(), Image { build_digest: Some("old".into()), ..image("1") });
+    let plan = world.plan(Verb::Up).unwrap();
+    assert_eq!((words(&plan)[0].as_str(), plan.steps[0].why.as_str()), ("build app:1", "its build definition changed"));
+    for name in ["web", "api"] {
+        let create = format!("create 000000000{name}_shop-{name}-1");
+        assert!(behind(&plan, &create).contains(&"build app:1".to_owned()), "{}", plan.render());
+    }
+    assert!(world.plan(Verb::Start).unwrap().is_empty());
+    // Also where `down` has taken the container away.
+    world.snapshot.workloads.clear();
+    assert_eq!(words(&world.plan(Verb::Up).unwrap())[0], "build app:1");
 }
 
 #[test]

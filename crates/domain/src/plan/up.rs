@@ -232,15 +232,25 @@ impl Planner<'_> {
         if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
             return (Fate::Replace, "recreate was asked for".into());
         }
-        if renews && (self.builds(i) || self.pulls(i)) {
-            return (Fate::Replace, "its image is made anew".into());
-        }
         if present.spec_hash != spec.identity.spec_hash {
             if renews {
                 return (Fate::Replace, "its definition changed".into());
             }
             self.notes.push(format!(
                 "{} differs from its container; `up` or `recreate` would replace it",
+                service.resource()
+            ));
+        }
+        let image = &spec.container().image;
+        if renews && (self.builds(i) || self.pulls(i)) {
+            return (Fate::Replace, "its image is made anew".into());
+        }
+        if self.has_another_image(image, present) {
+            if renews {
+                return (Fate::Replace, format!("`{image}` is another image by now"));
+            }
+            self.notes.push(format!(
+                "{} runs an older image than `{image}` is now; `up` or `recreate` would replace it",
                 service.resource()
             ));
         }

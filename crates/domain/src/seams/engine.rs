@@ -11,7 +11,7 @@ use futures_core::stream::BoxStream;
 use jiff::Timestamp;
 
 use crate::service::Change;
-use crate::workload::{Build, Found, Network, Spec, Volume};
+use crate::workload::{Build, Found, Image, Network, Spec, Volume};
 
 /// Why an engine did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -250,8 +250,13 @@ pub trait Workloads: Send + Sync + 'static {
 /// Images of a container engine. References are as in files: `postgres:17`.
 #[async_trait]
 pub trait Images: Send + Sync + 'static {
+    /// The image that a reference means now; `None` when the engine has none.
+    async fn find(&self, image: &str) -> Result<Option<Image>, Error>;
+
     /// Whether the engine has it.
-    async fn exists(&self, image: &str) -> Result<bool, Error>;
+    async fn exists(&self, image: &str) -> Result<bool, Error> {
+        Ok(self.find(image).await?.is_some())
+    }
 
     /// Whether a registry has it, without fetching it.
     async fn resolvable(&self, image: &str) -> Result<(), Error>;
@@ -259,7 +264,7 @@ pub trait Images: Send + Sync + 'static {
     /// Fetches it. `platform` such as `linux/amd64`.
     async fn pull(&self, image: &str, platform: Option<&str>, progress: OnProgress<'_>) -> Result<(), Error>;
 
-    /// Builds it from a folder of this machine and names it.
+    /// Builds it from a folder of this machine, names it and labels it with the definition's digest.
     async fn build(&self, image: &str, build: &Build, progress: OnProgress<'_>) -> Result<(), Error>;
 }
 

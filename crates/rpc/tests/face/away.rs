@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clos_domain::seams::engine::{Error, Event, ExecOutcome, Info, LogLine, LogQuery, OnProgress, Stats};
 use clos_domain::seams::{Images, Networks, Volumes, Workloads};
-use clos_domain::workload::{Build, Found, Network, Owner, Spec, Volume};
+use clos_domain::workload::{Build, Found, Image, Network, Owner, Spec, Volume};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
@@ -60,8 +60,8 @@ impl Workloads for Away {
 
 #[async_trait]
 impl Images for Away {
-    async fn exists(&self, _: &str) -> Result<bool, Error> {
-        Ok(true)
+    async fn find(&self, _: &str) -> Result<Option<Image>, Error> {
+        Ok(Some(Image::default()))
     }
     async fn resolvable(&self, _: &str) -> Result<(), Error> {
         away()
