@@ -45,19 +45,18 @@ impl Scope {
 
 /// Fills the hash in, SHA-256 of the fingerprint's JSON, and the digest of the build definition.
 pub(crate) fn hashed(mut spec: Spec) -> Result<Spec> {
-    spec.identity.spec_hash = hash_of(&spec.fingerprint())?;
+    spec.identity.spec_hash = hash_of(serde_json::to_vec(&spec.fingerprint()))?;
     let Run::Container(container) = &mut spec.run;
     if let Some(build) = &mut container.build {
         // How it is built does not say what it is.
         let what = Build { no_cache: false, pull: false, cache_from: Vec::new(), ..build.clone() };
-        build.digest = hash_of(&what)?;
+        build.digest = hash_of(serde_json::to_vec(&what))?;
     }
     Ok(spec)
 }
 
-fn hash_of(value: &impl serde::Serialize) -> Result<String> {
-    let text = serde_json::to_vec(value).map_err(Error::internal)?;
-    Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(&text)))
+fn hash_of(json: serde_json::Result<Vec<u8>>) -> Result<String> {
+    Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(json.map_err(Error::internal)?)))
 }
 
 /// Looks at the engine, as far as the verb needs it.

@@ -235,6 +235,7 @@ async fn a_build_makes_an_image_and_one_that_fails_says_why() {
         tags: vec![tag.clone()],
         no_cache: true,
         extra_hosts: vec![("db".into(), "10.0.0.9".into())],
+        digest: "d1".into(),
         ..Build::default()
     };
     let told = Mutex::new(Vec::new());
@@ -242,7 +243,8 @@ async fn a_build_makes_an_image_and_one_that_fails_says_why() {
     world.engine.build(&image, &build, &progress).await.expect("it is built");
     assert!(!told.lock().expect("no panic holds it").is_empty());
     for name in [&image, &tag] {
-        assert!(world.engine.exists(name).await.expect("an answer"), "{name}");
+        let found = world.engine.find(name).await.expect("an answer").expect(name);
+        assert_eq!(found.build_digest.as_deref(), Some("d1"), "{name}");
     }
 
     build.dockerfile_inline = Some("FROM clos-test/app:latest\nRUN [\"/testapp\", \"false\"]\n".into());

@@ -285,6 +285,7 @@ fn full_container() -> Container {
             shm_size: Some(1 << 20),
             platform: Some("linux/arm64".into()),
             extra_hosts: vec![("h".into(), "10.0.0.1".into())],
+            digest: String::new(),
         }),
         pull: PullPolicy::Always,
         command: Some(text(&["serve", "--port", "8080"])),

@@ -32,6 +32,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Option<Build> {
         shm_size: limits::bytes(site, "build.shm_size", build.shm_size),
         platform: platform(site, build),
         extra_hosts: container::hosts(&build.extra_hosts),
+        digest: String::new(),
     })
 }
 

@@ -198,6 +198,7 @@ fn build(v: &mut Violations, wanted: &pb::Build, before: Option<&Build>) -> Buil
         shm_size: v.positive("docker_config.build.shm_size", wanted.shm_size),
         platform: some(&wanted.platform),
         extra_hosts: hosts(&wanted.extra_hosts),
+        digest: String::new(),
     }
 }
 

@@ -145,6 +145,7 @@ fn build() -> impl Strategy<Value = Build> {
             shm_size,
             platform: words.2,
             extra_hosts: lists.2,
+            digest: String::new(),
         },
     )
 }
