@@ -22,7 +22,8 @@ impl World {
     fn new(names: &[&str]) -> Self {
         let group = group("shop");
         let services = names.iter().map(|name| service(&group, name)).collect();
-        let snapshot = Snapshot { images: BTreeMap::from([("app:1".to_owned(), image("1"))]), ..Snapshot::default() };
+        let snapshot =
+            Snapshot { images: BTreeMap::from([("app:1".to_owned(), image("1"))]), ..Snapshot::default() };
         Self { group, services, snapshot, policy: Policy::default() }
     }
 
@@ -273,7 +274,8 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
         |name: &str| crate::group::Dependency { group: GroupRef::parse("g", name).unwrap(), service: None };
     shop.definition.depends_on.push(need("infra"));
     let (web, db) = (service(&shop, "web"), service(&infra, "db"));
-    let snapshot = Snapshot { images: BTreeMap::from([("app:1".to_owned(), image("1"))]), ..Snapshot::default() };
+    let snapshot =
+        Snapshot { images: BTreeMap::from([("app:1".to_owned(), image("1"))]), ..Snapshot::default() };
     let wanted =
         |group: &Group, service| Wanted { service, spec: spec::resolve("me", group, service, &[], &[]) };
     let run = |shop: &Group, infra: &Group| {
@@ -394,8 +396,7 @@ fn a_new_image_under_the_same_name_replaces_on_up_and_is_named_on_start() {
 #[test]
 fn an_image_that_was_built_from_another_definition_is_built_before_its_container() {
     let mut world = World::new(&["web", "api"]).everything_runs();
-    world.definition("web").container_mut().build =
-        Some(Build { digest: "new".into(), ..Build::default() });
+    world.definition("web").container_mut().build = Some(Build { digest: "new".into(), ..Build::default() });
     // Built by somebody else, or from the same definition: contents are looked at by --build only.
     for known in [None, Some("new".to_owned())] {
         world.snapshot.images.insert("app:1".into(), Image { build_digest: known, ..image("1") });
@@ -403,7 +404,10 @@ fn an_image_that_was_built_from_another_definition_is_built_before_its_container
     }
     world.snapshot.images.insert("app:1".into(), Image { build_digest: Some("old".into()), ..image("1") });
     let plan = world.plan(Verb::Up).unwrap();
-    assert_eq!((words(&plan)[0].as_str(), plan.steps[0].why.as_str()), ("build app:1", "its build definition changed"));
+    assert_eq!(
+        (words(&plan)[0].as_str(), plan.steps[0].why.as_str()),
+        ("build app:1", "its build definition changed")
+    );
     for name in ["web", "api"] {
         let create = format!("create 000000000{name}_shop-{name}-1");
         assert!(behind(&plan, &create).contains(&"build app:1".to_owned()), "{}", plan.render());
