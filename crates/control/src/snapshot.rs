@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clos_domain::group::Group;
-use clos_domain::id::ServiceId;
+use clos_domain::id::{OperationId, ServiceId};
 use clos_domain::operation::Verb;
+use clos_domain::page;
 use clos_domain::plan::{Part, Present, Snapshot, Wanted};
+use clos_domain::seams::store::OperationFilter;
 use clos_domain::service::Service;
 use clos_domain::workload::{Build, Found, Image, Run, Spec};
 use clos_domain::{Error, Result, spec};
@@ -87,6 +89,12 @@ pub(crate) async fn take(
         })
         .collect();
     let listed = workloads.map_err(engine_error)?;
+    let open: BTreeSet<OperationId> = {
+        let mut view = world.store.view().await?;
+        let filter = OperationFilter { open: true, ..OperationFilter::default() };
+        let listed = view.operations().list(&filter, page::Request::ALL).await?;
+        listed.items.into_iter().map(|operation| operation.id).collect()
+    };
     let mut shown: BTreeMap<ServiceId, BTreeMap<String, String>> = BTreeMap::new();
     for found in &listed {
         let service = known.service_of(installation, found).filter(|one| services.contains(one));
@@ -101,7 +109,12 @@ pub(crate) async fn take(
         let present = Present {
             id: found.id.clone(),
             anonymous_volumes: found.anonymous_volumes.clone(),
-            ours: service.is_some(),
+            is_in_the_making: found
+                .identity
+                .as_ref()
+                .and_then(|identity| identity.operation.as_ref())
+                .is_some_and(|operation| open.contains(operation)),
+            service: service.cloned(),
             spec_hash,
             image_id: found.image_id.clone(),
             state: found.state.clone(),

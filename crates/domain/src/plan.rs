@@ -9,6 +9,7 @@ mod followers;
 mod handover;
 mod images;
 mod order;
+mod seats;
 mod shared;
 mod up;
 
@@ -19,6 +20,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use self::order::Order;
+use self::seats::Seat;
 use crate::error::Error;
 use crate::group::Group;
 use crate::id::ServiceId;
@@ -74,8 +76,10 @@ pub struct Present {
     pub id: String,
     /// Its volumes without a name, by target.
     pub anonymous_volumes: BTreeMap<String, String>,
-    /// It carries our installation and this service.
-    pub ours: bool,
+    /// The service of the plan that it belongs to, by our labels or because it was adopted.
+    pub service: Option<ServiceId>,
+    /// An operation that has not ended made it.
+    pub is_in_the_making: bool,
     /// The hash of the spec that it was made from.
     pub spec_hash: String,
     /// The id that its image's name meant when it was created; empty where that is not known.
@@ -365,8 +369,17 @@ pub fn plan(
     policy: &Policy,
 ) -> Result<Plan, Error> {
     let order = Order::of(parts)?;
-    let mut planner =
-        Planner { verb, order, snapshot, policy, steps: vec![], notes: vec![], problems: vec![] };
+    let mut planner = Planner {
+        verb,
+        seats: seats::seats(&order, snapshot, policy.adopt),
+        order,
+        orphans: parts.iter().flat_map(|part| part.orphans.iter().copied()).collect(),
+        snapshot,
+        policy,
+        steps: vec![],
+        notes: vec![],
+        problems: vec![],
+    };
     match verb {
         Verb::Up | Verb::Start | Verb::Recreate => planner.bring_up(parts),
         Verb::Restart => planner.restart(),
@@ -387,6 +400,9 @@ pub fn plan(
 struct Planner<'a> {
     verb: Verb,
     order: Order<'a>,
+    /// The container of each node.
+    seats: Vec<Seat<'a>>,
+    orphans: Vec<&'a Service>,
     snapshot: &'a Snapshot,
     policy: &'a Policy,
     steps: Vec<Step>,
@@ -414,14 +430,8 @@ impl Planner<'_> {
         number
     }
 
-    fn is_ours(&self, name: &str) -> bool {
-        self.snapshot.workloads.get(name).is_some_and(|present| present.ours)
-    }
-
     fn runs(&self, name: &str) -> bool {
-        self.snapshot.workloads.get(name).is_some_and(|present| {
-            matches!(present.state, State::Running { .. } | State::Restarting | State::Paused)
-        })
+        self.snapshot.workloads.get(name).is_some_and(Present::runs)
     }
 
     fn grace(&self, spec: &Spec) -> Duration {

@@ -7,6 +7,7 @@ mod apply;
 mod bed;
 mod cancelling;
 mod images;
+mod naming;
 mod observing;
 mod ports;
 mod replacing;

@@ -12,12 +12,12 @@ impl Planner<'_> {
         for at in (0..self.order.start.len()).rev() {
             let i = self.order.start[at];
             let node = &self.order.nodes[i];
-            let (service, name) = (node.wanted.service, node.wanted.spec.name.clone());
-            if !self.is_ours(&name) {
+            let (service, name) = (node.wanted.service, self.seats[i].name.clone());
+            if !self.seats[i].is_ours() {
                 self.notes.push(format!("{} has no container; use start", service.resource()));
                 continue;
             }
-            if self.runs(&name) {
+            if self.seats[i].runs() {
                 let after = node.needed_by.iter().filter_map(|j| stopped.get(j).copied()).collect();
                 let work = Work::Stop { name, grace: self.grace(&node.wanted.spec) };
                 let number = self.step(Some(service), work, vec![], after, "restart".into());
@@ -28,8 +28,8 @@ impl Planner<'_> {
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
             let node = &self.order.nodes[i];
-            let (service, name) = (node.wanted.service, node.wanted.spec.name.clone());
-            if !self.is_ours(&name) {
+            let (service, name) = (node.wanted.service, self.seats[i].name.clone());
+            if !self.seats[i].is_ours() {
                 continue;
             }
             let (mut needs, mut after) = self.gates(i, &done);
@@ -47,35 +47,33 @@ impl Planner<'_> {
         for at in (0..self.order.start.len()).rev() {
             let i = self.order.start[at];
             let node = &self.order.nodes[i];
-            let (service, name) = (node.wanted.service, node.wanted.spec.name.clone());
-            if !self.is_ours(&name) {
-                continue;
-            }
+            let (service, spec) = (node.wanted.service, &node.wanted.spec);
             let dependants: Vec<u32> = node.needed_by.iter().filter_map(|j| ended.get(j).copied()).collect();
-            let mut needs = Vec::new();
-            if self.runs(&name) {
-                let work = Work::Stop { name: name.clone(), grace: self.grace(&node.wanted.spec) };
-                let why = if remove { "down" } else { "stop" };
-                let number = self.step(Some(service), work, vec![], dependants, why.into());
-                ended.insert(i, number);
-                needs.push(number);
-            }
-            if remove {
-                removed.push(self.step(Some(service), Work::Remove { name }, needs, vec![], "down".into()));
-            }
-        }
-        for part in parts {
-            for orphan in &part.orphans {
-                let name = orphan.workload_name();
-                if remove && self.is_ours(&name) {
+            let grace = self.grace(spec);
+            let why = if remove { "down" } else { "stop" };
+            for name in self.names_of(&service.id, &spec.name) {
+                let mut needs = Vec::new();
+                if self.runs(&name) {
+                    let work = Work::Stop { name: name.clone(), grace };
+                    let number = self.step(Some(service), work, vec![], dependants.clone(), why.into());
+                    ended.insert(i, number);
+                    needs.push(number);
+                }
+                if remove {
                     removed.push(self.step(
-                        Some(orphan),
+                        Some(service),
                         Work::Remove { name },
+                        needs,
                         vec![],
-                        vec![],
-                        "no longer in the files".into(),
+                        "down".into(),
                     ));
                 }
+            }
+        }
+        for orphan in parts.iter().flat_map(|part| &part.orphans).filter(|_| remove) {
+            for name in self.names_of(&orphan.id, &orphan.workload_name()) {
+                let work = Work::Remove { name };
+                removed.push(self.step(Some(orphan), work, vec![], vec![], "no longer in the files".into()));
             }
         }
         if remove {

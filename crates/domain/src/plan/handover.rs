@@ -9,11 +9,16 @@ use super::{Planner, Work};
 impl Planner<'_> {
     /// Stops, ahead of everything else, the workloads that are replaced and hold a port that another one
     /// gets; in the order of starts alone two services that swap ports would wait for each other.
-    pub(super) fn free_ports(&mut self, fates: &[Fate], images: &Images) -> BTreeMap<usize, u32> {
+    pub(super) fn free_ports(
+        &mut self,
+        fates: &[Fate],
+        images: &Images,
+        cleared: &BTreeMap<usize, Vec<u32>>,
+    ) -> BTreeMap<usize, u32> {
         let mut freed = BTreeMap::new();
         for i in 0..fates.len() {
             let wanted = self.order.nodes[i].wanted;
-            if fates[i] != Fate::Replace || !self.runs(&wanted.spec.name) {
+            if fates[i] != Fate::Replace || !self.seats[i].runs() {
                 continue;
             }
             let takers: Vec<usize> =
@@ -22,7 +27,8 @@ impl Planner<'_> {
             let mut needs = self.images_of(images, i, fates);
             needs.extend(takers.into_iter().flat_map(|taker| self.images_of(images, taker, fates)));
             let why = format!("frees a port for {}", self.order.nodes[taker].wanted.service.resource());
-            let work = Work::Stop { name: wanted.spec.name.clone(), grace: self.grace(&wanted.spec) };
+            let work = Work::Stop { name: self.seats[i].name.clone(), grace: self.grace(&wanted.spec) };
+            needs.extend(cleared.get(&i).into_iter().flatten());
             freed.insert(i, self.step(Some(wanted.service), work, needs, vec![], why));
         }
         freed
@@ -39,7 +45,7 @@ impl Planner<'_> {
             return false;
         }
         let wanted = &self.order.nodes[taker].wanted.spec.ports;
-        let held = self.snapshot.workloads.get(&self.order.nodes[giver].wanted.spec.name);
+        let held = self.seats[giver].present;
         held.is_some_and(|held| held.ports.iter().any(|held| wanted.iter().any(|port| port.collides(held))))
     }
 }

@@ -70,7 +70,8 @@ impl World {
         let present = Present {
             id: format!("{name:0>12}"),
             anonymous_volumes: BTreeMap::new(),
-            ours: true,
+            service: self.services.iter().find(|s| s.definition.name.as_str() == name).map(|s| s.id.clone()),
+            is_in_the_making: false,
             spec_hash: hash.into(),
             image_id: "1".into(),
             state,
@@ -102,7 +103,8 @@ fn stranger() -> Present {
     Present {
         id: "f00".into(),
         anonymous_volumes: BTreeMap::new(),
-        ours: false,
+        service: None,
+        is_in_the_making: false,
         spec_hash: String::new(),
         image_id: String::new(),
         state: State::Exited { code: 0, oom: false },
@@ -205,7 +207,7 @@ fn stop_is_the_reverse_and_touches_no_stranger() {
         .needs("web", "api", Condition::Started)
         .needs("api", "db", Condition::Started)
         .everything_runs();
-    world.snapshot.workloads.get_mut("shop-api-1").unwrap().ours = false;
+    world.snapshot.workloads.get_mut("shop-api-1").unwrap().service = None;
     let plan = world.plan(Verb::Stop).unwrap();
     assert_eq!(words(&plan), ["stop shop-web-1", "stop shop-db-1"]);
     let full = World::new(&["web", "db"]).needs("web", "db", Condition::Started).everything_runs();
@@ -459,6 +461,7 @@ fn orphans_are_named_and_removed_on_request() {
     let mut world = World::new(&["web"]).everything_runs();
     world.present("old", "h1", State::Running { health: Verdict::None });
     let orphan = service(&world.group, "old");
+    world.snapshot.workloads.get_mut("shop-old-1").unwrap().service = Some(orphan.id.clone());
     let run = |world: &World| {
         let part =
             Part { group: &world.group, services: world.wanted(), orphans: vec![&orphan], along: false };

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::seats::temporary_name;
 use super::{Part, Planner, Swap, Work};
 use crate::error::Reason;
 use crate::operation::Verb;
 use crate::problem::Problem;
 use crate::service::{Condition, Service};
 use crate::workload::{Spec, State};
-
-/// So many digits of the old container's id are in front of a temporary name, as compose has it.
-const TEMPORARY_DIGITS: usize = 12;
 
 /// What a node's steps are called by those that need it.
 #[derive(Default, Clone)]
@@ -57,16 +55,33 @@ impl Planner<'_> {
         let networks = self.networks(&fates);
         let volumes = self.volumes(&fates);
         let orphans = self.orphans(parts);
-        let freed = self.free_ports(&fates, &images);
-
+        let givers: BTreeMap<usize, usize> = (0..self.order.nodes.len())
+            .filter_map(|i| Some((i, self.gives_up(&self.order.nodes[i].wanted.spec.name)?)))
+            .collect();
         let mut done = vec![Done::default(); self.order.nodes.len()];
+        let mut cleared = BTreeMap::new();
+        for (i, fate) in fates.iter().enumerate() {
+            let mut ready = self.clear(i);
+            if *fate == Fate::Replace {
+                ready = self.park(i, ready);
+            } else if self.takes_its_name(i) {
+                let named = self.name_it(i, ready);
+                done[i].start = Some(named);
+                ready = vec![named];
+            }
+            cleared.insert(i, ready);
+        }
+        let freed = self.free_ports(&fates, &images, &cleared);
+
         let mut created: BTreeMap<usize, u32> = BTreeMap::new();
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
             let node = &self.order.nodes[i];
             let (service, spec) = (node.wanted.service, &node.wanted.spec);
-            let name = spec.name.clone();
-            let mut shared: Vec<u32> = Vec::new();
+            let name = self.seats[i].name.clone();
+            let giver = givers.get(&i);
+            let ready = cleared.get(&i).into_iter().chain(giver.and_then(|giver| cleared.get(giver)));
+            let mut shared: Vec<u32> = ready.flatten().copied().collect();
             if matches!(fates[i], Fate::Create | Fate::Replace) {
                 shared.extend(self.image_step(&images, i));
                 let joins = spec.container().networks.iter().filter_map(|join| networks.get(&join.network));
@@ -79,6 +94,7 @@ impl Planner<'_> {
                 Fate::Keep => {}
                 Fate::Start => {
                     let (mut needs, mut after) = self.gates(i, &done);
+                    needs.extend(shared);
                     needs.extend(self.freed_for(i, &fates, &freed));
                     after.extend(&orphans);
                     let why = self.start_reason(i, Fate::Start);
@@ -87,17 +103,17 @@ impl Planner<'_> {
                 Fate::Restart => {
                     let (mut needs, after) = self.gates(i, &done);
                     needs.extend(self.freed_for(i, &fates, &freed));
-                    if self.runs(&name) {
+                    if self.seats[i].runs() {
                         let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
                         let why = reasons[i].clone();
-                        let before = self.images_of(&images, i, &fates);
-                        needs.push(self.step(Some(service), work, before, vec![], why));
+                        shared.extend(self.images_of(&images, i, &fates));
+                        needs.push(self.step(Some(service), work, shared, vec![], why));
                     }
                     let why = self.start_reason(i, Fate::Restart);
                     done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
                 }
                 Fate::Create => {
-                    let work = Work::Create(Box::new(self.inheriting(spec)));
+                    let work = Work::Create(Box::new(self.inheriting(i)));
                     let made = self.step(Some(service), work, shared, orphans.clone(), reasons[i].clone());
                     created.insert(i, made);
                     let (mut needs, after) = self.gates(i, &done);
@@ -113,6 +129,7 @@ impl Planner<'_> {
                     let own = freed.get(&i).copied();
                     let others = self.freed_for(i, &fates, &freed);
                     let last = self.replace(i, &reasons[i], needs, after, own, others);
+                    self.seats[i].name.clone_from(&self.order.nodes[i].wanted.spec.name);
                     created.insert(i, last);
                     done[i].start = Some(last);
                 }
@@ -135,13 +152,13 @@ impl Planner<'_> {
         freed: Vec<u32>,
     ) -> u32 {
         let node = &self.order.nodes[i];
-        let (service, spec) = (node.wanted.service, &self.inheriting(&node.wanted.spec));
-        let old = spec.name.clone();
-        let old_id = self.snapshot.workloads.get(&old).map(|present| present.id.clone()).unwrap_or_default();
-        let short: String = old_id.chars().take(TEMPORARY_DIGITS).collect();
+        let (service, spec) = (node.wanted.service, &self.inheriting(i));
+        let seat = &self.seats[i];
+        let old = seat.name.clone();
+        let old_id = seat.present.map(|present| present.id.clone()).unwrap_or_default();
         let swap = Swap {
-            ran: self.runs(&old),
-            new: format!("{short}_{}", spec.name),
+            ran: seat.runs(),
+            new: temporary_name(&old_id, &spec.name),
             name: spec.name.clone(),
             spec_hash: spec.identity.spec_hash.clone(),
             old,
@@ -169,13 +186,14 @@ impl Planner<'_> {
     }
 
     /// The spec with the volumes without a name that the container had, or the one before it.
-    fn inheriting(&self, spec: &Spec) -> Spec {
-        let present = self.snapshot.workloads.get(&spec.name).map(|present| &present.anonymous_volumes);
+    fn inheriting(&self, i: usize) -> Spec {
+        let spec = &self.order.nodes[i].wanted.spec;
+        let present = self.seats[i].present.map(|present| &present.anonymous_volumes);
         let kept = self.snapshot.anonymous_volumes.get(&spec.identity.service_id);
         Spec { inherited: present.or(kept).cloned().unwrap_or_default(), ..spec.clone() }
     }
 
-    fn swap_step(
+    pub(super) fn swap_step(
         &mut self,
         service: &Service,
         swap: &Swap,
@@ -208,25 +226,15 @@ impl Planner<'_> {
     fn fate(&mut self, i: usize) -> (Fate, String) {
         let node = &self.order.nodes[i];
         let (service, spec) = (node.wanted.service, &node.wanted.spec);
-        let Some(present) = self.snapshot.workloads.get(&spec.name) else {
+        if let Some(problem) = self.name_is_taken(i) {
+            self.problems.push(problem);
+            return (Fate::Create, "has no container".into());
+        }
+        let Some(present) = self.seats[i].present else {
             return (Fate::Create, "has no container".into());
         };
-        if !present.ours {
-            if self.policy.adopt {
-                return (Fate::Replace, "adopted: not ours, volumes are kept".into());
-            }
-            let message = format!(
-                "container `{}` exists and is not ours, and `{}` needs that name",
-                spec.name,
-                service.resource()
-            );
-            let hint = "remove it, or use --adopt to replace it and keep its volumes";
-            self.problems.push(
-                Problem::new(Reason::NameTaken, service.resource(), message, hint)
-                    .with("container", &spec.name)
-                    .with("service", service.resource()),
-            );
-            return (Fate::Create, "has no container".into());
+        if !present.is_ours() {
+            return (Fate::Replace, "adopted: not ours, volumes are kept".into());
         }
         let renews = self.verb == Verb::Up && !node.along;
         if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
@@ -260,6 +268,52 @@ impl Planner<'_> {
                 (Fate::Start, "is not running".into())
             }
         }
+    }
+
+    /// Whoever has the name that a service needs and does not give it up in this plan.
+    fn name_is_taken(&self, i: usize) -> Option<Problem> {
+        let node = &self.order.nodes[i];
+        let (service, spec) = (node.wanted.service, &node.wanted.spec);
+        let holder = self.snapshot.workloads.get(&spec.name)?;
+        // A container that keeps another name under this verb needs none.
+        let needs_it = self.seats[i].present.is_none()
+            || self.takes_its_name(i)
+            || self.is_misnamed(i) && !node.along && matches!(self.verb, Verb::Up | Verb::Recreate);
+        let (message, hint) = match &holder.service {
+            Some(id) if *id == service.id || !needs_it || self.gives_up(&spec.name).is_some() => return None,
+            Some(id) => match self.orphans.iter().find(|orphan| orphan.id == *id) {
+                Some(_) if self.policy.remove_orphans => return None,
+                Some(orphan) => {
+                    let (name, orphan, needs) = (&spec.name, orphan.resource(), service.resource());
+                    let message = format!(
+                        "container `{name}` is that of `{orphan}`, which is no longer in the files, and `{needs}` needs that name"
+                    );
+                    (message, "use --remove-orphans to remove it")
+                }
+                None => (
+                    format!(
+                        "container `{}` is another service's, and `{}` needs that name",
+                        spec.name,
+                        service.resource()
+                    ),
+                    "use `clos up`, which gives every container its own name",
+                ),
+            },
+            None if self.policy.adopt => return None,
+            None => (
+                format!(
+                    "container `{}` exists and is not ours, and `{}` needs that name",
+                    spec.name,
+                    service.resource()
+                ),
+                "remove it, or use --adopt to replace it and keep its volumes",
+            ),
+        };
+        Some(
+            Problem::new(Reason::NameTaken, service.resource(), message, hint)
+                .with("container", &spec.name)
+                .with("service", service.resource()),
+        )
     }
 
     /// The dependencies that are replaced or restarted and that this one, when it runs, follows.
@@ -319,7 +373,7 @@ impl Planner<'_> {
     pub(super) fn wait(&mut self, i: usize, done: &mut [Done]) {
         let node = &self.order.nodes[i];
         let service = node.wanted.service;
-        let name = node.wanted.spec.name.clone();
+        let name = self.seats[i].name.clone();
         let asked: BTreeSet<Condition> = node
             .needed_by
             .iter()
@@ -337,8 +391,7 @@ impl Planner<'_> {
         } else {
             return;
         };
-        let is_there_already =
-            done[i].start.is_none() && !self.is_in_doubt(i) && self.passed(&name, gate, service);
+        let is_there_already = done[i].start.is_none() && !self.is_in_doubt(i) && self.passed(i, gate);
         if is_there_already {
             return;
         }
@@ -353,19 +406,20 @@ impl Planner<'_> {
     /// Its restart policy started it a moment ago, and it may end again at once.
     fn is_in_doubt(&self, i: usize) -> bool {
         let wanted = self.order.nodes[i].wanted;
-        let present = self.snapshot.workloads.get(&wanted.spec.name);
+        let present = self.seats[i].present;
         let was_restarted =
             matches!(wanted.service.status_reason, Some(Reason::Restarting | Reason::CrashLooping));
-        match present.filter(|present| present.ours).map(|present| &present.state) {
+        match present.filter(|present| present.is_ours()).map(|present| &present.state) {
             Some(State::Restarting) => true,
             Some(State::Running { .. }) => was_restarted,
             _ => false,
         }
     }
 
-    fn passed(&self, name: &str, gate: Condition, service: &Service) -> bool {
+    fn passed(&self, i: usize, gate: Condition) -> bool {
         use crate::health::Verdict;
-        let Some(present) = self.snapshot.workloads.get(name) else { return false };
+        let service = self.order.nodes[i].wanted.service;
+        let Some(present) = self.seats[i].present else { return false };
         match (gate, &present.state) {
             (Condition::Started, State::Running { .. }) => true,
             (Condition::Healthy, State::Running { health }) => {
@@ -382,10 +436,9 @@ impl Planner<'_> {
         let mut removed = Vec::new();
         for part in parts {
             for orphan in &part.orphans {
-                let name = orphan.workload_name();
-                let is_there = self.is_ours(&name);
+                let names = self.names_of(&orphan.id, &orphan.workload_name());
                 if !self.policy.remove_orphans {
-                    if is_there {
+                    if !names.is_empty() {
                         self.notes.push(format!(
                             "{} is no longer in the files; --remove-orphans removes it",
                             orphan.resource()
@@ -393,17 +446,16 @@ impl Planner<'_> {
                     }
                     continue;
                 }
-                if !is_there {
-                    continue;
-                }
                 let why = "no longer in the files";
-                let mut needs = Vec::new();
-                if self.runs(&name) {
-                    let grace = self.policy.grace.unwrap_or_else(|| orphan.definition.stop.grace());
-                    let work = Work::Stop { name: name.clone(), grace };
-                    needs.push(self.step(Some(orphan), work, vec![], vec![], why.into()));
+                for name in names {
+                    let mut needs = Vec::new();
+                    if self.runs(&name) {
+                        let grace = self.policy.grace.unwrap_or_else(|| orphan.definition.stop.grace());
+                        let work = Work::Stop { name: name.clone(), grace };
+                        needs.push(self.step(Some(orphan), work, vec![], vec![], why.into()));
+                    }
+                    removed.push(self.step(Some(orphan), Work::Remove { name }, needs, vec![], why.into()));
                 }
-                removed.push(self.step(Some(orphan), Work::Remove { name }, needs, vec![], why.into()));
             }
         }
         removed
