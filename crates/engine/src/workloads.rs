@@ -163,7 +163,10 @@ impl Docker {
         for piece in pieces {
             match piece {
                 ConfigPiece::Text(part) => text.update(part),
-                ConfigPiece::IdOf(name) => text.update(self.container(name).await?),
+                ConfigPiece::IdOf(name) => {
+                    let found = self.inspect_exactly(name).await?.and_then(|found| found.id);
+                    text.update(found.ok_or_else(|| Error::NotFound(name.clone()))?);
+                }
             }
         }
         Ok(find::hex(&text.finalize()))
