@@ -6,6 +6,7 @@ use crate::dotenv;
 use crate::environment::Environment;
 use crate::finding::{Code, Key, Location};
 use crate::input::Purpose;
+use crate::keys;
 use crate::limits;
 use crate::load::{Fetch, Loader, Scope, Source};
 use crate::merge;
@@ -70,7 +71,7 @@ impl<'a> Loader<'a> {
                     Code::UnknownKey,
                     &entry.key_at,
                     &key.child(name),
-                    "compose knows no such key here",
+                    keys::unknown(key, name, "it is ignored: there is no key"),
                 );
             }
         }
