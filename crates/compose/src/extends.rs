@@ -63,7 +63,7 @@ impl<'a> Loader<'a> {
         let below = match &base.file {
             None => self.base_here(&base, services, path, scope, chain, &key),
             Some(file) => {
-                let file = paths::join(&scope.base, file);
+                let file = self.path(&scope.base, file, &base.at, &key.child("file"));
                 self.base_in(&file, &base, scope, chain, &key)
             }
         };

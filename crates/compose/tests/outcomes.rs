@@ -138,6 +138,29 @@ fn unset_variables_and_keys_without_effect_are_warned_of_with_their_place() {
 }
 
 #[test]
+fn a_tilde_is_the_callers_home_in_include_and_extends_too() {
+    let mut input = input(
+        "include: [{path: ~/a.yaml, project_directory: ~/a, env_file: ~/a.env}]\nservices:\n  web: {extends: {file: ~/b.yaml, service: base}}\n",
+    );
+    input.home = Some("/home/dev".to_owned());
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let Outcome::NeedsFiles(wanted) = load(&input) else { break };
+        for file in wanted {
+            let text = if file.path.ends_with(".env") { "" } else { "services: {base: {image: x}}" };
+            asked.push(file.path.clone());
+            input.fetched.insert(file.path, Ok(text.to_owned()));
+        }
+    }
+    asked.sort();
+    assert_eq!(asked, ["/home/dev/a.env", "/home/dev/a.yaml", "/home/dev/b.yaml"]);
+    assert!(matches!(load(&input), Outcome::Ready(_)));
+    input.home = None;
+    let Outcome::Failed(errors) = load(&input) else { panic!("a home that is not known is none") };
+    assert!(errors.to_string().contains("`~` stands for a home folder and none is known"), "{errors}");
+}
+
+#[test]
 fn x_clos_brings_health_checks_and_edges() {
     let project = project(
         "services:\n  web:\n    image: x\n    x-clos:\n      prefer: process\n      process: {command: run}\n      \
