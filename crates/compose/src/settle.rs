@@ -6,7 +6,6 @@ use crate::finding::Key;
 use crate::interpolate::Lookup;
 use crate::load::Loader;
 use crate::node::{Kind, Map, Node, Weight};
-use crate::paths;
 
 /// Where the value of a secret or config that comes from a variable is kept: no file can write this key.
 pub(crate) const VALUE: &str = "x-\u{0}value";
