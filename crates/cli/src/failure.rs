@@ -311,7 +311,11 @@ impl Page {
             if error.findings.len() == 1 && error.message.contains(&finding.message) {
                 break;
             }
-            page.lines.push((place(finding), finding.message.clone()));
+            let message = match finding.severity() {
+                pb::Severity::Warning => format!("warning: {}", finding.message),
+                _ => finding.message.clone(),
+            };
+            page.lines.push((place(finding), message));
         }
         if let Some(omitted) = error.metadata.get("omitted") {
             page.lines.push((String::new(), format!("and {omitted} more")));

@@ -3,6 +3,7 @@
 use crate::canonical;
 use crate::finding::{Code, Key, Location};
 use crate::input::Purpose;
+use crate::keys;
 use crate::limits;
 use crate::load::{Fetch, Loader, Scope, Source};
 use crate::merge;
@@ -62,7 +63,7 @@ impl<'a> Loader<'a> {
         let below = match &base.file {
             None => self.base_here(&base, services, path, scope, chain, &key),
             Some(file) => {
-                let file = paths::join(&scope.base, file);
+                let file = self.path(&scope.base, file, &base.at, &key.child("file"));
                 self.base_in(&file, &base, scope, chain, &key)
             }
         };
@@ -100,13 +101,8 @@ impl<'a> Loader<'a> {
             Kind::Map(map) => {
                 for (name, entry) in map.iter() {
                     if !["service", "file"].contains(&name.as_str()) {
-                        let key = key.child(name);
-                        self.findings.warning(
-                            Code::UnknownKey,
-                            &entry.key_at,
-                            &key,
-                            "compose knows no such key here",
-                        );
+                        let message = keys::unknown(key, name, "it is ignored: there is no key");
+                        self.findings.warning(Code::UnknownKey, &entry.key_at, &key.child(name), message);
                     }
                 }
                 let text = |name: &str| map.get(name).and_then(Node::as_text).map(str::to_owned);

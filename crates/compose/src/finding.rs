@@ -138,9 +138,9 @@ pub enum Code {
     Interpolation,
     /// A variable without value and default, taken as empty.
     VariableUnset,
-    /// A key that compose does not know. It is kept.
+    /// A key that compose does not know.
     UnknownKey,
-    /// A key that compose knows and we do not act on. It is kept.
+    /// A key that compose knows and we do not act on; see `keys`.
     UnsupportedKey,
     /// More than one container of a service.
     UnsupportedReplicas,
@@ -235,15 +235,19 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Why there is no project: every error that could be found at once, in the order of the files.
+/// Why there is no project: every error that could be found at once, in the order of the files; after them the
+/// variables that are not set, which are often the cause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.render())]
 pub struct Errors(pub Vec<Finding>);
 
 impl Errors {
     fn render(&self) -> String {
-        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        lines.join("\n")
+        let line = |finding: &Finding| match finding.severity {
+            Severity::Error => finding.to_string(),
+            _ => format!("warning: {finding}"),
+        };
+        self.0.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -283,8 +287,10 @@ impl Findings {
     }
 
     pub(crate) fn into_errors(self) -> Errors {
-        let all = self.into_vec();
-        Errors(all.into_iter().filter(|finding| finding.severity == Severity::Error).collect())
+        let (errors, others): (Vec<_>, Vec<_>) =
+            self.into_vec().into_iter().partition(|finding| finding.severity == Severity::Error);
+        let unset = others.into_iter().filter(|finding| finding.code == Code::VariableUnset);
+        Errors(errors.into_iter().chain(unset).collect())
     }
 
     /// File by file in the order in which they were met, each from top to bottom.

@@ -6,6 +6,7 @@ use crate::dotenv;
 use crate::environment::Environment;
 use crate::finding::{Code, Key, Location};
 use crate::input::Purpose;
+use crate::keys;
 use crate::limits;
 use crate::load::{Fetch, Loader, Scope, Source};
 use crate::merge;
@@ -70,7 +71,7 @@ impl<'a> Loader<'a> {
                     Code::UnknownKey,
                     &entry.key_at,
                     &key.child(name),
-                    "compose knows no such key here",
+                    keys::unknown(key, name, "it is ignored: there is no key"),
                 );
             }
         }
@@ -111,7 +112,7 @@ impl<'a> Loader<'a> {
         let path_key = key.child("path");
         let mut files: Vec<(String, &'a str)> = Vec::new();
         for node in &item.paths {
-            let path = paths::join(&scope.base, node.as_text().unwrap_or_default());
+            let path = self.path(&scope.base, node.as_text().unwrap_or_default(), &node.at, &path_key);
             if scope.chain.contains(&path) {
                 let mut ring: Vec<String> = scope.chain.iter().map(|path| self.shown(path)).collect();
                 ring.push(self.shown(&path));
@@ -134,8 +135,15 @@ impl<'a> Loader<'a> {
         }
         let all_there = files.len() == item.paths.len();
         let base = match &item.project_directory {
-            Some(folder) => paths::join(&scope.base, folder.as_text().unwrap_or_default()),
-            None => paths::folder_of(&paths::join(&scope.base, item.paths[0].as_text().unwrap_or_default())),
+            Some(folder) => {
+                let key = key.child("project_directory");
+                self.path(&scope.base, folder.as_text().unwrap_or_default(), &folder.at, &key)
+            }
+            None => {
+                let first = &item.paths[0];
+                let first = self.path(&scope.base, first.as_text().unwrap_or_default(), &first.at, &path_key);
+                paths::folder_of(&first)
+            }
         };
         let environment = self.included_environment(item, &base, scope, key);
         let (true, Some(environment)) = (all_there, environment) else { return None };
@@ -159,7 +167,8 @@ impl<'a> Loader<'a> {
                 .iter()
                 .filter(|file| file.as_text() != Some("/dev/null"))
                 .map(|file| {
-                    (paths::join(&scope.base, file.as_text().unwrap_or_default()), file.at.clone(), true)
+                    let path = self.path(&scope.base, file.as_text().unwrap_or_default(), &file.at, &key);
+                    (path, file.at.clone(), true)
                 })
                 .collect(),
         };

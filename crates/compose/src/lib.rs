@@ -5,8 +5,8 @@
 //! with the answers. So the same code runs in the daemon, which opens files under a root, and in a test.
 //!
 //! What comes out is what `docker compose config` says of the same files; `tests/differential.rs` holds the two
-//! side by side. It differs where a developer is better served: keys that nobody knows are kept with a warning,
-//! more than one replica is an error, two services that want one port of the host are an error, and every finding
+//! side by side. It differs where a developer is better served: keys that CLOS does not act on are an error or a
+//! warning (`keys`), more than one replica is an error, two services that want one port of the host are an error, and every finding
 //! names file, line, column and key.
 //!
 //! It does not decide what may run (that is `domain::admit`), which ports are free, or what the engine is told.
@@ -26,6 +26,7 @@ mod include;
 mod input;
 mod interpolate;
 mod json;
+mod keys;
 pub mod limits;
 mod load;
 mod merge;

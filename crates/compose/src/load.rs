@@ -134,6 +134,17 @@ impl<'a> Loader<'a> {
         self.fatal = true;
     }
 
+    /// A path of a file, as seen from `base`; `~` is the caller's home.
+    pub(crate) fn path(&mut self, base: &str, path: &str, at: &Location, key: &Key) -> String {
+        let Some(below) = path.strip_prefix('~') else { return paths::join(base, path) };
+        if let Some(home) = &self.input.home {
+            return paths::clean(&format!("{home}/{below}"));
+        }
+        let message = "`~` stands for a home folder and none is known; write the path out";
+        self.findings.error(Code::InvalidValue, at, key, message);
+        path.to_owned()
+    }
+
     pub(crate) fn shown(&self, path: &str) -> String {
         paths::shown(&self.input.working_dir, path)
     }
@@ -392,6 +403,8 @@ impl<'a> Loader<'a> {
     ) -> Fetch<'a> {
         let input = self.input;
         match input.fetched.get(path) {
+            // A home that is not known is told already.
+            _ if path.starts_with('~') => Fetch::Not,
             Some(Ok(text)) if text.len() > limits::FILE_BYTES => {
                 let message = format!("{path} has {} bytes; the limit is {}", text.len(), limits::FILE_BYTES);
                 self.findings.error(Code::TooLarge, at, key, message);

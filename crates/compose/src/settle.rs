@@ -2,11 +2,10 @@
 //! made absolute, bare names in `environment` given their values.
 
 use crate::environment::Environment;
-use crate::finding::{Code, Key};
+use crate::finding::Key;
 use crate::interpolate::Lookup;
 use crate::load::Loader;
 use crate::node::{Kind, Map, Node, Weight};
-use crate::paths;
 
 /// Where the value of a secret or config that comes from a variable is kept: no file can write this key.
 pub(crate) const VALUE: &str = "x-\u{0}value";
@@ -121,18 +120,8 @@ impl Resolve<'_, '_> {
         if path.is_empty() || is_windows_absolute(path) {
             return;
         }
-        if path.starts_with('~') {
-            match &self.loader.input.home {
-                Some(home) => *path = paths::clean(&format!("{home}/{}", &path[1..])),
-                None => {
-                    let message = "`~` stands for a home folder and none is known; write the path out";
-                    self.loader.findings.error(Code::InvalidValue, &at, key, message);
-                }
-            }
-            return;
-        }
         if !path.starts_with('/') {
-            *path = paths::join(self.base, path);
+            *path = self.loader.path(self.base, path, &at, key);
         }
     }
 

@@ -59,6 +59,68 @@ services:
 }
 
 #[test]
+fn a_misspelt_key_is_an_error_with_the_key_that_was_meant() {
+    for (text, expected) in [
+        (
+            "enviroment: {A: 1}",
+            "services.web.enviroment: unknown key `enviroment`; did you mean `environment`?",
+        ),
+        ("healthcheck: {test: [CMD, a], intervall: 1s}", "unknown key `intervall`; did you mean `interval`?"),
+        ("build: {context: ., dockerfiel: x}", "unknown key `dockerfiel`; did you mean `dockerfile`?"),
+        ("ports: [{target: 80, publish: 1}]", "unknown key `publish`; did you mean `published`?"),
+        ("deploy: {resources: {limits: {cpu: 1}}}", "unknown key `cpu`; did you mean `cpus`?"),
+        ("strange: 1", "unknown key `strange`; remove it, or begin its name with `x-`"),
+    ] {
+        assert!(service(text).contains(expected), "{text}: {}", service(text));
+    }
+    let root = errors("services: {a: {image: x}}\nvolume: {}\n").to_string();
+    assert!(
+        root.contains("compose.yaml:2:1: volume: unknown key `volume`; did you mean `volumes`?"),
+        "{root}"
+    );
+}
+
+#[test]
+fn what_would_change_the_service_is_an_error_unless_its_profile_is_off() {
+    for text in [
+        "gpus: all",
+        "models: [m]",
+        "provider: {type: x}",
+        "pre_start: [{command: a}]",
+        "post_start: [{command: a}]",
+        "pre_stop: [{command: a}]",
+        "use_api_socket: true",
+        "volume_driver: nfs",
+        "build: {context: ., entitlements: [network.host]}",
+        "deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}",
+    ] {
+        let errors = errors(&format!("services:\n  web: {{image: x, {text}}}\n"));
+        assert_eq!(errors.0[0].code, Code::UnsupportedKey, "{text}: {errors}");
+        assert_eq!(errors.0.len(), 1, "{text}: {errors}");
+        let off = format!("services:\n  web: {{image: x}}\n  off: {{image: x, profiles: [off], {text}}}\n");
+        let outcome = load(&input(&off));
+        assert!(matches!(outcome, Outcome::Ready(_)), "{text}: {outcome:?}");
+    }
+    let off = "services:\n  web: {image: x}\n  off: {image: x, profiles: [off], scale: 3}\n";
+    assert!(matches!(load(&input(off)), Outcome::Ready(_)));
+}
+
+#[test]
+fn variables_that_are_not_set_are_told_beside_the_error_that_they_cause() {
+    let mut input = input("services:\n  web: {image: \"app:$TAG\", ports: [\"$PORT:http\"]}\n");
+    input.variables.extend([("TAG".to_owned(), None), ("PORT".to_owned(), None)]);
+    let Outcome::Failed(errors) = load(&input) else { panic!("the port is taken") };
+    let text = errors.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].contains("services.web.ports[0]"), "errors come first: {text}");
+    assert!(
+        text.contains("warning: compose.yaml:2:16: services.web.image: the variable TAG is not set"),
+        "{text}"
+    );
+    assert!(text.contains("the variable PORT is not set"), "{text}");
+}
+
+#[test]
 fn two_services_that_want_one_port_are_both_named() {
     let pair = |one: &str, other: &str| {
         format!(

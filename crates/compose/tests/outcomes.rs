@@ -108,10 +108,9 @@ fn text_that_is_no_yaml_fails_before_anything_is_asked() {
 }
 
 #[test]
-fn unset_variables_unknown_and_unsupported_keys_are_warned_of_with_their_place() {
+fn unset_variables_and_keys_without_effect_are_warned_of_with_their_place() {
     let mut input = input(
-        "version: '3'\nservices:\n  web:\n    image: x\n    comand: [run]\n    command: $NOPE\n    gpus: all\n    \
-         healthcheck: {test: [CMD, a], intervall: 1s}\n    init: yes\nnetwork: {}\n",
+        "version: '3'\nservices:\n  web:\n    image: x\n    command: $NOPE\n    develop: {}\n    init: yes\nmodels: {}\n",
     );
     input.variables.insert("NOPE".to_owned(), None);
     let project = ready(input);
@@ -119,31 +118,46 @@ fn unset_variables_unknown_and_unsupported_keys_are_warned_of_with_their_place()
     let expected = [
         (Code::Deprecated, "compose.yaml:1:10: version: it has no meaning any more and can go"),
         (
-            Code::UnknownKey,
-            "compose.yaml:5:5: services.web.comand: compose knows no such key; it is kept and has no effect",
-        ),
-        (
             Code::VariableUnset,
-            "compose.yaml:6:14: services.web.command: the variable NOPE is not set and is taken as empty",
+            "compose.yaml:5:14: services.web.command: the variable NOPE is not set and is taken as empty",
         ),
-        (Code::UnsupportedKey, "compose.yaml:7:5: services.web.gpus: it is kept and has no effect here"),
         (
-            Code::UnknownKey,
-            "compose.yaml:8:35: services.web.healthcheck.intervall: compose knows no such key; it is kept and has no effect",
+            Code::UnsupportedKey,
+            "compose.yaml:6:5: services.web.develop: `docker compose watch` uses it; it is ignored",
         ),
-        (Code::Deprecated, "compose.yaml:9:11: services.web.init: `yes` is read as true; write `true`"),
-        (
-            Code::UnknownKey,
-            "compose.yaml:10:1: network: compose knows no such key; it is kept and has no effect",
-        ),
+        (Code::Deprecated, "compose.yaml:7:11: services.web.init: `yes` is read as true; write `true`"),
+        (Code::UnsupportedKey, "compose.yaml:8:1: models: models are not started; it is ignored"),
     ];
     for ((code, text), (expected_code, expected_text)) in told.iter().zip(expected) {
         assert_eq!((*code, text.as_str()), (expected_code, expected_text));
     }
     assert_eq!(told.len(), expected.len());
     assert!(project.findings.iter().all(|finding| finding.severity != Severity::Error));
-    assert_eq!(project.services[0].others["comand"][0], "run");
-    assert!(project.extensions.contains_key("network"));
+    assert!(project.services[0].others.contains_key("develop"));
+    assert!(project.extensions.contains_key("models"));
+}
+
+#[test]
+fn a_tilde_is_the_callers_home_in_include_and_extends_too() {
+    let mut input = input(
+        "include: [{path: ~/a.yaml, project_directory: ~/a, env_file: ~/a.env}]\nservices:\n  web: {extends: {file: ~/b.yaml, service: base}}\n",
+    );
+    input.home = Some("/home/dev".to_owned());
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let Outcome::NeedsFiles(wanted) = load(&input) else { break };
+        for file in wanted {
+            let text = if file.path.ends_with(".env") { "" } else { "services: {base: {image: x}}" };
+            asked.push(file.path.clone());
+            input.fetched.insert(file.path, Ok(text.to_owned()));
+        }
+    }
+    asked.sort();
+    assert_eq!(asked, ["/home/dev/a.env", "/home/dev/a.yaml", "/home/dev/b.yaml"]);
+    assert!(matches!(load(&input), Outcome::Ready(_)));
+    input.home = None;
+    let Outcome::Failed(errors) = load(&input) else { panic!("a home that is not known is none") };
+    assert!(errors.to_string().contains("`~` stands for a home folder and none is known"), "{errors}");
 }
 
 #[test]

@@ -65,16 +65,20 @@ pub(crate) fn convert(project: &compose::Project, group: &GroupRef) -> Result<Co
 /// The answer to a caller whose files hold errors.
 pub(crate) fn compose_errors(errors: &compose::Errors) -> Error {
     let code = errors.0.first().map(|finding| finding.code.as_str());
-    let all = errors.0.iter().map(|found| (reason(found.code), finding(found, Severity::Error))).collect();
-    let error = failure(all);
+    let (bad, others): (Vec<_>, Vec<_>) =
+        errors.0.iter().partition(|found| found.severity == compose::Severity::Error);
+    let all = bad.iter().map(|found| (reason(found), finding(found, Severity::Error))).collect();
+    let others = others.iter().map(|found| finding(found, Severity::Warning)).collect();
+    let error = failure(all, others);
     match code {
         Some(code) => error.with("code", code),
         None => error,
     }
 }
 
-fn reason(code: Code) -> Reason {
-    match code {
+fn reason(found: &compose::Finding) -> Reason {
+    match found.code {
+        Code::UnsupportedKey if found.key.is("services.*.provider") => Reason::KindUnsupported,
         Code::DependencyCycle => Reason::DependencyCycle,
         Code::UnknownDependency => Reason::UnknownDependency,
         Code::OutsideRoot => Reason::OutsideRoot,
@@ -88,7 +92,7 @@ fn reason(code: Code) -> Reason {
 const LISTED: usize = 10;
 
 /// One error of many. Its reason is theirs if they share one.
-fn failure(errors: Vec<(Reason, Finding)>) -> Error {
+fn failure(errors: Vec<(Reason, Finding)>, others: Vec<Finding>) -> Error {
     let first = errors.first().map_or(Reason::InvalidFile, |(reason, _)| *reason);
     let shared = errors.iter().all(|(reason, _)| *reason == first);
     let findings: Vec<Finding> = errors.into_iter().map(|(_, finding)| finding).collect();
@@ -99,7 +103,8 @@ fn failure(errors: Vec<(Reason, Finding)>) -> Error {
     if lines.is_empty() {
         lines.push("the files cannot be read as a compose project".to_owned());
     }
-    Error::new(if shared { first } else { Reason::InvalidFile }, lines.join("\n")).with_findings(findings)
+    Error::new(if shared { first } else { Reason::InvalidFile }, lines.join("\n"))
+        .with_findings(findings.into_iter().chain(others).collect())
 }
 
 fn finding(found: &compose::Finding, severity: Severity) -> Finding {
@@ -140,7 +145,7 @@ impl Report {
     fn take(&mut self, found: &compose::Finding) {
         match found.severity {
             compose::Severity::Error => {
-                self.errors.push((reason(found.code), finding(found, Severity::Error)));
+                self.errors.push((reason(found), finding(found, Severity::Error)));
             }
             compose::Severity::Warning => self.warnings.push(finding(found, Severity::Warning)),
             compose::Severity::Note => self.notes.push(found.to_string()),
@@ -161,7 +166,7 @@ impl Report {
 
     fn finish(mut self) -> Result<(Vec<Finding>, Vec<String>)> {
         if !self.errors.is_empty() {
-            return Err(failure(self.errors));
+            return Err(failure(self.errors, Vec::new()));
         }
         let narrowed = self.narrowed.len();
         if narrowed > LISTED {

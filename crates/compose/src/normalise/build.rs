@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::finding::{Code, Key};
+use crate::keys;
 use crate::model::Build;
 use crate::node::{Kind, Node};
 
 use super::read::Reader;
 use super::storage;
-
-const UNSUPPORTED: [&str; 5] = ["entitlements", "isolation", "provenance", "sbom", "no_cache_filter"];
 
 pub(super) fn build(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<Build> {
     let map = r.map(node, key)?;
@@ -43,7 +42,7 @@ pub(super) fn build(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<Build>
             "ulimits" => build.ulimits = r.ulimits(value, &own),
             "privileged" => build.privileged = r.boolean(value, &own).unwrap_or_default(),
             _ => {
-                if UNSUPPORTED.contains(&field.as_str()) {
+                if keys::unsupported(&own).is_some() {
                     r.unsupported(field, entry, key);
                 } else if !field.starts_with("x-") {
                     r.unknown(field, entry, key);

@@ -1,6 +1,7 @@
 //! `x-clos`: what we add to compose files, under a key that every other program passes over.
 
 use crate::finding::{Code, Key};
+use crate::keys;
 use crate::model::{Clos, GroupEdge, Probe, ProbeKind};
 use crate::node::{Kind, Node};
 
@@ -19,7 +20,7 @@ pub(super) fn service(r: &mut Reader<'_>, node: &Node, key: &Key) -> Clos {
             // Read by what runs processes.
             "process" => drop(clos.others.insert(field.clone(), value.to_json())),
             _ => {
-                let message = "we know no such key; it is kept and has no effect";
+                let message = keys::unknown(key, field, "it is ignored: CLOS knows no key");
                 r.findings.warning(Code::UnknownKey, &entry.key_at, &own, message);
                 clos.others.insert(field.clone(), value.to_json());
             }
@@ -152,7 +153,7 @@ pub(super) fn project(r: &mut Reader<'_>, node: &Node, key: &Key) -> Vec<GroupEd
                 }
             }
             _ => {
-                let message = "we know no such key; it is kept and has no effect";
+                let message = keys::unknown(key, field, "it is ignored: CLOS knows no key");
                 r.findings.warning(Code::UnknownKey, &entry.key_at, &own, message);
             }
         }

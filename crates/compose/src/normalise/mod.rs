@@ -62,7 +62,14 @@ pub(crate) fn project<'a>(
         findings: Vec::new(),
     };
     let mut services = Vec::new();
-    let mut r = Reader { findings: &mut loader.findings, unknown: &mut loader.unknown, environment };
+    let active = project.profiles.clone();
+    let mut r = Reader {
+        findings: &mut loader.findings,
+        unknown: &mut loader.unknown,
+        environment,
+        profiles: &active,
+        takes_part: true,
+    };
     for (field, entry) in tree.as_map()?.iter() {
         let (value, key) = (&entry.value, Key::of(&[field]));
         match field.as_str() {

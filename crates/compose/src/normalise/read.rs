@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::environment::{Environment, Unknown};
-use crate::finding::{Code, Findings, Key};
+use crate::finding::{Code, Finding, Findings, Key, Severity};
 use crate::interpolate::Lookup;
+use crate::keys;
 use crate::model::{ExtraHost, Ulimit};
 use crate::node::{Entry, Kind, Map, Node};
 use crate::scalar;
@@ -17,6 +18,9 @@ pub(super) struct Reader<'f> {
     pub(super) findings: &'f mut Findings,
     pub(super) unknown: &'f mut Unknown,
     pub(super) environment: &'f Environment<'f>,
+    pub(super) profiles: &'f [String],
+    /// Whether what is read is in an active profile.
+    pub(super) takes_part: bool,
 }
 
 impl Reader<'_> {
@@ -44,13 +48,17 @@ impl Reader<'_> {
     }
 
     pub(super) fn unknown(&mut self, name: &str, entry: &Entry, key: &Key) {
-        let message = "compose knows no such key; it is kept and has no effect";
-        self.findings.warning(Code::UnknownKey, &entry.key_at, &key.child(name), message);
+        let message = keys::unknown(key, name, "unknown key");
+        self.findings.error(Code::UnknownKey, &entry.key_at, &key.child(name), message);
     }
 
+    /// What is in a profile that nobody asked for may be what it likes.
     pub(super) fn unsupported(&mut self, name: &str, entry: &Entry, key: &Key) {
-        let message = "it is kept and has no effect here";
-        self.findings.warning(Code::UnsupportedKey, &entry.key_at, &key.child(name), message);
+        let own = key.child(name);
+        let Some(known) = keys::unsupported(&own) else { return };
+        let severity = if self.takes_part { known.severity } else { Severity::Warning };
+        let finding = Finding::warning(Code::UnsupportedKey, &entry.key_at, &own, known.message);
+        self.findings.push(Finding { severity, ..finding });
     }
 
     pub(super) fn map<'n>(&mut self, node: &'n Node, key: &Key) -> Option<&'n Map> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::finding::{Code, Key};
+use crate::keys;
 use crate::model::{
     Attachment, Condition, Dependency, Device, EnvFile, HealthCheck, Logging, PullPolicy, Restart, Service,
 };
@@ -13,31 +14,11 @@ use crate::words;
 use super::read::Reader;
 use super::{build, clos, deploy, storage};
 
-/// What compose knows and a single container on a developer's engine has no use for, or we no way to give.
-const UNSUPPORTED: [&str; 17] = [
-    "blkio_config",
-    "cpu_count",
-    "cpu_percent",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "credential_spec",
-    "develop",
-    "gpus",
-    "isolation",
-    "models",
-    "post_start",
-    "pre_start",
-    "pre_stop",
-    "provider",
-    "pull_refresh_after",
-    "use_api_socket",
-    "volume_driver",
-];
-
 pub(super) fn service(reader: &mut Reader<'_>, name: &str, node: &Node, key: &Key) -> Option<Service> {
     let map = reader.map(node, key)?;
     let mut service =
         Service { name: name.to_owned(), at: Some(node.at.clone()), replicas: 1, ..Service::default() };
+    reader.takes_part = takes_part(map, reader.profiles);
     for (field, entry) in map.iter() {
         let (value, own) = (&entry.value, key.child(field));
         service.places.insert(field.clone(), value.at.clone());
@@ -51,7 +32,7 @@ pub(super) fn service(reader: &mut Reader<'_>, name: &str, node: &Node, key: &Ke
             }
             if field == "x-clos" {
                 service.clos = clos::service(reader, value, &own);
-            } else if UNSUPPORTED.contains(&field.as_str()) {
+            } else if keys::unsupported(&own).is_some() {
                 reader.unsupported(field, entry, key);
             } else if !field.starts_with("x-") {
                 reader.unknown(field, entry, key);
@@ -60,7 +41,14 @@ pub(super) fn service(reader: &mut Reader<'_>, name: &str, node: &Node, key: &Ke
         }
     }
     replicas(reader, &mut service, map, key);
+    reader.takes_part = true;
     Some(service)
+}
+
+fn takes_part(service: &Map, active: &[String]) -> bool {
+    let own = service.get("profiles").and_then(Node::as_list).unwrap_or_default();
+    let is_active = |own: &str| active.iter().any(|profile| profile == "*" || profile == own);
+    own.is_empty() || own.iter().filter_map(Node::as_text).any(is_active)
 }
 
 /// What runs: the image, the command, the names, when it starts and stops.
@@ -483,6 +471,7 @@ fn replicas(r: &mut Reader<'_>, service: &mut Service, map: &Map, key: &Key) {
     }
     match u32::try_from(wanted) {
         Ok(replicas @ 0..=1) => service.replicas = replicas,
+        Ok(_) if !r.takes_part => {}
         Ok(_) => {
             let message = format!(
                 "{wanted} containers of one service are not supported; write the service out {wanted} times, or set it to 1"

@@ -84,21 +84,6 @@ fn runs_as_container(site: &mut Site<'_>) -> bool {
     let service = site.service;
     let has_image = service.image.is_some() || service.build.is_some();
     let has_process = service.clos.others.contains_key("process");
-    if let Some(provider) = service.others.get("provider") {
-        let kind = provider.get("type").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let message = if kind == "clos" {
-            "a service that is only a process cannot be run yet; give it an `image` or a `build` instead"
-                .to_owned()
-        } else {
-            format!(
-                "the provider `{}` cannot be asked; give the service an `image` or a `build` instead",
-                shown(kind)
-            )
-        };
-        let (at, key) = (site.at("provider"), site.key("provider"));
-        site.report.error(Reason::KindUnsupported, &at, &key, message);
-        return false;
-    }
     if !has_image && has_process {
         let message =
             "a service that is only a process cannot be run yet; give it an `image` or a `build` too";
