@@ -101,6 +101,7 @@ pub(crate) async fn take(
         let present = Present {
             id: found.id.clone(),
             anonymous_volumes: found.anonymous_volumes.clone(),
+            shares_with: BTreeSet::new(),
             ours: service.is_some(),
             spec_hash,
             image_id: found.image_id.clone(),
@@ -108,6 +109,16 @@ pub(crate) async fn take(
             ports: found.ports.clone(),
         };
         snapshot.workloads.insert(found.name.clone(), present);
+    }
+    if makes {
+        for spec in parts.iter().flat_map(|part| &part.services).map(|wanted| &wanted.spec) {
+            let present = snapshot.workloads.get_mut(&spec.name);
+            let Some(present) = present.filter(|_| !spec.container().shared_with().is_empty()) else {
+                continue;
+            };
+            let found = world.engine.workloads.inspect(&spec.name).await.map_err(engine_error)?;
+            present.shares_with = found.map(|found| found.shares_with).unwrap_or_default();
+        }
     }
     // What compose made for a group that a container of compose's was adopted in is the group's.
     let adopting: BTreeSet<_> = parts

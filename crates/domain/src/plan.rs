@@ -6,6 +6,7 @@
 
 mod down;
 mod followers;
+mod guests;
 mod handover;
 mod images;
 mod order;
@@ -74,6 +75,8 @@ pub struct Present {
     pub id: String,
     /// Its volumes without a name, by target.
     pub anonymous_volumes: BTreeMap<String, String>,
+    /// Ids of the containers whose namespaces it shares.
+    pub shares_with: BTreeSet<String>,
     /// It carries our installation and this service.
     pub ours: bool,
     /// The hash of the spec that it was made from.
