@@ -14,7 +14,7 @@ fn assert_attached(bed: &Bed) {
     let owner = bed.engine.id("shop-owner-1").unwrap();
     for guest in ["shop-guest-1", "shop-peer-1"] {
         assert!(bed.engine.runs(guest), "{guest}");
-        assert_eq!(bed.engine.shared_by(guest), [owner.clone()], "{guest}");
+        assert_eq!(bed.engine.shared_by(guest), std::slice::from_ref(&owner), "{guest}");
     }
 }
 
