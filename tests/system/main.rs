@@ -11,6 +11,7 @@ mod beside_compose;
 mod breaking;
 mod demo;
 mod doors;
+mod guests;
 mod neighbours;
 mod ports;
 mod rest;

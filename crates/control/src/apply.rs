@@ -416,6 +416,7 @@ async fn scopes(shared: &Shared, request: &Request, rows: &Rows) -> Result<Vec<S
         let names =
             request.services.iter().map(|raw| ServiceName::parse("services", raw)).collect::<Result<_>>()?;
         verbs::choose(&mut scope, &names, !request.no_deps)?;
+        verbs::add_guests(&mut scope);
     }
     let mut scopes = vec![scope];
     if !request.no_deps && request.start {

@@ -249,6 +249,9 @@ impl Services<'_> {
             names = restarted_with(&scope.all, &names);
         }
         verbs::choose(&mut scope, &names, verb == Verb::Start)?;
+        if matches!(verb, Verb::Restart | Verb::Recreate) {
+            verbs::add_guests(&mut scope);
+        }
         drop(tx);
         let policy = verbs::with_grace(grace);
         let wish = Wish {
@@ -281,6 +284,9 @@ impl Services<'_> {
             names = restarted_with(&scope.all, &names);
         }
         verbs::choose(&mut scope, &names, with_needs)?;
+        if matches!(verb, Verb::Restart | Verb::Recreate) {
+            verbs::add_guests(&mut scope);
+        }
         let mut scopes = vec![scope];
         if with_needs {
             scopes.extend(verbs::dependencies_of(tx.as_mut(), &group).await?);

@@ -115,12 +115,23 @@ pub(crate) async fn take(
                 .and_then(|identity| identity.operation.as_ref())
                 .is_some_and(|operation| open.contains(operation)),
             service: service.cloned(),
+            shares_with: BTreeSet::new(),
             spec_hash,
             image_id: found.image_id.clone(),
             state: found.state.clone(),
             ports: found.ports.clone(),
         };
         snapshot.workloads.insert(found.name.clone(), present);
+    }
+    if makes {
+        for spec in parts.iter().flat_map(|part| &part.services).map(|wanted| &wanted.spec) {
+            let present = snapshot.workloads.get_mut(&spec.name);
+            let Some(present) = present.filter(|_| !spec.container().shared_with().is_empty()) else {
+                continue;
+            };
+            let found = world.engine.workloads.inspect(&spec.name).await.map_err(engine_error)?;
+            present.shares_with = found.map(|found| found.shares_with).unwrap_or_default();
+        }
     }
     // What compose made for a group that a container of compose's was adopted in is the group's.
     let adopting: BTreeSet<_> = parts

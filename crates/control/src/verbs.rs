@@ -451,6 +451,25 @@ pub(crate) fn choose(scope: &mut Scope, names: &BTreeSet<ServiceName>, with_need
     Ok(())
 }
 
+/// Adds what runs in the namespaces of the chosen, or on their volumes: it is dead without them.
+pub(crate) fn add_guests(scope: &mut Scope) {
+    loop {
+        let chosen: BTreeSet<&str> = scope.chosen.iter().map(|one| one.definition.name.as_str()).collect();
+        let is_guest = |service: &&Service| {
+            let container = service.definition.container();
+            let mut owners = container.shared_services().into_iter().chain(container.mounted_from());
+            service.observed.is_running()
+                && !chosen.contains(service.definition.name.as_str())
+                && owners.any(|owner| chosen.contains(owner))
+        };
+        let guests: Vec<Service> = scope.all.iter().filter(is_guest).cloned().collect();
+        if guests.is_empty() {
+            return;
+        }
+        scope.chosen.extend(guests);
+    }
+}
+
 /// Groups that run and need this one: a stop says so, and stops them not.
 pub(crate) async fn running_dependants(tx: &mut dyn Tx, group: &Group) -> Result<Vec<String>> {
     let mut notes = Vec::new();

@@ -6,6 +6,7 @@
 
 mod down;
 mod followers;
+mod guests;
 mod handover;
 mod images;
 mod order;
@@ -80,6 +81,8 @@ pub struct Present {
     pub service: Option<ServiceId>,
     /// An operation that has not ended made it.
     pub is_in_the_making: bool,
+    /// Ids of the containers whose namespaces it shares.
+    pub shares_with: BTreeSet<String>,
     /// The hash of the spec that it was made from.
     pub spec_hash: String,
     /// The id that its image's name meant when it was created; empty where that is not known.

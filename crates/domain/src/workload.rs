@@ -8,7 +8,7 @@
 //! Host processes will be a second arm of [`Run`]; nothing above the engine may
 //! ask for a container's id or image except through it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -530,6 +530,27 @@ pub struct Composed {
     pub is_oneoff: bool,
 }
 
+impl Container {
+    /// The services whose network, process or IPC namespace a definition asks for, in the file's words.
+    pub fn shared_services(&self) -> BTreeSet<&str> {
+        self.modes().filter_map(|mode| mode.strip_prefix("service:")).collect()
+    }
+
+    /// The containers whose namespaces a spec asks for.
+    pub fn shared_with(&self) -> BTreeSet<&str> {
+        self.modes().filter_map(|mode| mode.strip_prefix("container:")).collect()
+    }
+
+    /// The containers whose volumes a spec asks for; in a definition the services.
+    pub fn mounted_from(&self) -> impl Iterator<Item = &str> {
+        self.volumes_from.iter().map(|from| from.split(':').next().unwrap_or(from))
+    }
+
+    fn modes(&self) -> impl Iterator<Item = &str> {
+        [&self.network_mode, &self.pid, &self.ipc].into_iter().filter_map(|mode| mode.as_deref())
+    }
+}
+
 /// What an engine shows of one workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -555,6 +576,9 @@ pub struct Found {
     pub ports: Vec<Binding>,
     /// Its volumes that nobody named, by target.
     pub anonymous_volumes: BTreeMap<String, String>,
+    /// The containers whose network, process or IPC namespace it shares, by id; only an inspection
+    /// tells them.
+    pub shares_with: BTreeSet<String>,
     /// When it last started.
     pub started_at: Option<Timestamp>,
     /// When it last ended.

@@ -1,6 +1,6 @@
 //! What the engine shows of a container, in the domain's words. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
@@ -19,6 +19,7 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
     let settings = container.network_settings.unwrap_or_default();
     let labels: BTreeMap<String, String> = config.labels.unwrap_or_default().into_iter().collect();
     let shown = container.state.unwrap_or_default();
+    let host = container.host_config.unwrap_or_default();
     let state = match shown.status {
         Some(ContainerStateStatusEnum::RUNNING) => {
             let status = shown.health.as_ref().and_then(|health| health.status);
@@ -45,6 +46,7 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
         addresses: addresses(settings.networks),
         ports: published(settings.ports),
         anonymous_volumes: anonymous(container.mounts),
+        shares_with: shared([host.network_mode, host.pid_mode, host.ipc_mode]),
         started_at: moment(shown.started_at.as_deref()),
         finished_at: moment(shown.finished_at.as_deref()),
         restarts: container.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
@@ -89,6 +91,7 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
         addresses: addresses(container.network_settings.and_then(|settings| settings.networks)),
         ports,
         anonymous_volumes: anonymous(container.mounts),
+        shares_with: BTreeSet::new(),
         started_at: None,
         finished_at: None,
         restarts: 0,
@@ -153,6 +156,12 @@ fn anonymous(mounts: Option<Vec<MountPoint>>) -> BTreeMap<String, String> {
     };
     let volumes = mounts.into_iter().flatten().filter_map(|mount| Some((mount.destination?, mount.name?)));
     volumes.filter(|(_, name)| is_made_up(name)).collect()
+}
+
+/// The engine puts the id in the place of the name that it was given.
+fn shared(modes: [Option<String>; 3]) -> BTreeSet<String> {
+    let modes = modes.into_iter().flatten();
+    modes.filter_map(|mode| mode.strip_prefix("container:").map(str::to_owned)).collect()
 }
 
 fn published(ports: Option<PortMap>) -> Vec<Binding> {

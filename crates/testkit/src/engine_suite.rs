@@ -1,7 +1,7 @@
 //! What every engine does: the seams `Workloads`, `Images`, `Networks` and `Volumes`.
 #![allow(clippy::unwrap_used, reason = "a case that fails panics")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,7 @@ macro_rules! engine_suite {
             a_name_is_taken_once
             starting_stopping_and_removing_twice_is_fine
             a_renamed_one_goes_on_under_its_new_name
+            a_shared_namespace_is_of_one_container_and_ends_with_it
             what_is_not_there_is_said_so
             an_exit_code_is_told_and_shown
             who_does_not_hear_the_signal_is_killed
@@ -248,6 +249,26 @@ pub async fn a_renamed_one_goes_on_under_its_new_name(world: &mut impl EngineWor
     assert!(matches!(renamed.state, State::Running { .. }), "it was not stopped");
     let gone = engine.rename(&name, &to).await;
     assert!(matches!(gone, Err(Error::NotFound(_))), "{gone:?}");
+}
+
+pub async fn a_shared_namespace_is_of_one_container_and_ends_with_it(world: &mut impl EngineWorld) {
+    let owner = started(world, "owner", Behaviour::Runs).await;
+    let name = world.name("guest");
+    let mut spec = spec(&name, &world.image());
+    world.behave(&mut spec, Behaviour::Runs);
+    container(&mut spec).network_mode = Some(format!("container:{owner}"));
+    container(&mut spec).pid = Some(format!("container:{owner}"));
+    let engine = world.engine();
+    Workloads::create(&*engine, &spec).await.unwrap();
+    let id = shown(world, &owner).await.id;
+    assert_eq!(shown(world, &name).await.shares_with, BTreeSet::from([id]));
+    engine.start(&name).await.unwrap();
+    engine.stop(&name, Duration::ZERO).await.unwrap();
+    Workloads::remove(&*engine, &owner).await.unwrap();
+    let again = started(world, "another", Behaviour::Runs).await;
+    engine.rename(&again, &owner).await.unwrap();
+    // The name says nothing any more.
+    engine.start(&name).await.unwrap_err();
 }
 
 pub async fn what_is_not_there_is_said_so(world: &mut impl EngineWorld) {

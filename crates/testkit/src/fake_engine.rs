@@ -203,6 +203,7 @@ impl FakeEngine {
             addresses: BTreeMap::new(),
             ports: Vec::new(),
             anonymous_volumes: BTreeMap::new(),
+            shares_with: BTreeSet::new(),
             started_at: Some(now),
             finished_at: None,
             restarts: 0,
@@ -412,6 +413,18 @@ impl FakeEngine {
 
     // ---- what a test asks
 
+    /// The id of a container.
+    pub fn id(&self, name: &str) -> Option<String> {
+        self.state().containers.get(name).map(|container| container.found.id.clone())
+    }
+
+    /// Ids of the containers whose namespaces it shares.
+    pub fn shared_by(&self, name: &str) -> Vec<String> {
+        let state = self.state();
+        let shared = state.containers.get(name).map(|container| container.found.shares_with.clone());
+        shared.into_iter().flatten().collect()
+    }
+
     /// Every call so far, `start shop-web-1`.
     pub fn log(&self) -> Vec<String> {
         self.state().log.clone()
@@ -518,6 +531,11 @@ impl Engine {
         self.next_id += 1;
         // The beginning tells them apart, as it does on a real engine.
         format!("{:012x}{:052x}", self.next_id, 0)
+    }
+
+    /// The id of what is named so, or of what has this id.
+    fn id_of(&self, name: &str) -> Result<String, Error> {
+        Ok(self.containers[&self.name_of(name)?].found.id.clone())
     }
 
     fn tell(&self, id: &str, name: &str, change: Change, at: Timestamp) {
@@ -657,6 +675,8 @@ impl Workloads for FakeEngine {
             let Some(Image { id: image_id, .. }) = state.images.get(&tagged(&run.image)).cloned() else {
                 return Err(Error::NoImage(run.image.clone()));
             };
+            let shared = run.shared_with().into_iter().map(|owner| state.id_of(owner));
+            let shares_with = shared.collect::<Result<BTreeSet<_>, _>>()?;
             let id = state.new_id();
             // What the definition or the image declares without a name, as it was or anew.
             let declared = state.image_volumes.get(&tagged(&run.image)).cloned().unwrap_or_default();
@@ -684,6 +704,7 @@ impl Workloads for FakeEngine {
                 addresses: BTreeMap::new(),
                 ports: Vec::new(),
                 anonymous_volumes: anonymous.clone(),
+                shares_with,
                 started_at: None,
                 finished_at: None,
                 restarts: 0,
@@ -717,6 +738,18 @@ impl Workloads for FakeEngine {
             let wanted = &state.containers[&name];
             if wanted.runs() {
                 return Ok(());
+            }
+            for owner in &wanted.found.shares_with {
+                let owner = state.containers.values().find(|other| other.found.id == *owner);
+                match owner {
+                    None => return Err(Error::Refused("joining namespace: No such container".to_owned())),
+                    Some(owner) if !owner.runs() => {
+                        return Err(Error::Refused(
+                            "cannot join namespace of a non running container".to_owned(),
+                        ));
+                    }
+                    Some(_) => {}
+                }
             }
             if wanted.found.state == State::Restarting {
                 // Only a stop ends that; a start is taken and changes nothing.
@@ -789,8 +822,13 @@ impl Workloads for FakeEngine {
     async fn list(&self) -> Result<Vec<Found>, Error> {
         self.enter("list", "").await?;
         // The list of a real engine knows no moments and no restarts either.
-        let brief =
-            |it: &Container| Found { started_at: None, finished_at: None, restarts: 0, ..it.found.clone() };
+        let brief = |it: &Container| Found {
+            shares_with: BTreeSet::new(),
+            started_at: None,
+            finished_at: None,
+            restarts: 0,
+            ..it.found.clone()
+        };
         Ok(self.state().containers.values().map(brief).collect())
     }
 

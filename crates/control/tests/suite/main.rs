@@ -6,6 +6,7 @@ mod adoption;
 mod apply;
 mod bed;
 mod cancelling;
+mod guests;
 mod images;
 mod naming;
 mod observing;

@@ -93,6 +93,13 @@ fn needs_of(
             needs.insert(need, (dependency.condition, !dependency.required));
         }
     }
+    let container = node.wanted.spec.container();
+    for owner in container.shared_with().into_iter().chain(container.mounted_from()) {
+        let found = nodes.iter().position(|other| other.wanted.spec.name == owner);
+        if let Some(j) = found.filter(|j| *j != i) {
+            needs.entry(j).or_insert((Condition::Started, false));
+        }
+    }
     for dependency in &node.group.definition.depends_on {
         for (j, other) in nodes.iter().enumerate() {
             let is_meant = other.group.name == dependency.group

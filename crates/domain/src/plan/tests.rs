@@ -72,6 +72,7 @@ impl World {
             anonymous_volumes: BTreeMap::new(),
             service: self.services.iter().find(|s| s.definition.name.as_str() == name).map(|s| s.id.clone()),
             is_in_the_making: false,
+            shares_with: BTreeSet::new(),
             spec_hash: hash.into(),
             image_id: "1".into(),
             state,
@@ -105,6 +106,7 @@ fn stranger() -> Present {
         anonymous_volumes: BTreeMap::new(),
         service: None,
         is_in_the_making: false,
+        shares_with: BTreeSet::new(),
         spec_hash: String::new(),
         image_id: String::new(),
         state: State::Exited { code: 0, oom: false },
@@ -582,4 +584,70 @@ proptest! {
         expected.reverse();
         prop_assert_eq!(undone, expected);
     }
+}
+
+/// `peer` lives in the namespaces of `owner`.
+fn sharing() -> World {
+    let mut world = World::new(&["owner", "peer"]);
+    world.definition("peer").container_mut().pid = Some("service:owner".into());
+    let mut world = world.everything_runs();
+    let owner = world.snapshot.workloads["shop-owner-1"].id.clone();
+    world.snapshot.workloads.get_mut("shop-peer-1").unwrap().shares_with = BTreeSet::from([owner]);
+    world
+}
+
+#[test]
+fn what_shares_a_namespace_is_made_anew_after_its_owner() {
+    let mut world = sharing();
+    assert!(world.plan(Verb::Up).unwrap().is_empty());
+    world.snapshot.workloads.get_mut("shop-owner-1").unwrap().spec_hash = "h0".into();
+    let plan = world.plan(Verb::Up).unwrap();
+    let at = |word: &str| words(&plan).iter().position(|step| step == word).unwrap();
+    let made = at("create 00000000peer_shop-peer-1");
+    assert!(
+        plan.steps[made].needs.contains(&plan.steps[at("rename shop-owner-1")].number),
+        "{}",
+        plan.render()
+    );
+
+    let mut world = sharing();
+    world.snapshot.workloads.remove("shop-owner-1");
+    for verb in [Verb::Up, Verb::Start] {
+        let plan = world.plan(verb).unwrap();
+        assert!(words(&plan).contains(&"create 00000000peer_shop-peer-1".to_owned()), "{}", plan.render());
+    }
+}
+
+#[test]
+fn what_is_bound_to_an_earlier_container_is_made_anew() {
+    let mut world = sharing();
+    world.snapshot.workloads.get_mut("shop-owner-1").unwrap().id = "another".into();
+    let plan = world.plan(Verb::Up).unwrap();
+    assert_eq!(plan.steps[0].why, "shares a namespace of an earlier `shop-owner-1`");
+    assert!(world.plan(Verb::Start).unwrap().is_empty());
+}
+
+#[test]
+fn what_shares_a_namespace_is_restarted_when_its_owner_is_started() {
+    let mut world = sharing();
+    let owner = world.snapshot.workloads.get_mut("shop-owner-1").unwrap();
+    owner.state = State::Exited { code: 1, oom: false };
+    let plan = world.plan(Verb::Up).unwrap();
+    let steps = words(&plan);
+    assert!(steps.starts_with(&["start shop-owner-1".to_owned()]), "{}", plan.render());
+    assert!(steps.contains(&"stop shop-peer-1".to_owned()), "{}", plan.render());
+    let owner = world.snapshot.workloads.get_mut("shop-owner-1").unwrap();
+    owner.state = State::Paused;
+    assert!(!words(&world.plan(Verb::Up).unwrap()).contains(&"stop shop-peer-1".to_owned()));
+}
+
+#[test]
+fn who_mounts_the_volumes_of_a_replaced_one_is_replaced_too() {
+    let mut world = World::new(&["owner", "reader"]);
+    world.definition("reader").container_mut().volumes_from = vec!["owner:ro".into()];
+    let mut world = world.everything_runs();
+    assert!(world.plan(Verb::Up).unwrap().is_empty());
+    world.snapshot.workloads.get_mut("shop-owner-1").unwrap().spec_hash = "h0".into();
+    let plan = world.plan(Verb::Up).unwrap();
+    assert!(words(&plan).contains(&"rename shop-reader-1".to_owned()), "{}", plan.render());
 }

@@ -43,6 +43,11 @@ impl Planner<'_> {
         }
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
+            if let Some((fate, why)) = self.guest_fate(i, &fates) {
+                fates[i] = fate;
+                reasons[i] = why;
+                continue;
+            }
             if fates[i] != Fate::Keep {
                 continue;
             }
@@ -212,10 +217,8 @@ impl Planner<'_> {
     /// A service that shares another container's namespaces is made after that one.
     fn container_references(&self, spec: &Spec, created: &BTreeMap<usize, u32>) -> Vec<u32> {
         let container = spec.container();
-        let shared = [&container.network_mode, &container.pid, &container.ipc];
-        let shared = shared.into_iter().flatten().filter_map(|mode| mode.strip_prefix("container:"));
-        let from = container.volumes_from.iter().map(|from| from.split(':').next().unwrap_or(from));
-        let wanted: BTreeSet<&str> = shared.chain(from).collect();
+        let wanted: BTreeSet<&str> =
+            container.shared_with().into_iter().chain(container.mounted_from()).collect();
         created
             .iter()
             .filter(|(i, _)| wanted.contains(self.order.nodes[**i].wanted.spec.name.as_str()))
