@@ -11,6 +11,7 @@
 
 mod adoption;
 pub mod apply;
+mod changes;
 mod convert;
 pub mod etag;
 pub mod events;

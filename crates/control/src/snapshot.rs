@@ -14,9 +14,9 @@ use clos_domain::{Error, Result, spec};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::World;
 use crate::adoption::{self, Known};
 use crate::observer::engine_error;
+use crate::{World, changes};
 
 /// Images that are looked up at a time.
 const LOOK_UPS: usize = 8;
@@ -47,18 +47,23 @@ impl Scope {
 
 /// Fills the hash in, SHA-256 of the fingerprint's JSON, and the digest of the build definition.
 pub(crate) fn hashed(mut spec: Spec) -> Result<Spec> {
-    spec.identity.spec_hash = hash_of(serde_json::to_vec(&spec.fingerprint()))?;
+    spec.identity.spec_hash = hash_of(&fingerprint(&spec)?);
     let Run::Container(container) = &mut spec.run;
     if let Some(build) = &mut container.build {
         // How it is built does not say what it is.
         let what = Build { no_cache: false, pull: false, cache_from: Vec::new(), ..build.clone() };
-        build.digest = hash_of(serde_json::to_vec(&what))?;
+        build.digest = hash_of(&serde_json::to_string(&what).map_err(Error::internal)?);
     }
     Ok(spec)
 }
 
-fn hash_of(json: serde_json::Result<Vec<u8>>) -> Result<String> {
-    Ok(data_encoding::HEXLOWER.encode(&Sha256::digest(json.map_err(Error::internal)?)))
+fn hash_of(json: &str) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(json.as_bytes()))
+}
+
+/// The text that is hashed.
+pub(crate) fn fingerprint(spec: &Spec) -> Result<String> {
+    serde_json::to_string(&spec.fingerprint()).map_err(Error::internal)
 }
 
 /// Looks at the engine, as far as the verb needs it.
@@ -124,12 +129,14 @@ pub(crate) async fn take(
         snapshot.workloads.insert(found.name.clone(), present);
     }
     if makes {
-        for spec in parts.iter().flat_map(|part| &part.services).map(|wanted| &wanted.spec) {
-            let present = snapshot.workloads.get_mut(&spec.name);
-            let Some(present) = present.filter(|_| !spec.container().shared_with().is_empty()) else {
+        for wanted in parts.iter().flat_map(|part| &part.services) {
+            if wanted.spec.container().shared_with().is_empty() {
                 continue;
-            };
-            let found = world.engine.workloads.inspect(&spec.name).await.map_err(engine_error)?;
+            }
+            let mut workloads = snapshot.workloads.iter_mut();
+            let own = workloads.find(|(_, present)| present.service.as_ref() == Some(&wanted.service.id));
+            let Some((name, present)) = own else { continue };
+            let found = world.engine.workloads.inspect(name).await.map_err(engine_error)?;
             present.shares_with = found.map(|found| found.shares_with).unwrap_or_default();
         }
     }
@@ -149,6 +156,19 @@ pub(crate) async fn take(
     snapshot.volumes =
         volumes.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
     let mut view = world.store.view().await?;
+    for wanted in parts.iter().flat_map(|part| &part.services).filter(|_| makes) {
+        let id = &wanted.service.id;
+        let present = snapshot.workloads.values().find(|present| present.service.as_ref() == Some(id));
+        let Some(present) = present.filter(|it| it.spec_hash != wanted.spec.identity.spec_hash) else {
+            continue;
+        };
+        let Some(made_from) = view.services().made_from(id).await?.remove(&present.spec_hash) else {
+            continue;
+        };
+        if let Some(changes) = changes::between(&made_from, &fingerprint(&wanted.spec)?) {
+            snapshot.changes.insert(id.clone(), changes);
+        }
+    }
     for id in services {
         let mut kept = view.services().anonymous_volumes(id).await?;
         kept.extend(shown.remove(id).unwrap_or_default());

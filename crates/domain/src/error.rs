@@ -92,7 +92,7 @@ catalogue! {
     ServiceExists "SERVICE_EXISTS" AlreadyExists "the group has a service of this name";
     GroupExists "GROUP_EXISTS" AlreadyExists "a group of this name and instance exists";
     NameTaken "NAME_TAKEN" FailedPrecondition "a container that is not ours has the name we need; `--adopt` replaces it and keeps its volumes";
-    PortConflict "PORT_CONFLICT" FailedPrecondition "a host port is claimed twice, or held by somebody else";
+    PortConflict "PORT_CONFLICT" FailedPrecondition "a host port is needed twice, or something else is using it";
     PortRangeFull "PORT_RANGE_FULL" FailedPrecondition "every port of the project's range is taken";
     VariablesNeeded "VARIABLES_NEEDED" FailedPrecondition "files that the daemon opened use variables that the caller did not send";
     ProjectMismatch "PROJECT_MISMATCH" FailedPrecondition "a group of this name belongs to another folder; use --instance, --project or --move";
@@ -114,7 +114,7 @@ catalogue! {
     Unhealthy "UNHEALTHY" FailedPrecondition "the health check failed until its retries were used up";
     NeverHealthy "NEVER_HEALTHY" DeadlineExceeded "the health gate did not pass within its time";
     Exited "EXITED" FailedPrecondition "the container ended although it should run";
-    Gone "GONE" FailedPrecondition "the container was removed from the engine by somebody else";
+    Gone "GONE" FailedPrecondition "the container was removed outside of CLOS";
     CrashLooping "CRASH_LOOPING" FailedPrecondition "the engine restarted the container three times within a minute";
     Completed "COMPLETED" FailedPrecondition "a one-shot ended with code 0, which counts as success";
     Drifted "DRIFTED" FailedPrecondition "it runs although it should not";

@@ -30,6 +30,7 @@ pub mod plan;
 pub mod port;
 pub mod problem;
 pub mod seams;
+pub mod secret;
 pub mod service;
 pub mod spec;
 pub mod workload;

@@ -66,6 +66,8 @@ pub struct Snapshot {
     pub networks: BTreeMap<String, bool>,
     /// Volumes that are there; whether they are ours.
     pub volumes: BTreeMap<String, bool>,
+    /// What differs between a service's container and its definition, for people; absent where that is not known.
+    pub changes: BTreeMap<ServiceId, String>,
     /// Volumes without a name that are there, by service and target.
     pub anonymous_volumes: BTreeMap<ServiceId, BTreeMap<String, String>>,
 }

@@ -32,7 +32,7 @@ use crate::operations::reason;
 use crate::ports::binding;
 use crate::tables::{
     groups, ports, service_aliases, service_anonymous_volumes, service_dependencies, service_environment,
-    service_networks, service_ports, service_tags, service_volumes, services,
+    service_made_from, service_networks, service_ports, service_tags, service_volumes, services,
 };
 use crate::unit::Unit;
 use crate::whole::{self, ByIds};
@@ -477,6 +477,25 @@ impl store::Services for Services<'_> {
             volume: volume.clone(),
         };
         self.0.insert(volumes.iter().map(row).collect()).await
+    }
+
+    async fn made_from(&mut self, id: &ServiceId) -> Result<BTreeMap<String, String>, Error> {
+        let of_it = service_made_from::Column::ServiceId.eq(id.as_str());
+        let wanted = service_made_from::Entity::find().filter(of_it);
+        let rows = self.0.run(wanted.all(&self.0.connection)).await?;
+        Ok(rows.into_iter().map(|row| (row.spec_hash, row.made_from)).collect())
+    }
+
+    async fn set_made_from(&mut self, id: &ServiceId, made: &BTreeMap<String, String>) -> Result<(), Error> {
+        let of_it = service_made_from::Column::ServiceId.eq(id.as_str());
+        let old = service_made_from::Entity::delete_many().filter(of_it);
+        self.0.run(old.exec(&self.0.connection)).await?;
+        let row = |(hash, text): (&String, &String)| service_made_from::Model {
+            service_id: id.to_string(),
+            spec_hash: hash.clone(),
+            made_from: text.clone(),
+        };
+        self.0.insert(made.iter().map(row).collect()).await
     }
 
     async fn get(&mut self, id: &ServiceId) -> Result<Option<Service>, Error> {

@@ -261,3 +261,11 @@ table!(service_anonymous_volumes = "service_anonymous_volumes" {
     target: String,
     volume: String,
 });
+
+table!(service_made_from = "service_made_from" {
+    #[sea_orm(primary_key, auto_increment = false)]
+    service_id: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    spec_hash: String,
+    made_from: String,
+});

@@ -1014,6 +1014,24 @@ pub async fn deleting_a_service_lets_its_ports_go(store: Arc<dyn Store>) {
 }
 
 /// What was adopted is known until its service has other containers, or is gone.
+pub async fn what_containers_were_made_from_goes_with_their_service(store: Arc<dyn Store>) {
+    let ids = SeqIds::default();
+    let shop = group(&ids, "shop");
+    let web = service(&ids, &shop, "web");
+    given(&store, &shop, &[&web]).await;
+    let made = |hashes: &[&str]| -> std::collections::BTreeMap<String, String> {
+        hashes.iter().map(|hash| ((*hash).to_owned(), format!("{{\"hash\": \"{hash}\"}}"))).collect()
+    };
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(tx.services().made_from(&web.id).await.unwrap(), made(&[]));
+    for hashes in [&["a", "b"][..], &["b"], &["c"]] {
+        tx.services().set_made_from(&web.id, &made(hashes)).await.unwrap();
+        assert_eq!(tx.services().made_from(&web.id).await.unwrap(), made(hashes));
+    }
+    tx.services().delete(&web.id).await.unwrap();
+    assert_eq!(tx.services().made_from(&web.id).await.unwrap(), made(&[]));
+}
+
 pub async fn adopted_containers_go_with_their_service(store: Arc<dyn Store>) {
     let ids = SeqIds::default();
     let shop = group(&ids, "shop");
@@ -1639,6 +1657,7 @@ macro_rules! store_suite {
             deleting_a_group_deletes_its_services_and_keeps_its_history
             deleting_a_service_lets_its_ports_go
             adopted_containers_go_with_their_service
+            what_containers_were_made_from_goes_with_their_service
             leases_show_their_owner_and_whether_they_are_firm
             a_host_port_has_one_owner
             an_operation_reads_back_with_its_steps

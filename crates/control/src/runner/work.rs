@@ -1,5 +1,6 @@
 //! One step: the turn, the row, the engine call, the row again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clos_domain::operation::{Action, State, Step};
@@ -13,6 +14,7 @@ use super::claims::{Asked, Outcome};
 use super::run::{elapsed, finish_row};
 use super::{Inner, Run, StepEnd};
 use crate::observer::engine_error;
+use crate::snapshot;
 
 /// An answer that was lost is asked for so often.
 const TRIES: u32 = 5;
@@ -178,7 +180,7 @@ impl Inner {
             Work::MakeVolume(volume) => self.call(|| self.world.engine.volumes.create(volume)).await,
             Work::RemoveNetwork(name) => match self.call(|| self.world.engine.networks.remove(name)).await {
                 // Somebody else's container is on it; it is not ours to push off.
-                Err(error) if is_in_use(&error) => Ok("kept: somebody is on it".into()),
+                Err(error) if is_in_use(&error) => Ok("kept: something else uses it".into()),
                 end => end,
             },
             Work::RemoveVolume(name) => self.call(|| self.world.engine.volumes.remove(name)).await,
@@ -188,7 +190,11 @@ impl Inner {
                 {
                     return Ok("done by another operation".into());
                 }
-                self.create(run, spec).await
+                let made = self.create(run, spec).await;
+                if made.is_ok() {
+                    self.remember_origin(row, spec, step.swap.as_deref()).await?;
+                }
+                made
             }
             Work::Start { name } => {
                 let is_done = match &step.swap {
@@ -213,7 +219,13 @@ impl Inner {
                 }
                 self.call(|| self.world.engine.workloads.remove(name)).await
             }
-            Work::Rename { from, to } => self.rename(row, from, to).await,
+            Work::Rename { from, to } => {
+                let end = self.rename(row, from, to).await;
+                if let (Ok(_), Some(swap)) = (&end, &step.swap) {
+                    self.forget_origins(row, &swap.spec_hash).await?;
+                }
+                end
+            }
         }
     }
 
@@ -335,6 +347,37 @@ impl Inner {
             return Ok(());
         }
         tx.services().set_anonymous_volumes(service, &found.anonymous_volumes).await?;
+        self.ledger.commit(tx).await?;
+        Ok(())
+    }
+
+    /// Keeps what a container was made from, so that a plan can say what changed since. While one
+    /// is replaced what the old one was made from stays known: it may have to be put back.
+    async fn remember_origin(&self, row: &Step, spec: &Spec, swap: Option<&Swap>) -> Result<()> {
+        let Some(service) = &row.service else { return Ok(()) };
+        let name = swap.map_or(&spec.name, |swap| &swap.name);
+        let made_from = snapshot::fingerprint(&Spec { name: name.clone(), ..spec.clone() })?;
+        let mut tx = self.world.store.begin().await?;
+        if tx.services().get(service).await?.is_none() {
+            return Ok(());
+        }
+        let mut made = match swap {
+            Some(_) => tx.services().made_from(service).await?,
+            None => BTreeMap::new(),
+        };
+        made.insert(spec.identity.spec_hash.clone(), made_from);
+        tx.services().set_made_from(service, &made).await?;
+        self.ledger.commit(tx).await?;
+        Ok(())
+    }
+
+    /// Once a container is replaced only what the new one was made from matters.
+    async fn forget_origins(&self, row: &Step, kept: &str) -> Result<()> {
+        let Some(service) = &row.service else { return Ok(()) };
+        let mut tx = self.world.store.begin().await?;
+        let mut made = tx.services().made_from(service).await?;
+        made.retain(|hash, _| hash == kept);
+        tx.services().set_made_from(service, &made).await?;
         self.ledger.commit(tx).await?;
         Ok(())
     }

@@ -214,3 +214,26 @@ async fn volumes_without_a_name_go_over_to_the_next_container() {
     }
     assert_eq!(bed.engine.volume_names(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_plan_says_what_changed() {
+    let plan = async |bed: &Bed, text: &str| {
+        let mut asked = request(text);
+        asked.dry_run = true;
+        bed.apply(asked).await.unwrap().plan.render()
+    };
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(OLD).await);
+    assert!(plan(&bed, OLD).await.contains("nothing to do"));
+    let text = plan(&bed, NEW).await;
+    assert!(text.contains("its definition changed: environment.V: 1 → 2"), "{text}");
+    let secret = "services: {web: {image: other, environment: {V: '1', API_TOKEN: hunter2}}}";
+    let text = plan(&bed, secret).await;
+    assert!(text.contains("environment.API_TOKEN: not set → ********, image: app → other"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+
+    // What the container was made from is that of the one that runs now.
+    assert_completed(&bed.up(NEW).await);
+    let text = plan(&bed, OLD).await;
+    assert!(text.contains("its definition changed: environment.V: 2 → 1"), "{text}");
+}

@@ -91,7 +91,7 @@ impl Planner<'_> {
         }
         for name in networks {
             if self.snapshot.networks.get(&name) == Some(&true) {
-                let why = "down, if nobody is on it".to_owned();
+                let why = "down, unless something else uses it".to_owned();
                 self.step(None, Work::RemoveNetwork(name), vec![], removed.to_vec(), why);
             }
         }

@@ -187,7 +187,7 @@ impl Planner<'_> {
         let remove = Work::Remove { name: swap.old.clone() };
         last = self.swap_step(service, &swap, remove, vec![last], vec![], "replaced");
         let rename = Work::Rename { from: swap.new.clone(), to: swap.name.clone() };
-        self.swap_step(service, &swap, rename, vec![last], vec![], "takes the name over")
+        self.swap_step(service, &swap, rename, vec![last], vec![], "gets its final name")
     }
 
     /// The spec with the volumes without a name that the container had, or the one before it.
@@ -237,7 +237,7 @@ impl Planner<'_> {
             return (Fate::Create, "has no container".into());
         };
         if !present.is_ours() {
-            return (Fate::Replace, "adopted: not ours, volumes are kept".into());
+            return (Fate::Replace, "adopted: made by something else; volumes are kept".into());
         }
         let renews = self.verb == Verb::Up && !node.along;
         if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
@@ -245,16 +245,22 @@ impl Planner<'_> {
         }
         if present.spec_hash != spec.identity.spec_hash {
             if renews {
-                return (Fate::Replace, "its definition changed".into());
+                let why = match self.snapshot.changes.get(&service.id) {
+                    Some(changes) => format!("its definition changed: {changes}"),
+                    None => "its definition changed".into(),
+                };
+                return (Fate::Replace, why);
             }
+            let how = self.snapshot.changes.get(&service.id);
+            let how = how.map(|changes| format!(" ({changes})")).unwrap_or_default();
             self.notes.push(format!(
-                "{} differs from its container; `up` or `recreate` would replace it",
+                "{} differs from its container{how}; `up` or `recreate` would replace it",
                 service.resource()
             ));
         }
         let image = &spec.container().image;
         if renews && (self.builds(i) || self.pulls(i)) {
-            return (Fate::Replace, "its image is made anew".into());
+            return (Fate::Replace, "its image is rebuilt or pulled again".into());
         }
         if self.has_another_image(image, present) {
             if renews {

@@ -213,6 +213,10 @@ pub trait Services: Send {
         id: &ServiceId,
         volumes: &BTreeMap<String, String>,
     ) -> Result<(), Error>;
+    /// What its containers were made from: the fingerprint's JSON by the hash of it.
+    async fn made_from(&mut self, id: &ServiceId) -> Result<BTreeMap<String, String>, Error>;
+    /// Replaces that.
+    async fn set_made_from(&mut self, id: &ServiceId, made: &BTreeMap<String, String>) -> Result<(), Error>;
     /// By id.
     async fn get(&mut self, id: &ServiceId) -> Result<Option<Service>, Error>;
     /// By group and name.

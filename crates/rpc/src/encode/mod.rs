@@ -2,7 +2,7 @@
 //!
 //! Pure functions, a module for each noun. What a message shows of a definition reads back as that
 //! definition (`decode` is its other half), but for values that look secret: they are shown as
-//! [`MASK`], here and nowhere else.
+//! [`MASK`].
 //!
 //! To add a field: fill it in here, read it in `decode`, and the test that sends every field there
 //! and back covers it.
@@ -23,53 +23,8 @@ mod tests;
 
 use std::time::Duration;
 
+pub(crate) use clos_domain::secret::{MASK, is_secret, masked};
 use clos_domain::{Reason, Timestamp};
-
-/// What is shown for a value that looks secret.
-pub(crate) const MASK: &str = "********";
-
-/// Parts of names whose values are shown to nobody.
-const SECRET_WORDS: [&str; 12] = [
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "CREDENTIAL",
-    "APIKEY",
-    "API_KEY",
-    "PRIVATE",
-    "COOKIE",
-    "SIGNING",
-    "SALT",
-];
-/// The same, but only as a whole word between underscores: `SSH_KEY`, not `KEYBOARD`.
-const SECRET_PARTS: [&str; 6] = ["KEY", "KEYS", "PASS", "PWD", "PIN", "AUTH"];
-
-/// Whether the value of a variable of this name is shown to nobody.
-pub(crate) fn is_secret(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    let mut parts = upper.split(|c: char| !c.is_ascii_alphanumeric());
-    SECRET_WORDS.iter().any(|word| upper.contains(word)) || parts.any(|part| SECRET_PARTS.contains(&part))
-}
-
-/// A value as callers see it. An empty one hides nothing.
-pub(crate) fn masked(name: &str, value: &str) -> String {
-    if value.is_empty() || !is_secret(name) {
-        return without_password(value);
-    }
-    MASK.to_owned()
-}
-
-/// A URL that carries a password is shown as a whole secret: `postgres://me:secret@db/shop`.
-fn without_password(value: &str) -> String {
-    let authority =
-        value.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
-    let has_password =
-        user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty());
-    if has_password { MASK.to_owned() } else { value.to_owned() }
-}
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
