@@ -23,7 +23,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use clos_domain::secret::{MASK, is_secret, masked};
+pub(crate) use clos_domain::secret::{MASK, masked};
 use clos_domain::{Reason, Timestamp};
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
