@@ -51,6 +51,9 @@ pub(crate) struct Inner {
     calls: Semaphore,
     /// Pulls and builds at a time.
     images: Semaphore,
+    /// One network is made at a time: the engine takes two of one name that are asked for at once, and
+    /// refuses a container that starts between them as ambiguous.
+    networks: Semaphore,
 }
 
 /// An operation that is open in this process.
@@ -89,6 +92,7 @@ impl Runner {
         let inner = Inner {
             calls: Semaphore::new(settings.parallel),
             images: Semaphore::new(settings.parallel_images),
+            networks: Semaphore::new(1),
             world,
             ledger,
             observer,

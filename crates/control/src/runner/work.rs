@@ -232,6 +232,7 @@ impl Inner {
     /// Makes a network, and takes "the name is taken" for "already done" when it is our own: a lost
     /// reply, or another operation that needs it too and was quicker.
     async fn make_network(&self, network: &Network) -> StepEnd {
+        let _turn = self.networks.acquire().await.map_err(Error::internal)?;
         let error = match self.call_raw(|| self.world.engine.networks.create(network)).await {
             Ok(()) => return Ok(String::new()),
             Err(error @ E::NameTaken(_)) => error,
