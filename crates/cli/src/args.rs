@@ -192,9 +192,9 @@ impl FollowedPlace {
 pub(crate) struct Desired {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Another file than `.env`
-    #[arg(long, value_name = "FILE")]
-    pub(crate) env_file: Option<PathBuf>,
+    /// Another file than `.env`; may be repeated, later ones win
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub(crate) env_files: Vec<PathBuf>,
     /// Activate a profile [env: COMPOSE_PROFILES]
     #[arg(long = "profile", value_name = "NAME")]
     pub(crate) profiles: Vec<String>,

@@ -38,12 +38,17 @@ pub(crate) fn source(context: &Context, desired: &Desired) -> Result<pb::Compose
         let shown = file.strip_prefix(&folder).unwrap_or(file);
         texts.push(pb::SourceFile { path: shown.to_string_lossy().into_owned(), content });
     }
-    let dotenv = match &desired.env_file {
-        Some(named) => {
-            let path = context.folder.join(named);
-            Some(read(&path)?.ok_or_else(|| no_file(&path))?)
+    let dotenv = match &desired.env_files[..] {
+        [] => read(&folder.join(".env"))?,
+        // Later files win and see what earlier ones set, as the later lines of one file do.
+        named => {
+            let mut texts = Vec::new();
+            for name in named {
+                let path = context.folder.join(name);
+                texts.push(read(&path)?.ok_or_else(|| no_file(&path))?);
+            }
+            Some(texts.join("\n"))
         }
-        None => read(&folder.join(".env"))?,
     };
     let variables =
         variables(context, texts.iter().map(|file| file.content.as_str()).chain(dotenv.as_deref()));
@@ -213,7 +218,8 @@ fn variables<'a>(
     let mut variables: BTreeMap<String, pb::VariableValue> =
         used.into_iter().map(|name| (name.to_owned(), pb::VariableValue { value: None })).collect();
     for (name, value) in &context.env {
-        if words.contains(name.as_str()) || name.starts_with("COMPOSE_") {
+        // `~` may stand in files that only the daemon opens.
+        if words.contains(name.as_str()) || name.starts_with("COMPOSE_") || name == "HOME" {
             variables.insert(name.clone(), pb::VariableValue { value: Some(value.clone()) });
         }
     }

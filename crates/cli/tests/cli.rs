@@ -817,6 +817,14 @@ async fn files_are_found_as_compose_finds_them() {
     bed.run("up --no-start -f a.yaml --env-file ../.env").await;
     let last: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
     assert!(last.source.unwrap().dotenv.unwrap().contains("COMPOSE_FILE"));
+    write(&root.join("more.env"), "MORE=1\n");
+    bed.env.insert("HOME".into(), "/home/dev".into());
+    bed.run("up --no-start -f a.yaml --env-file ../.env --env-file ../more.env").await;
+    let last: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
+    let source = last.source.unwrap();
+    assert_eq!(source.variables["HOME"].value.as_deref(), Some("/home/dev"), "`~` is the caller's home");
+    let dotenv = source.dotenv.unwrap();
+    assert!(dotenv.contains("COMPOSE_FILE") && dotenv.ends_with("\nMORE=1\n"), "{dotenv}");
     assert_eq!(bed.run("up -f nowhere.yaml").await.code, 5);
     assert_eq!(bed.run("up --env-file nowhere").await.code, 5);
     std::fs::write(root.join("ops/bad.yaml"), [0x61, 0xff]).unwrap();
