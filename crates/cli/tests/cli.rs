@@ -295,6 +295,20 @@ async fn status_is_one_question_and_a_table() {
 }
 
 #[tokio::test]
+async fn status_says_that_the_engine_is_away_and_since_when_its_word_is_old() {
+    let bed = Bed::new();
+    bed.server.on("ListServices", |_| {
+        let mut web = services().remove(0);
+        web.status_reason = "ENGINE_UNREACHABLE".into();
+        web.observed_at = at(150);
+        Reply::one(&pb::ListServicesResponse { services: vec![web], ..Default::default() })
+    });
+    let ran = bed.run("status --exit-code").await;
+    assert_eq!(ran.code, 8, "what runs may have ended meanwhile");
+    assert!(ran.out.contains("running (ENGINE_UNREACHABLE, last seen 20"), "{}", ran.out);
+}
+
+#[tokio::test]
 async fn in_a_folder_its_project_is_meant_and_outside_the_machine() {
     let mut bed = Bed::new();
     assert_eq!(bed.run("status -o name").await.out, "shop/web\nshop/api\n");

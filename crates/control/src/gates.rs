@@ -202,7 +202,7 @@ impl Gates {
                     self.inner.observer.record_health(&row.id, Verdict::Unhealthy).await?;
                     return Err(Error::new(
                         Reason::Unhealthy,
-                        format!("failed its health check {} times: {message}", streak.failures()),
+                        format!("health check failed {} times; last output: {message}", streak.failures()),
                     ));
                 }
                 Verdict::None | Verdict::Starting => {}

@@ -64,6 +64,7 @@ impl Groups<'_> {
         statuses: &[Status],
         page: Request,
     ) -> Result<Page<GroupView>> {
+        self.shared.observer.first_look().await;
         let mut tx = self.shared.world.store.view().await?;
         if !statuses.is_empty() {
             // A group's status follows from its services, so every group has to be looked at.
@@ -90,6 +91,7 @@ impl Groups<'_> {
 
     /// One, by name or id.
     pub async fn get(&self, _ctx: &Ctx, name: &str) -> Result<GroupView> {
+        self.shared.observer.first_look().await;
         let mut tx = self.shared.world.store.view().await?;
         let group = lookup::group(tx.as_mut(), name).await?;
         self.view(tx.as_mut(), group).await

@@ -6,6 +6,7 @@
 //! with what the engine says inside the lock; so an older word never overwrites a newer one.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ use crate::supervisor::{Supervisor, Task};
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// The engine is asked this often whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// Who asks right after a start waits no longer than this for the first look at the engine.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// Whether the engine answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,8 @@ struct Inner {
     locks: Mutex<HashMap<ServiceId, Arc<tokio::sync::Mutex<()>>>>,
     reachability: watch::Sender<Reachability>,
     listed: watch::Sender<u64>,
+    /// Somebody is about to look at the engine, or has done so.
+    is_looking: AtomicBool,
 }
 
 impl Observer {
@@ -65,6 +71,7 @@ impl Observer {
             locks: Mutex::default(),
             reachability: watch::Sender::new(Reachability::Unknown),
             listed: watch::Sender::new(0),
+            is_looking: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -86,12 +93,32 @@ impl Observer {
         }
     }
 
+    /// Waits until the engine was looked at once, or is known to be away: what is kept of before this
+    /// daemon's start may be old. Nothing is waited for where nobody is about to look.
+    pub(crate) async fn first_look(&self) {
+        if !self.inner.is_looking.load(Ordering::Relaxed) {
+            return;
+        }
+        let (mut lists, mut known) = (self.lists(), self.inner.reachability.subscribe());
+        let looked = async { drop(lists.wait_for(|lists| *lists > 0).await) };
+        let is_away = async { drop(known.wait_for(|known| matches!(known, Reachability::Down(_))).await) };
+        // Whoever asks is answered with what is kept, late or not.
+        let _ = tokio::time::timeout(FIRST_LOOK, async {
+            tokio::select! {
+                () = looked => {}
+                () = is_away => {}
+            }
+        })
+        .await;
+    }
+
     /// Counts the complete lists that were taken; a test and a start wait on it.
     pub fn lists(&self) -> watch::Receiver<u64> {
         self.inner.listed.subscribe()
     }
 
     pub(crate) fn start(&self, supervisor: &Supervisor) {
+        self.inner.is_looking.store(true, Ordering::Relaxed);
         let this = self.clone();
         supervisor.spawn(Task::EngineWatcher, async move { this.follow().await });
         let this = self.clone();

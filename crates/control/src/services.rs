@@ -66,6 +66,7 @@ pub struct Services<'a> {
 impl Services<'_> {
     /// All that fit.
     pub async fn list(&self, _ctx: &Ctx, filter: &ServiceFilter, page: Request) -> Result<Page<Service>> {
+        self.shared.observer.first_look().await;
         let mut view = self.shared.world.store.view().await?;
         let found = view.services().list(filter, page).await?;
         let items = found.items.into_iter().map(|service| present(self.shared, service)).collect();
@@ -74,6 +75,7 @@ impl Services<'_> {
 
     /// One, by id, resource name or alias.
     pub async fn get(&self, _ctx: &Ctx, id: &str) -> Result<Service> {
+        self.shared.observer.first_look().await;
         let mut view = self.shared.world.store.view().await?;
         Ok(present(self.shared, lookup::service(view.as_mut(), id).await?))
     }

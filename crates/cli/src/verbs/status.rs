@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clos_proto::v2 as pb;
+use jiff::Timestamp;
 
 use crate::args::{Place, Status};
 use crate::failure::{Exit, Failure};
@@ -39,14 +40,20 @@ pub(super) async fn run(session: &Session<'_>, args: &Status) -> Result<Exit, Fa
         nothing: "No services registered",
     };
     output::list(session.context, session.global, session.style, &listing)?;
-    let is_well = |service: &pb::Service| {
-        service.desired_state() != pb::DesiredState::Running
-            || !service.enabled
-            || service.status() == pb::ServiceStatus::Running
-            || service.status_reason == "COMPLETED"
-    };
     Ok(if args.exit_code && !services.iter().all(is_well) { Exit::Degraded } else { Exit::Ok })
 }
+
+/// It is as it should be, as far as anybody can tell now: the last word of an engine that is away is old.
+fn is_well(service: &pb::Service) -> bool {
+    let is_as_wanted = service.desired_state() != pb::DesiredState::Running
+        || !service.enabled
+        || service.status() == pb::ServiceStatus::Running
+        || service.status_reason == "COMPLETED";
+    is_as_wanted && service.status_reason != UNREACHABLE
+}
+
+/// The engine does not answer; what is shown is what it showed last.
+const UNREACHABLE: &str = "ENGINE_UNREACHABLE";
 
 /// The services of this folder's project; outside of one those of every group that is not down.
 async fn all_or_here(
@@ -126,7 +133,7 @@ fn table(session: &Session<'_>, services: &[pb::Service], wide: bool) -> Table {
             service.name.clone().into(),
             words::group_name(&service.group, &service.instance).into(),
             service.port.map(|port| port.to_string()).unwrap_or_default().into(),
-            Cell::toned(with_reason(service, word), tone_of(service, tone)),
+            Cell::toned(with_reason(session, service, word), tone_of(service, tone)),
             started(session, service).into(),
             Cell::toned(health, health_tone),
         ];
@@ -146,7 +153,14 @@ fn table(session: &Session<'_>, services: &[pb::Service], wide: bool) -> Table {
     table
 }
 
-fn with_reason(service: &pb::Service, word: &str) -> String {
+fn with_reason(session: &Session<'_>, service: &pb::Service, word: &str) -> String {
+    if service.status_reason == UNREACHABLE {
+        let seen = match time::of(service.observed_at.as_ref()) {
+            Some(at) => format!("last seen {}", moment(session, at)),
+            None => "never seen".to_owned(),
+        };
+        return format!("{word} ({UNREACHABLE}, {seen})");
+    }
     let code = service.exit_code.filter(|_| service.status_reason == "EXITED");
     match (service.status_reason.as_str(), code) {
         ("", _) => word.to_owned(),
@@ -159,13 +173,17 @@ fn with_reason(service: &pb::Service, word: &str) -> String {
 fn tone_of(service: &pb::Service, tone: Tone) -> Tone {
     match service.status_reason.as_str() {
         "COMPLETED" => Tone::Good,
-        "DRIFTED" | "ENGINE_UNREACHABLE" | "SKIPPED" => Tone::Warn,
+        "DRIFTED" | UNREACHABLE | "SKIPPED" => Tone::Warn,
         _ => tone,
     }
 }
 
 fn started(session: &Session<'_>, service: &pb::Service) -> String {
-    let Some(at) = time::of(service.started_at.as_ref()) else { return String::new() };
+    time::of(service.started_at.as_ref()).map(|at| moment(session, at)).unwrap_or_default()
+}
+
+/// How long ago for people, the time itself for programs.
+fn moment(session: &Session<'_>, at: Timestamp) -> String {
     if session.context.streams.out_is_terminal {
         time::ago(at, (session.context.now)())
     } else {

@@ -178,6 +178,17 @@ async fn what_runs_at_start_is_seen_and_not_touched() {
 }
 
 #[tokio::test]
+async fn who_asks_right_after_the_start_hears_what_is_so_now() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.supervisor.drain(std::time::Duration::from_secs(5)).await;
+    bed.engine.kill("shop-web-1", 5);
+    let bed = bed.restarted().await;
+    bed.control.start();
+    assert_eq!(bed.status("shop/web").await, (Status::Failed, Some(Reason::Exited)));
+}
+
+#[tokio::test]
 async fn who_follows_a_log_hears_the_next_container_too() {
     use futures::StreamExt as _;
     let bed = Bed::new().await;
