@@ -261,6 +261,8 @@ impl Step {
         match self.status.as_str() {
             "pending" => ("pending".to_owned(), Tone::Faint),
             "in_progress" => (doing.to_owned(), Tone::Plain),
+            // A removal that found somebody else on the thing says so.
+            "completed" if self.message.starts_with("kept: ") => (self.message.clone(), Tone::Warn),
             "completed" => (done.to_owned(), Tone::Good),
             "failed" => (with_why(failed), Tone::Bad),
             _ => (with_why(format!("{doing} cancelled")), Tone::Warn),
@@ -276,4 +278,24 @@ pub(crate) fn took(operation: &pb::Operation) -> Option<String> {
     #[expect(clippy::cast_precision_loss, reason = "for people: a tenth of a second")]
     let seconds = millis as f64 / 1000.0;
     Some(format!("{seconds:.1} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_is_never_said_to_be_removed() {
+        let step = |message: &str| Step {
+            number: 1,
+            name: "network shop_default".into(),
+            action: "remove".into(),
+            status: "completed".into(),
+            reason: String::new(),
+            message: message.into(),
+        };
+        assert_eq!(step("").text(), ("removed".to_owned(), Tone::Good));
+        let kept = "kept: container `other` uses it";
+        assert_eq!(step(kept).text(), (kept.to_owned(), Tone::Warn));
+    }
 }

@@ -6,7 +6,7 @@ use clos_domain::group::Group;
 use clos_domain::id::{OperationId, ServiceId};
 use clos_domain::operation::Verb;
 use clos_domain::page;
-use clos_domain::plan::{Part, Present, Snapshot, Wanted};
+use clos_domain::plan::{Beside, Part, Present, Snapshot, Wanted};
 use clos_domain::seams::store::OperationFilter;
 use clos_domain::service::Service;
 use clos_domain::workload::{Build, Found, Image, Run, Spec};
@@ -41,7 +41,9 @@ impl Scope {
             let spec = hashed(spec::resolve(installation, &self.group, service, &self.all, &service.ports))?;
             services.push(Wanted { service, spec });
         }
-        Ok(Part { group: &self.group, services, orphans: self.orphans.iter().collect(), along: false })
+        let is_whole = self.chosen.len() == self.all.len();
+        let orphans = self.orphans.iter().collect();
+        Ok(Part { group: &self.group, services, orphans, along: false, is_whole })
     }
 }
 
@@ -105,6 +107,10 @@ pub(crate) async fn take(
         let service = known.service_of(installation, found).filter(|one| services.contains(one));
         if let Some(service) = service {
             shown.entry(service.clone()).or_default().extend(found.anonymous_volumes.clone());
+        }
+        if let (None, None, Some(composed)) = (service, &found.identity, &found.composed) {
+            let beside = Beside { name: found.name.clone(), is_one_off: composed.is_oneoff };
+            snapshot.composed.entry(composed.project.clone()).or_default().push(beside);
         }
         let spec_hash = match (&found.identity, service) {
             (Some(identity), Some(_)) => identity.spec_hash.clone(),

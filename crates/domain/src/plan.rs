@@ -44,6 +44,8 @@ pub struct Part<'a> {
     /// It only comes along because the group that was asked for needs it: what runs is
     /// left as it is, whatever its definition says meanwhile.
     pub along: bool,
+    /// All services of the group take part.
+    pub is_whole: bool,
 }
 
 /// One service of what is wanted.
@@ -66,10 +68,21 @@ pub struct Snapshot {
     pub networks: BTreeMap<String, bool>,
     /// Volumes that are there; whether they are ours.
     pub volumes: BTreeMap<String, bool>,
+    /// Containers that docker compose made for a project and that are no service's of the plan, by project.
+    pub composed: BTreeMap<String, Vec<Beside>>,
     /// What differs between a service's container and its definition, for people; absent where that is not known.
     pub changes: BTreeMap<ServiceId, String>,
     /// Volumes without a name that are there, by service and target.
     pub anonymous_volumes: BTreeMap<ServiceId, BTreeMap<String, String>>,
+}
+
+/// A container of docker compose's beside those of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// Its name.
+    pub name: String,
+    /// It is of `docker compose run`.
+    pub is_one_off: bool,
 }
 
 /// A workload that is there.

@@ -377,6 +377,7 @@ impl FakeEngine {
         let mut state = self.state();
         let container = state.containers.get_mut(name).expect("a container that the test made");
         container.networks.insert(network.to_owned());
+        container.found.addresses.insert(network.to_owned(), "10.9.0.9".to_owned());
     }
 
     /// From now on nobody hears what happens; the stream stands.

@@ -187,6 +187,10 @@ async fn end(
     let ended = progress::follow(session, client, operation).await?;
     if output::is_for_programs(session.global) {
         output::one(session.context, session.global, "Operation", &ended, name, String::new)?;
+    } else {
+        for note in ended.message.split("; ").filter(|note| !note.is_empty()) {
+            session.note(&format!("note: {note}"));
+        }
     }
     Ok(())
 }

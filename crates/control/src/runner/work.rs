@@ -180,10 +180,13 @@ impl Inner {
             Work::MakeVolume(volume) => self.call(|| self.world.engine.volumes.create(volume)).await,
             Work::RemoveNetwork(name) => match self.call(|| self.world.engine.networks.remove(name)).await {
                 // Somebody else's container is on it; it is not ours to push off.
-                Err(error) if is_in_use(&error) => Ok("kept: something else uses it".into()),
+                Err(error) if is_in_use(&error) => Ok(kept_for(&self.users_of(name).await)),
                 end => end,
             },
-            Work::RemoveVolume(name) => self.call(|| self.world.engine.volumes.remove(name)).await,
+            Work::RemoveVolume(name) => match self.call(|| self.world.engine.volumes.remove(name)).await {
+                Err(error) if is_in_use(&error) => Ok(kept_for(&[])),
+                end => end,
+            },
             Work::Create(spec) => {
                 if let Some(swap) = &step.swap
                     && self.was_swapped(row, swap).await?
@@ -227,6 +230,13 @@ impl Inner {
                 end
             }
         }
+    }
+
+    /// Who is on a network, as far as the engine tells.
+    async fn users_of(&self, network: &str) -> Vec<String> {
+        let listed = self.world.engine.workloads.list().await.unwrap_or_default();
+        let users = listed.into_iter().filter(|found| found.addresses.contains_key(network));
+        users.map(|found| found.name).collect()
     }
 
     /// Makes a network, and takes "the name is taken" for "already done" when it is our own: a lost
@@ -445,6 +455,15 @@ fn given_up(run: &Run) -> Error {
         return Error::new(Reason::CancelRequested, "the operation was cancelled");
     }
     Error::new(Reason::Superseded, "a later operation took the service over")
+}
+
+/// What is told instead of a removal.
+fn kept_for(users: &[String]) -> String {
+    match users {
+        [] => "kept: another container uses it".into(),
+        [one] => format!("kept: container `{one}` uses it"),
+        many => format!("kept: containers `{}` use it", many.join("`, `")),
+    }
 }
 
 fn is_in_use(error: &Error) -> bool {

@@ -3,6 +3,7 @@
 use clos_control::verbs::StartOptions;
 use clos_domain::seams::engine::Error as E;
 use clos_domain::service::{Desired, Observed, Status};
+use clos_domain::workload::Composed;
 use clos_domain::{Reason, operation::State};
 
 use crate::bed::{Bed, assert_completed, assert_refused, request, request_in};
@@ -62,8 +63,35 @@ async fn a_network_that_a_stranger_uses_is_kept_and_said() {
     let operation = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
     let operation = bed.ended(&operation).await;
     assert_completed(&operation);
-    assert!(operation.steps.iter().any(|step| step.message.contains("kept")));
+    assert!(operation.steps.iter().any(|step| step.message == "kept: container `stranger` uses it"));
     assert_eq!(bed.engine.network_names(), ["shop_default"]);
+}
+
+#[tokio::test]
+async fn down_tells_what_it_leaves_and_a_volume_in_use_is_no_failure() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(SHOP).await);
+    let one_off = Composed {
+        project: "shop".into(),
+        service: "web".into(),
+        working_dir: "/home/ann/shop".into(),
+        config_hash: String::new(),
+        is_oneoff: true,
+    };
+    bed.engine.add_composed("shop-web-run-1f", "app", one_off);
+    let operation = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
+    let operation = bed.ended(&operation).await;
+    assert_completed(&operation);
+    assert_eq!(
+        operation.message,
+        "kept: container `shop-web-run-1f`, which was made by docker compose run; kept: volume `shop_data` (removed by --volumes)"
+    );
+
+    bed.engine.fail_always("volume-remove", "shop_data", E::InUse("shop_data".into()));
+    let operation = bed.control.groups().down(&bed.ctx, "shop", true, None).await.unwrap();
+    let operation = bed.ended(&operation).await;
+    assert_completed(&operation);
+    assert!(operation.steps.iter().any(|step| step.message == "kept: another container uses it"));
 }
 
 #[tokio::test]

@@ -78,7 +78,64 @@ impl Planner<'_> {
         }
         if remove {
             self.remove_shared(parts, &removed);
+            for part in parts.iter().filter(|part| part.is_whole) {
+                self.tell_kept(part);
+            }
         }
+    }
+
+    /// Names what is left of a group that goes down, and why.
+    fn tell_kept(&mut self, part: &Part<'_>) {
+        let (group, snapshot) = (part.group, self.snapshot);
+        let mut kept = Vec::new();
+        let mut strangers = BTreeSet::new();
+        for wanted in &part.services {
+            let name = &wanted.spec.name;
+            if snapshot.workloads.get(name).is_some_and(|present| !present.is_ours()) {
+                strangers.insert(name);
+                let service = wanted.service.resource();
+                kept.push(format!("container `{name}`, which has the name of {service} but is not ours"));
+            }
+        }
+        let beside = snapshot.composed.get(&group.name.engine_prefix()).into_iter().flatten();
+        for one in beside.filter(|one| !strangers.contains(&one.name)) {
+            let how = if one.is_one_off { "docker compose run" } else { "docker compose" };
+            kept.push(format!("container `{}`, which was made by {how}", one.name));
+        }
+        let definition = &group.definition;
+        for (key, _) in definition.networks.iter().filter(|(_, network)| network.external) {
+            let name = group.network_name(key);
+            if snapshot.networks.contains_key(&name) {
+                kept.push(format!("external network `{name}`"));
+            }
+        }
+        let mut volumes = Vec::new();
+        for (key, volume) in &definition.volumes {
+            let name = group.volume_name(key);
+            match snapshot.volumes.get(&name) {
+                Some(_) if volume.external => kept.push(format!("external volume `{name}`")),
+                Some(true) if !self.policy.remove_volumes => volumes.push(format!("volume `{name}`")),
+                Some(false) => kept.push(format!("volume `{name}`, which is not ours")),
+                _ => {}
+            }
+        }
+        if !self.policy.remove_volumes {
+            let services = part.services.iter().map(|wanted| wanted.service);
+            let anonymous: usize = services
+                .chain(part.orphans.iter().copied())
+                .filter_map(|service| snapshot.anonymous_volumes.get(&service.id))
+                .map(BTreeMap::len)
+                .sum();
+            match anonymous {
+                0 => {}
+                1 => volumes.push("1 anonymous volume".into()),
+                count => volumes.push(format!("{count} anonymous volumes")),
+            }
+        }
+        if !volumes.is_empty() {
+            kept.push(format!("{} (removed by --volumes)", volumes.join(", ")));
+        }
+        self.notes.extend(kept.into_iter().map(|what| format!("kept: {what}")));
     }
 
     fn remove_shared(&mut self, parts: &[Part<'_>], removed: &[u32]) {

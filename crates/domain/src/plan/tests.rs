@@ -58,7 +58,13 @@ impl World {
     }
 
     fn plan(&self, verb: Verb) -> Result<Plan, Error> {
-        let part = Part { group: &self.group, services: self.wanted(), orphans: vec![], along: false };
+        let part = Part {
+            group: &self.group,
+            services: self.wanted(),
+            orphans: vec![],
+            along: false,
+            is_whole: true,
+        };
         plan(verb, "shop", &[part], &self.snapshot, &self.policy)
     }
 
@@ -179,7 +185,8 @@ fn what_only_comes_along_is_never_replaced() {
     let mut world = World::new(&["web"]).everything_runs();
     world.present("web", "h0", State::Running { health: Verdict::None });
     world.policy.force_recreate = true;
-    let part = Part { group: &world.group, services: world.wanted(), orphans: vec![], along: true };
+    let part =
+        Part { group: &world.group, services: world.wanted(), orphans: vec![], along: true, is_whole: true };
     assert!(plan(Verb::Up, "other", &[part], &world.snapshot, &world.policy).unwrap().is_empty());
 }
 
@@ -230,6 +237,38 @@ fn down_removes_what_is_ours_and_volumes_only_on_request() {
     assert_eq!(words(&world.plan(Verb::Down).unwrap())[3], "volume shop_data");
     world.snapshot.volumes.insert("shop_data".into(), false);
     assert_eq!(world.plan(Verb::Down).unwrap().steps.len(), 3);
+}
+
+#[test]
+fn down_tells_what_it_leaves_and_why() {
+    let mut world = World::new(&["web", "db"]).everything_runs();
+    let definition = &mut world.group.definition;
+    definition.volumes.insert("data".into(), Volume::default());
+    definition.volumes.insert("theirs".into(), Volume { external: true, ..Volume::default() });
+    definition.networks.insert("lan".into(), Network { external: true, ..Network::default() });
+    world.snapshot.volumes = [("shop_data".into(), true), ("theirs".into(), false)].into();
+    world.snapshot.networks.insert("lan".into(), false);
+    world.snapshot.workloads.get_mut("shop-db-1").unwrap().service = None;
+    let web = world.services[0].id.clone();
+    world.snapshot.anonymous_volumes.insert(web, [("/cache".into(), "4f1c".into())].into());
+    let beside = |name: &str, is_one_off| Beside { name: name.into(), is_one_off };
+    world.snapshot.composed.insert(
+        "shop".into(),
+        vec![beside("shop-db-1", false), beside("shop-web-run-1f", true), beside("shop-web-2", false)],
+    );
+    assert_eq!(
+        world.plan(Verb::Down).unwrap().notes,
+        [
+            "kept: container `shop-db-1`, which has the name of shop/db but is not ours",
+            "kept: container `shop-web-run-1f`, which was made by docker compose run",
+            "kept: container `shop-web-2`, which was made by docker compose",
+            "kept: external network `lan`",
+            "kept: external volume `theirs`",
+            "kept: volume `shop_data`, 1 anonymous volume (removed by --volumes)",
+        ]
+    );
+    world.policy.remove_volumes = true;
+    assert_eq!(world.plan(Verb::Down).unwrap().notes.len(), 5);
 }
 
 #[test]
@@ -284,8 +323,20 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
         |group: &Group, service| Wanted { service, spec: spec::resolve("me", group, service, &[], &[]) };
     let run = |shop: &Group, infra: &Group| {
         let parts = [
-            Part { group: shop, services: vec![wanted(shop, &web)], orphans: vec![], along: false },
-            Part { group: infra, services: vec![wanted(infra, &db)], orphans: vec![], along: true },
+            Part {
+                group: shop,
+                services: vec![wanted(shop, &web)],
+                orphans: vec![],
+                along: false,
+                is_whole: true,
+            },
+            Part {
+                group: infra,
+                services: vec![wanted(infra, &db)],
+                orphans: vec![],
+                along: true,
+                is_whole: true,
+            },
         ];
         plan(Verb::Start, "shop", &parts, &snapshot, &Policy::default()).map(|plan| words(&plan))
     };
@@ -465,8 +516,13 @@ fn orphans_are_named_and_removed_on_request() {
     let orphan = service(&world.group, "old");
     world.snapshot.workloads.get_mut("shop-old-1").unwrap().service = Some(orphan.id.clone());
     let run = |world: &World| {
-        let part =
-            Part { group: &world.group, services: world.wanted(), orphans: vec![&orphan], along: false };
+        let part = Part {
+            group: &world.group,
+            services: world.wanted(),
+            orphans: vec![&orphan],
+            along: false,
+            is_whole: true,
+        };
         plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap()
     };
     assert!(run(&world).notes[0].contains("--remove-orphans"));
