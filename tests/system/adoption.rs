@@ -1,8 +1,11 @@
 //! Beside docker compose: what one has made, the other goes on with.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
+use clos_proto::v2 as pb;
 use clos_tests::{Checkout, Daemon, IMAGE, Ran, docker, engine, free_port, project_name, tool};
+use serde_json::Value;
 
 struct Project {
     name: String,
@@ -11,10 +14,11 @@ struct Project {
 
 impl Project {
     fn new(word: &str) -> Self {
-        let name = project_name(word);
         let port = free_port();
-        let text = format!(
-            "name: {name}
+        Self::of(
+            word,
+            &format!(
+                "
 services:
   db: {{image: {IMAGE}, stop_signal: KILL, volumes: ['data:/data'], environment: {{LISTEN: '5432'}}}}
   web:
@@ -26,8 +30,20 @@ services:
   side: {{image: {IMAGE}, stop_signal: KILL, network_mode: 'service:db'}}
 volumes: {{data: }}
 "
-        );
-        Self { checkout: Checkout::new(&name, &text), name }
+            ),
+        )
+    }
+
+    /// One of this file, without its name.
+    fn of(word: &str, text: &str) -> Self {
+        let name = project_name(word);
+        let project = Self { checkout: Checkout::new(&name, ""), name };
+        project.write(text);
+        project
+    }
+
+    fn write(&self, text: &str) {
+        self.checkout.write("compose.yaml", &format!("name: {}\n{text}", self.name));
     }
 
     fn compose(&self, args: &[&str]) -> Ran {
@@ -48,6 +64,18 @@ volumes: {{data: }}
         let mut lines: Vec<String> = listed.well().lines().map(str::to_owned).collect();
         lines.sort();
         lines
+    }
+
+    /// What `clos status` says of each service.
+    fn status(&self, daemon: &Daemon) -> BTreeMap<String, String> {
+        let status = self.clos(daemon, &["status", "-o", "json"]).json();
+        let services = status["services"].as_array().unwrap_or_else(|| panic!("{status}"));
+        let word = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        let said = services.iter().map(|one| {
+            let said = format!("{} {}", word(one, "status"), word(one, "status_reason"));
+            (word(one, "name"), said.trim_end().to_owned())
+        });
+        said.collect()
     }
 
     fn volumes(&self) -> String {
@@ -108,4 +136,88 @@ async fn compose_recreates_nothing_that_clos_started() {
     assert_eq!(shop.containers(), Vec::<String>::new());
     shop.clos(&daemon, &["up"]).well();
     assert_eq!(daemon.containers(false).len(), 3);
+}
+
+const PLAIN: &str = "
+services:
+  db: {image: clos-test/app, volumes: ['data:/data', /var/cache], environment: {LISTEN: '5432'}}
+  web: {image: clos-test/app, environment: {LISTEN: '8080'}, depends_on: [db]}
+volumes: {data: }
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn every_verb_of_compose_leaves_what_clos_started_in_order() {
+    let daemon = Daemon::start().await;
+    let shop = Project::of("verbs", PLAIN);
+    shop.clos(&daemon, &["up"]).well();
+    after_each_verb(&daemon, &shop).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn every_verb_of_compose_leaves_what_was_adopted_in_order() {
+    let daemon = Daemon::start().await;
+    let shop = Project::of("taken", PLAIN);
+    shop.compose(&["up", "-d"]).well();
+    shop.clos(&daemon, &["up", "--adopt"]).well();
+    after_each_verb(&daemon, &shop).await;
+}
+
+async fn after_each_verb(daemon: &Daemon, shop: &Project) {
+    let web = format!("{}/web", shop.name);
+    let all_run = |shop: &Project| {
+        let status = shop.status(daemon);
+        assert!(status.len() == 2 && status.values().all(|said| said == "running"), "{status:?}");
+    };
+    let made = shop.containers();
+    assert_eq!(made.len(), 2, "{made:?}");
+    shop.compose(&["exec", "-T", "web", "/testapp", "true"]).well();
+    shop.compose(&["run", "--rm", "--no-deps", "db", "true"]).well();
+    let before = daemon.until(&web, |web| web.status() == pb::ServiceStatus::Running).await;
+    shop.compose(&["restart", "web"]).well();
+    daemon
+        .until(&web, |web| {
+            web.started_at != before.started_at && web.status() == pb::ServiceStatus::Running
+        })
+        .await;
+    shop.clos(daemon, &["up"]).well();
+    assert_eq!(shop.containers(), made, "`exec`, `run --rm` and `restart`");
+
+    shop.compose(&["stop", "web"]).well();
+    daemon.until(&web, |web| web.status() == pb::ServiceStatus::Stopped).await;
+    shop.clos(daemon, &["up"]).well();
+    all_run(shop);
+    assert_eq!(shop.containers(), made, "`stop`");
+
+    shop.compose(&["rm", "-s", "-f", "web"]).well();
+    daemon.until(&web, |web| web.status_reason == "GONE").await;
+    shop.clos(daemon, &["up"]).well();
+    all_run(shop);
+    let again = shop.containers();
+    assert_eq!(again.len(), 2, "{again:?}");
+    assert_eq!(again[0], made[0], "`rm` of one is not about the other");
+    shop.compose(&["up", "-d"]).well();
+    assert_eq!(shop.containers(), again, "`up -d`");
+
+    shop.compose(&["down"]).well();
+    daemon.until(&web, |web| web.status_reason == "GONE").await;
+    shop.clos(daemon, &["up"]).well();
+    all_run(shop);
+    let again = shop.containers();
+    assert_eq!(again.len(), 2, "{again:?}");
+
+    shop.compose(&["run", "--no-deps", "db", "true"]).well();
+    shop.compose(&["up", "-d", "--scale", "web=2"]).well();
+    let beside = shop.containers();
+    assert_eq!(beside.len(), 4, "{beside:?}");
+    shop.clos(daemon, &["up"]).well();
+    assert_eq!(shop.containers(), beside, "what compose added is left alone");
+    all_run(shop);
+    let down = shop.clos(daemon, &["down"]);
+    assert_eq!(down.code, 0, "{down:?}");
+    let left = shop.containers();
+    assert_eq!(left.len(), 2, "{left:?}");
+    for line in &left {
+        let name = line.split(' ').next().unwrap();
+        assert!(name.ends_with("-web-2") || name.contains("-db-run-"), "{left:?}");
+    }
 }
