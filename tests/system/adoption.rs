@@ -175,9 +175,7 @@ async fn after_each_verb(daemon: &Daemon, shop: &Project) {
     let before = daemon.until(&web, |web| web.status() == pb::ServiceStatus::Running).await;
     shop.compose(&["restart", "web"]).well();
     daemon
-        .until(&web, |web| {
-            web.started_at != before.started_at && web.status() == pb::ServiceStatus::Running
-        })
+        .until(&web, |web| web.started_at != before.started_at && web.status() == pb::ServiceStatus::Running)
         .await;
     shop.clos(daemon, &["up"]).well();
     assert_eq!(shop.containers(), made, "`exec`, `run --rm` and `restart`");
@@ -220,4 +218,33 @@ async fn after_each_verb(daemon: &Daemon, shop: &Project) {
         let name = line.split(' ').next().unwrap();
         assert!(name.ends_with("-web-2") || name.contains("-db-run-"), "{left:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_adopted_container_is_replaced_with_its_anonymous_volume_or_put_back() {
+    let daemon = Daemon::start().await;
+    let shop = Project::of("swap", PLAIN);
+    shop.compose(&["up", "-d"]).well();
+    shop.compose(&["exec", "-T", "db", "/testapp", "write", "/var/cache/file", "kept"]).well();
+    shop.clos(&daemon, &["up", "--adopt"]).well();
+    let made = shop.containers();
+
+    let missing = "volumes: ['data:/data', /var/cache, {type: bind, source: ./missing, target: /x, bind: {create_host_path: false}}]";
+    shop.write(&PLAIN.replace("volumes: ['data:/data', /var/cache]", missing));
+    let failed = shop.clos(&daemon, &["up"]);
+    assert!(failed.code != 0 && failed.err.contains("missing"), "{failed:?}");
+    assert_eq!(shop.containers(), made, "what could not be replaced is as it was");
+    assert!(shop.status(&daemon).values().all(|said| said == "running"), "{:?}", shop.status(&daemon));
+    shop.write(PLAIN);
+    shop.clos(&daemon, &["up"]).well();
+    assert_eq!(shop.containers(), made, "it is still known as adopted");
+
+    shop.write(&PLAIN.replace("LISTEN: '5432'", "LISTEN: '5433'"));
+    shop.clos(&daemon, &["up"]).well();
+    let now = shop.containers();
+    assert!(now.len() == 2 && now[0] != made[0] && now[1] == made[1], "{made:?} {now:?}");
+    let read = shop.compose(&["exec", "-T", "db", "/testapp", "read", "/var/cache/file"]);
+    assert_eq!(read.well().trim(), "kept");
+    shop.compose(&["up", "-d"]).well();
+    assert_eq!(shop.containers(), now, "and compose has nothing to add");
 }

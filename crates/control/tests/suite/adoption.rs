@@ -1,9 +1,13 @@
 //! Containers that docker compose made of the same files.
 
 use clos_domain::Reason;
+use clos_domain::operation::State;
 use clos_domain::seams::Workloads as _;
+use clos_domain::seams::engine::Error as E;
 use clos_domain::service::{Desired, Status};
 use clos_domain::workload::{Composed, ConfigHash};
+
+use clos_control::apply::Request;
 
 use crate::bed::{Bed, FOLDER, assert_completed, assert_refused, request, steps};
 
@@ -78,4 +82,37 @@ async fn a_container_of_another_folders_project_is_a_strangers() {
     let elsewhere = Composed { working_dir: "/elsewhere".into(), ..composed(&hash().await) };
     bed.engine.add_composed("shop-web-1", "app", elsewhere);
     assert_refused(bed.apply(request(TEXT)).await, Reason::NameTaken, "not ours");
+}
+
+#[tokio::test]
+async fn an_adopted_container_that_cannot_be_replaced_is_put_back_and_stays_adopted() {
+    let changed = "services: {web: {image: app, environment: {A: b}}}";
+    for (call, error) in [
+        ("create", E::Refused("invalid mount config: bind source path does not exist: /none".into())),
+        ("start", E::PortInUse { port: 8080 }),
+    ] {
+        for is_known in [false, true] {
+            let bed = Bed::new().await;
+            bed.engine.add_composed("shop-web-1", "app", composed(&hash().await));
+            let id = bed.engine.inspect("shop-web-1").await.unwrap().unwrap().id;
+            let adopt = |text| Request { adopt: true, ..request(text) };
+            if is_known {
+                let operation = bed.apply(adopt(TEXT)).await.unwrap().operation.unwrap();
+                assert_completed(&bed.ended(&operation).await);
+            }
+            bed.engine.fail_always(call, &format!("{}_shop-web-1", &id[..12]), error.clone());
+            let operation = bed.apply(adopt(changed)).await.unwrap().operation.unwrap();
+            assert_eq!(bed.ended(&operation).await.state, State::Failed);
+            let listed = bed.engine.list().await.unwrap();
+            assert_eq!(listed.len(), 1, "{call}: {listed:#?}");
+            assert_eq!((listed[0].id.as_str(), bed.engine.runs("shop-web-1")), (id.as_str(), true), "{call}");
+            let web = bed.service("shop/web").await;
+            assert_eq!((web.container_id.as_deref(), web.observed.is_running()), (Some(id.as_str()), true));
+
+            let back = bed.apply(request(TEXT)).await.unwrap();
+            assert!(back.plan.is_empty(), "{}", back.plan.render());
+            assert_completed(&bed.ended(&back.operation.unwrap()).await);
+            assert_eq!(bed.status("shop/web").await, (Status::Running, None));
+        }
+    }
 }
