@@ -20,7 +20,7 @@ impl Project {
             &format!(
                 "
 services:
-  db: {{image: {IMAGE}, stop_signal: KILL, volumes: ['data:/data'], environment: {{LISTEN: '5432'}}}}
+  db: {{image: {IMAGE}, stop_signal: KILL, ipc: shareable, volumes: ['data:/data'], environment: {{LISTEN: '5432'}}}}
   web:
     image: {IMAGE}
     stop_signal: KILL
@@ -28,6 +28,8 @@ services:
     ports: ['{port}:8080']
     depends_on: [db]
   side: {{image: {IMAGE}, stop_signal: KILL, network_mode: 'service:db'}}
+  peer: {{image: {IMAGE}, stop_signal: KILL, ipc: 'service:db', pid: 'service:db'}}
+  backup: {{image: {IMAGE}, stop_signal: KILL, volumes_from: ['db:ro']}}
 volumes: {{data: }}
 "
             ),
@@ -101,12 +103,14 @@ async fn what_compose_started_is_adopted_and_nothing_is_recreated() {
     let shop = Project::new("adopt");
     shop.compose(&["up", "-d"]).well();
     let made = shop.containers();
-    assert_eq!(made.len(), 3, "{made:?}");
+    assert_eq!(made.len(), 5, "{made:?}");
 
     let refused = shop.clos(&daemon, &["up"]);
     assert!(refused.code != 0 && refused.err.contains("--adopt"), "{refused:?}");
     shop.clos(&daemon, &["up", "--adopt"]).well();
     assert_eq!(shop.containers(), made, "adopting recreates nothing");
+    let db = daemon.until(&format!("{}/db", shop.name), |_| true).await;
+    assert!(db.started_at.is_some(), "{db:#?}");
     shop.clos(&daemon, &["up"]).well();
     assert_eq!(shop.containers(), made, "nor does the next `up`");
 
@@ -128,14 +132,14 @@ async fn compose_recreates_nothing_that_clos_started() {
     let shop = Project::new("beside");
     shop.clos(&daemon, &["up"]).well();
     let made = shop.containers();
-    assert_eq!(made.len(), 3, "{made:?}");
+    assert_eq!(made.len(), 5, "{made:?}");
     shop.compose(&["up", "-d"]).well();
-    assert_eq!(shop.containers(), made, "`side` too, which shares the network of `db`");
+    assert_eq!(shop.containers(), made, "nor those that share what `db` has");
 
     shop.compose(&["down", "-t", "0"]).well();
     assert_eq!(shop.containers(), Vec::<String>::new());
     shop.clos(&daemon, &["up"]).well();
-    assert_eq!(daemon.containers(false).len(), 3);
+    assert_eq!(daemon.containers(false).len(), 5);
 }
 
 const PLAIN: &str = "

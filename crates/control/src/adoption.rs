@@ -92,7 +92,10 @@ pub(crate) async fn candidates(
                 continue;
             }
             let is_unchanged = is_as_written(installation, scope, service, found, &listed);
-            candidates.push(Candidate { service: service.id.clone(), found: found.clone(), is_unchanged });
+            // The list does not tell when a container was started.
+            let inspected = world.engine.workloads.inspect(&name).await.map_err(engine_error)?;
+            let Some(found) = inspected.filter(|inspected| inspected.id == found.id) else { continue };
+            candidates.push(Candidate { service: service.id.clone(), found, is_unchanged });
         }
     }
     if candidates.is_empty() || policy.adopt {

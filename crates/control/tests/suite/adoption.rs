@@ -47,6 +47,8 @@ async fn an_unchanged_container_of_compose_is_adopted_as_it_is() {
     assert!(applied.plan.notes.iter().any(|note| note.contains("adopts `shop-web-1`")));
     assert_completed(&bed.ended(&applied.operation.unwrap()).await);
     assert_eq!(bed.status("shop/web").await, (Status::Running, None));
+    let started_at = bed.engine.inspect("shop-web-1").await.unwrap().unwrap().started_at;
+    assert_eq!(bed.service("shop/web").await.started_at, started_at);
 
     // From now on it is ours, without a word about adoption.
     let again = bed.apply(request(TEXT)).await.unwrap();
