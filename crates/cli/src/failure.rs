@@ -292,11 +292,14 @@ impl Page {
             return page;
         }
         let mut page = Self {
-            message: error.message.clone(),
+            message: headline(error),
             reason: error.reason.clone(),
             lines: Vec::new(),
             hints: Vec::new(),
         };
+        // What one problem says of the way out is nearer than what its port conflict says.
+        let hint = error.problems.first().map(|problem| problem.hint.as_str()).filter(|hint| !hint.is_empty());
+        page.hints.extend(hint.map(str::to_owned));
         for conflict in &error.conflicts {
             page.conflict(conflict, error.conflicts.len() > 1);
         }
@@ -308,8 +311,8 @@ impl Page {
             page.lines.push((field.field.clone(), field.description.clone()));
         }
         for finding in &error.findings {
-            if error.findings.len() == 1 && error.message.contains(&finding.message) {
-                break;
+            if page.message.contains(&finding.message) {
+                continue;
             }
             let message = match finding.severity() {
                 pb::Severity::Warning => format!("warning: {}", finding.message),
@@ -333,7 +336,7 @@ impl Page {
         if let Some(holder) = &conflict.holder {
             self.lines.push((label("held by"), held_by(holder)));
         }
-        if !conflict.suggestion.is_empty() {
+        if !conflict.suggestion.is_empty() && self.hints.is_empty() {
             self.hints.push(conflict.suggestion.clone());
         }
     }
@@ -349,6 +352,13 @@ impl Page {
             let is_bad =
                 matches!(service.status(), pb::OperationStatus::Failed | pb::OperationStatus::Cancelled);
             if is_bad {
+                // The message of the operation is that of the first one that failed.
+                if !service.message.is_empty()
+                    && operation.message.ends_with(&service.message)
+                    && operation.message.starts_with(&service.service)
+                {
+                    continue;
+                }
                 let why =
                     if service.message.is_empty() { service.reason.clone() } else { service.message.clone() };
                 lines.push((service.service.clone(), why));
@@ -442,6 +452,24 @@ impl Page {
         }
         text
     }
+}
+
+/// What the page of a refused call begins with: the problem itself, or how many there are when they are listed below.
+fn headline(error: &clos_client::Error) -> String {
+    if let [problem] = error.problems.as_slice() {
+        return problem.message.clone();
+    }
+    let errors: Vec<&pb::Finding> =
+        error.findings.iter().filter(|finding| finding.severity() != pb::Severity::Warning).collect();
+    let Some(first) = errors.first().filter(|_| errors.len() > 1) else { return error.message.clone() };
+    let file = if errors.iter().all(|finding| finding.file == first.file) {
+        &first.file
+    } else {
+        "the project's files"
+    };
+    let verb = if file == first.file { "has" } else { "have" };
+    let omitted = error.metadata.get("omitted").and_then(|count| count.parse().ok()).unwrap_or(0_usize);
+    format!("{file} {verb} {} errors", errors.len() + omitted)
 }
 
 /// `compose.yaml:3:5 services.web`.

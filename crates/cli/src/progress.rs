@@ -2,7 +2,7 @@
 //!
 //! The first ^C asks the daemon to cancel and goes on following; a second one leaves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use clos_client::Client;
@@ -73,7 +73,7 @@ async fn watch(
 enum Display {
     Quiet,
     Json,
-    Plain { paint: Paint, takes_away: bool },
+    Plain { paint: Paint, takes_away: bool, lines: Lines },
     Tree(Box<Tree>),
 }
 
@@ -81,7 +81,7 @@ impl Display {
     fn of(session: &Session<'_>, operation: &pb::Operation) -> Self {
         let paint = session.style.on_error;
         let takes_away = operation.r#type() == pb::OperationType::Down;
-        let plain = || Self::Plain { paint, takes_away };
+        let plain = || Self::Plain { paint, takes_away, lines: Lines::of(operation) };
         match session.global.progress {
             Progress::Quiet => Self::Quiet,
             Progress::Json => Self::Json,
@@ -99,8 +99,9 @@ impl Display {
         match self {
             Self::Quiet => {}
             Self::Json => session.context.say(&format!("{}\n", output::value("Event", event)?)),
-            Self::Plain { paint, takes_away } => {
-                if let Some(step) = Step::of(event, *takes_away) {
+            Self::Plain { paint, takes_away, lines } => {
+                let step = Step::of(event, *takes_away).and_then(|step| lines.shown(step));
+                if let Some(step) = step {
                     let (text, tone) = step.text();
                     session.context.say(&format!("{} {}\n", step.name, paint.word(tone, &text)));
                 }
@@ -217,6 +218,59 @@ fn bytes(count: i64) -> String {
     indicatif::HumanBytes(u64::try_from(count).unwrap_or_default()).to_string()
 }
 
+/// Which steps have a line of their own.
+struct Lines {
+    /// The steps of replacements: of these, people see only that a service is recreated.
+    swaps: HashMap<i32, Place>,
+    /// Services that were said to be skipped.
+    skipped: HashSet<String>,
+}
+
+/// Where a step is in a replacement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    First,
+    Within,
+    Last,
+}
+
+impl Lines {
+    fn of(operation: &pb::Operation) -> Self {
+        let mut swaps = HashMap::new();
+        let steps = &operation.steps;
+        for first in steps.iter().filter(|step| step.action() == pb::StepAction::Create) {
+            let of_it = |step: &&pb::Step| step.service == first.service && step.number >= first.number;
+            let own: Vec<&pb::Step> = steps.iter().filter(of_it).collect();
+            let removes = own.iter().any(|step| step.action() == pb::StepAction::Remove);
+            let last = own.iter().rfind(|step| step.action() == pb::StepAction::Rename);
+            let Some(last) = last.filter(|_| removes) else { continue };
+            for step in own.iter().filter(|step| step.number <= last.number) {
+                let place = match step.number {
+                    number if number == first.number => Place::First,
+                    number if number == last.number => Place::Last,
+                    _ => Place::Within,
+                };
+                swaps.insert(step.number, place);
+            }
+        }
+        Self { swaps, skipped: HashSet::new() }
+    }
+
+    /// The step as people see it, if at all.
+    fn shown(&mut self, step: Step) -> Option<Step> {
+        if step.is_skipped() && !self.skipped.insert(step.name.clone()) {
+            return None;
+        }
+        let Some(place) = self.swaps.get(&step.number) else { return Some(step) };
+        let is_shown = match step.status.as_str() {
+            "in_progress" => *place == Place::First,
+            "completed" => *place == Place::Last,
+            _ => true,
+        };
+        is_shown.then(|| Step { action: "recreate".into(), ..step })
+    }
+}
+
 /// A step of the operation that began or ended.
 struct Step {
     number: i32,
@@ -244,6 +298,11 @@ impl Step {
         Some(Self { number: data.step?, name, action, status, reason, message })
     }
 
+    /// It was not begun because of another one's failure; its message says which.
+    fn is_skipped(&self) -> bool {
+        self.status == "cancelled" && self.reason == "SKIPPED" && !self.message.is_empty()
+    }
+
     fn text(&self) -> (String, Tone) {
         let (doing, done) = match self.action.as_str() {
             "pull" => ("pulling", "pulled"),
@@ -253,12 +312,19 @@ impl Step {
             "wait" => ("waiting", "ready"),
             "stop" => ("stopping", "stopped"),
             "remove" => ("removing", "removed"),
+            "rename" => ("renaming", "renamed"),
+            "recreate" => ("recreating", "recreated"),
+            "pause" => ("pausing", "paused"),
+            "unpause" => ("unpausing", "unpaused"),
+            "kill" => ("killing", "killed"),
+            "hook" => ("running its hook", "its hook has run"),
             other => (other, other),
         };
         let why = if self.message.is_empty() { &self.reason } else { &self.message };
         let with_why = |text: String| if why.is_empty() { text } else { format!("{text}: {why}") };
         let failed = if self.action == "wait" { "not ready".to_owned() } else { format!("{doing} failed") };
         match self.status.as_str() {
+            _ if self.is_skipped() => (self.message.clone(), Tone::Warn),
             "pending" => ("pending".to_owned(), Tone::Faint),
             "in_progress" => (doing.to_owned(), Tone::Plain),
             // A removal that found somebody else on the thing says so.
@@ -297,5 +363,55 @@ mod tests {
         assert_eq!(step("").text(), ("removed".to_owned(), Tone::Good));
         let kept = "kept: container `other` uses it";
         assert_eq!(step(kept).text(), (kept.to_owned(), Tone::Warn));
+    }
+
+    fn planned(number: i32, action: pb::StepAction) -> pb::Step {
+        pb::Step { number, service: "shop/web".into(), action: action.into(), ..pb::Step::default() }
+    }
+
+    fn lines(operation: &pb::Operation, told: &[(i32, &str, &str, &str, &str)]) -> Vec<String> {
+        let mut lines = Lines::of(operation);
+        let steps = told.iter().filter_map(|(number, action, status, reason, message)| {
+            lines.shown(Step {
+                number: *number,
+                name: "web".into(),
+                action: (*action).into(),
+                status: (*status).into(),
+                reason: (*reason).into(),
+                message: (*message).into(),
+            })
+        });
+        steps.map(|step| step.text().0).collect()
+    }
+
+    #[test]
+    fn a_replacement_is_one_thing() {
+        use pb::StepAction as A;
+        let steps = [A::Create, A::Stop, A::Start, A::Remove, A::Rename, A::Wait];
+        let steps = (1..).zip(steps).map(|(number, action)| planned(number, action)).collect();
+        let operation = pb::Operation { steps, ..pb::Operation::default() };
+        let mut told = Vec::new();
+        for (number, action) in (1..).zip(["create", "stop", "start", "remove", "rename", "wait"]) {
+            told.extend([(number, action, "in_progress", "", ""), (number, action, "completed", "", "")]);
+        }
+        assert_eq!(lines(&operation, &told), ["recreating", "recreated", "waiting", "ready"]);
+        let failed = [(1, "create", "in_progress", "", ""), (3, "start", "failed", "EXITED", "no such program")];
+        assert_eq!(lines(&operation, &failed), ["recreating", "recreating failed: no such program"]);
+    }
+
+    #[test]
+    fn a_first_container_is_created_and_started() {
+        let steps = vec![planned(1, pb::StepAction::Create), planned(2, pb::StepAction::Start)];
+        let operation = pb::Operation { steps, ..pb::Operation::default() };
+        let told = [(1, "create", "completed", "", ""), (2, "start", "in_progress", "", "")];
+        assert_eq!(lines(&operation, &told), ["created", "starting"]);
+        assert_eq!(lines(&operation, &[(9, "rename", "completed", "", "")]), ["renamed"]);
+    }
+
+    #[test]
+    fn a_skipped_service_is_told_once() {
+        let why = "not started: `shop/db` exited";
+        let told = [(1, "start", "cancelled", "SKIPPED", why), (2, "wait", "cancelled", "SKIPPED", why)];
+        assert_eq!(lines(&pb::Operation::default(), &told), [why]);
     }
 }

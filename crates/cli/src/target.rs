@@ -64,6 +64,11 @@ pub(crate) async fn resolve(
 
 /// What one word means.
 fn meant(session: &Session<'_>, place: &Place, groups: &[pb::Group], word: &str) -> Result<Target, Failure> {
+    if is_file(session, word) {
+        return Err(Failure::usage(format!("`{word}` is a file, not a group or service")).hint(format!(
+            "--file {word}     (-f is short for --file, but means --follow with `logs` and `events`)"
+        )));
+    }
     if let Some((group, service)) = word.split_once('/') {
         let group = named(groups, group)?;
         return within(group, service);
@@ -81,6 +86,13 @@ fn meant(session: &Session<'_>, place: &Place, groups: &[pb::Group], word: &str)
         Err(failure) if in_project => Err(failure),
         Err(_) => Err(not_found(groups, None, word)),
     }
+}
+
+/// Whether a word is the path of a file, as `logs -f compose.yaml` has it.
+fn is_file(session: &Session<'_>, word: &str) -> bool {
+    let word = std::path::Path::new(word);
+    let is_yaml = word.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    word.is_absolute() || is_yaml && session.context.folder.join(word).is_file()
 }
 
 fn within(group: &pb::Group, service: &str) -> Result<Target, Failure> {

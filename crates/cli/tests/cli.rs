@@ -247,7 +247,7 @@ fn operation(kind: pb::OperationType, status: pb::OperationStatus) -> pb::Operat
             service: "web".into(),
             action: pb::StepAction::Start.into(),
             status: pb::OperationStatus::Completed.into(),
-            why: "needs nothing first".into(),
+            why: "depends on nothing".into(),
             started_at: at(3),
             ended_at: at(1),
             ..Default::default()
@@ -546,6 +546,8 @@ async fn what_makes_no_sense_is_refused_with_the_way_out() {
         ("recreate shop", "clos recreate shop/SERVICE"),
         ("down web --volumes", "clos down --volumes GROUP"),
         ("logs --since yesterday", "10m"),
+        ("logs -f /x/compose.yaml", "--file /x/compose.yaml"),
+        ("events -f compose.yaml", "--file compose.yaml"),
         ("wait --timeout soon", "90s"),
         ("up -f - -f -", "only once"),
         ("up -f .", "it is a folder"),
@@ -954,6 +956,58 @@ async fn a_port_conflict_says_who_wants_and_who_holds() {
     insta::assert_snapshot!("port_conflict", ran.err);
     let json: serde_json::Value = serde_json::from_str(&bed.run("up -o json").await.err).unwrap();
     assert_eq!(json["error"]["conflicts"][0]["holder"]["type"], "system_process");
+}
+
+/// A refusal with one more detail.
+fn refusal(reason: &str, message: &str, name: &str, detail: &impl prost::Message) -> Reply {
+    let details = ErrorDetails::with_error_info(reason, "clos.dev", []);
+    let status = Status::with_error_details(Code::FailedPrecondition, message, details);
+    let mut whole: tonic_types::pb::Status = prost::Message::decode(status.details()).unwrap();
+    whole.details.push(prost_types::Any {
+        type_url: format!("type.googleapis.com/clos.v2.{name}"),
+        value: prost::Message::encode_to_vec(detail),
+    });
+    let bytes = prost::Message::encode_to_vec(&whole);
+    Reply::Status(Status::with_details(Code::FailedPrecondition, message, bytes.into()))
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_once() {
+    let bed = Bed::new();
+    let finding = |severity: pb::Severity, line: i32, key: &str, message: &str| pb::Finding {
+        severity: severity.into(),
+        file: "compose.yaml".into(),
+        line,
+        column: 5,
+        key: key.into(),
+        message: message.into(),
+    };
+    let findings = vec![
+        finding(pb::Severity::Error, 3, "services.a.comand", "unknown key `comand`"),
+        finding(pb::Severity::Error, 4, "services.a.imgae", "unknown key `imgae`"),
+        finding(pb::Severity::Warning, 9, "services.b.command", "the variable A is not set"),
+    ];
+    let all = "compose.yaml:3:5: services.a.comand: unknown key `comand`\n\
+               compose.yaml:4:5: services.a.imgae: unknown key `imgae`";
+    let many = pb::SourceFindings { findings: findings.clone() };
+    bed.server.on("ApplyGroup", move |_| refusal("INVALID_FILE", all, "SourceFindings", &many));
+    insta::assert_snapshot!("findings", bed.run("up").await.err);
+
+    let one = pb::SourceFindings { findings: vec![findings[0].clone(), findings[2].clone()] };
+    let message = "compose.yaml:3:5: services.a.comand: unknown key `comand`";
+    bed.server.on("ApplyGroup", move |_| refusal("INVALID_FILE", message, "SourceFindings", &one));
+    insta::assert_snapshot!("finding", bed.run("up").await.err);
+
+    let problems = vec![pb::Problem {
+        reason: "NAME_TAKEN".into(),
+        subject: "shop".into(),
+        message: "container `shop-web-1` was made by docker compose from these files".into(),
+        hint: "`clos up --adopt` takes it over".into(),
+    }];
+    let problems = pb::Problems { problems };
+    let message = "container `shop-web-1` was made by docker compose from these files; `clos up --adopt` takes it over";
+    bed.server.on("ApplyGroup", move |_| refusal("NAME_TAKEN", message, "Problems", &problems));
+    insta::assert_snapshot!("problem", bed.run("up").await.err);
 }
 
 #[tokio::test]

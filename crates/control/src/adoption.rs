@@ -8,11 +8,12 @@ use std::collections::HashMap;
 
 use clos_domain::id::ServiceId;
 use clos_domain::plan::Policy;
+use clos_domain::problem::{self, Problem};
 use clos_domain::seams::Tx;
 use clos_domain::seams::store::Adoption;
 use clos_domain::service::Service;
 use clos_domain::workload::{ConfigHash, ConfigPiece, Found, Identity};
-use clos_domain::{Error, Reason, Result, spec};
+use clos_domain::{Reason, Result, spec};
 use sha2::{Digest as _, Sha256};
 
 use crate::World;
@@ -104,17 +105,16 @@ pub(crate) async fn candidates(
     let names: Vec<String> = candidates.iter().map(|one| format!("`{}`", one.found.name)).collect();
     let (noun, verb, them) =
         if names.len() == 1 { ("container", "was", "it") } else { ("containers", "were", "them") };
-    let mut error = Error::new(
-        Reason::NameTaken,
-        format!(
-            "{noun} {} {verb} made by docker compose from these files; `clos up --adopt` takes {them} over and keeps the volumes: what is unchanged goes on running",
-            names.join(", ")
-        ),
+    let message = format!("{noun} {} {verb} made by docker compose from these files", names.join(", "));
+    let hint = format!(
+        "`clos up --adopt` takes {them} over and keeps the volumes; what is unchanged is not restarted"
     );
+    let group = scopes.first().map(|scope| scope.group.name.to_string()).unwrap_or_default();
+    let mut problem = Problem::new(Reason::NameTaken, group, message, hint);
     if let Some(first) = candidates.first() {
-        error = error.with("container", &first.found.name);
+        problem = problem.with("container", &first.found.name);
     }
-    Err(error)
+    problem::refusal(&[problem]).map_or(Ok(candidates), Err)
 }
 
 fn is_of_project(found: &Found, scope: &Scope, service: &Service) -> bool {

@@ -1,45 +1,38 @@
-//! What differs between what a container was made from and what is wanted now, for people.
+//! Finds what differs between what a container was made from and what is wanted now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use clos_domain::plan::Change;
 use clos_domain::secret;
 use serde_json::Value;
-
-/// So many differences of a service are told, the rest is counted.
-const TOLD: usize = 5;
 
 /// A value is told up to so many characters.
 const LONGEST: usize = 60;
 
-/// `environment.WORKER_NAME: w1 → w2, image: a → b`; `None` when nothing differs or one cannot be read.
-pub(crate) fn between(made_from: &str, wanted: &str) -> Option<String> {
+/// The key of a container's name.
+const NAME: &str = "container_name";
+
+/// `None` when nothing differs or one of the two cannot be read.
+pub(crate) fn between(made_from: &str, wanted: &str) -> Option<Vec<Change>> {
     let read = |text: &str| -> Option<BTreeMap<String, Value>> {
         let mut leaves = BTreeMap::new();
         flatten(String::new(), &serde_json::from_str(text).ok()?, &mut leaves);
         Some(leaves)
     };
     let (before, after) = (read(made_from)?, read(wanted)?);
-    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let mut lines = Vec::new();
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let mut changes = Vec::new();
     for name in names {
         let (old, new) = (before.get(name), after.get(name));
         if old.unwrap_or(&Value::Null) == new.unwrap_or(&Value::Null) {
             continue;
         }
-        let (from, to) = (shown(name, old), shown(name, new));
-        // Equal once cut or masked: that it changed is all that can be told.
-        let line = if from == to { format!("{name} changed") } else { format!("{name}: {from} → {to}") };
-        lines.push(line);
+        changes.push(Change { field: name.clone(), from: shown(name, old), to: shown(name, new) });
     }
-    if lines.is_empty() {
-        return None;
-    }
-    let more = lines.len().saturating_sub(TOLD);
-    lines.truncate(TOLD);
-    if more > 0 {
-        lines.push(format!("and {more} more"));
-    }
-    Some(lines.join(", "))
+    // The container's name is an alias in its networks: one change is enough to tell it.
+    let is_renamed = changes.iter().any(|change| change.field == NAME);
+    changes.retain(|change| !(is_renamed && change.field == "networks" && change.from == change.to));
+    Some(changes).filter(|changes| !changes.is_empty())
 }
 
 /// Maps become dotted names as a compose file has them; a list is one value.
@@ -58,7 +51,7 @@ fn flatten(name: String, value: &Value, leaves: &mut BTreeMap<String, Value>) {
                 flatten(if name.is_empty() { "run".into() } else { "container".into() }, field, leaves);
                 continue;
             }
-            ("", "name") => "container_name".to_owned(),
+            ("", "name") => NAME.to_owned(),
             ("", "working_dir") => "project folder".to_owned(),
             ("", "health") => "healthcheck".to_owned(),
             ("" | "container", key) => word(key).to_owned(),
@@ -77,24 +70,21 @@ fn word(key: &str) -> &str {
     }
 }
 
-fn shown(name: &str, value: Option<&Value>) -> String {
+fn shown(name: &str, value: Option<&Value>) -> Option<String> {
     let key = name.rsplit_once('.').map_or(name, |(_, key)| key);
     let text = match value {
-        None | Some(Value::Null) => return "not set".to_owned(),
+        None | Some(Value::Null) => return None,
         Some(value) => text(name, value),
     };
     let is_map =
         ["environment.", "labels.", "build.args.", "build.labels."].iter().any(|map| name.starts_with(map));
     let text = if is_map { secret::masked(key, &text) } else { secret::masked("", &text) };
-    if text.is_empty() {
-        return "\"\"".to_owned();
-    }
     let text = text.replace(['\n', '\r'], " ");
     if text.chars().count() <= LONGEST {
-        return text;
+        return Some(text);
     }
     let start: String = text.chars().take(LONGEST - 1).collect();
-    format!("{start}…")
+    Some(format!("{start}…"))
 }
 
 fn text(name: &str, value: &Value) -> String {
@@ -136,6 +126,8 @@ fn item_text(name: &str, item: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clos_domain::plan::change;
+
     use super::*;
 
     fn made_from(environment: &str, ports: &str, container: &str) -> String {
@@ -158,12 +150,21 @@ mod tests {
             r#"{"image": "b", "command": ["serve", "-v"], "mounts": []}"#,
         );
         assert_eq!(
-            between(&before, &after).unwrap(),
+            change::sentence(&between(&before, &after).unwrap()),
             "environment.DB_PASSWORD changed, environment.OLD: x → not set, environment.URL changed, \
              environment.WORKER_NAME: w1 → w2, image: a → b, and 1 more"
         );
         assert_eq!(between(&before, &before), None);
         assert_eq!(between("", &after), None);
+    }
+
+    #[test]
+    fn a_renamed_container_is_one_change() {
+        let of = |name: &str| {
+            format!(r#"{{"name": "{name}", "run": {{"container": {{"networks": [{{"network": "shop_default", "aliases": ["{name}", "web"]}}]}}}}}}"#)
+        };
+        let changes = between(&of("shop-web-1"), &of("front")).unwrap();
+        assert_eq!(change::sentence(&changes), "container_name: shop-web-1 → front");
     }
 
     #[test]
@@ -176,7 +177,7 @@ mod tests {
             r#"{"command": ["serve", "-v"], "mounts": [{"kind": "bind", "source": "/src", "target": "/data", "read_only": true}]}"#,
         );
         assert_eq!(
-            between(&before, &after).unwrap(),
+            change::sentence(&between(&before, &after).unwrap()),
             "command: not set → [serve -v], ports: [] → [53:53/udp], volumes: [data:/data] → [/src:/data:ro]"
         );
     }

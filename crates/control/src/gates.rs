@@ -360,11 +360,11 @@ fn judge(row: &Service, gate: Condition, has_check: bool, now: Timestamp) -> Opt
             let last = if row.status_detail.is_empty() {
                 String::new()
             } else {
-                format!(" (last: {})", row.status_detail)
+                format!(" (last time it {})", row.status_detail)
             };
             return Some(Err(Error::new(
                 Reason::CrashLooping,
-                format!("ends again and again{last}; `clos logs {}` has its last words", row.resource()),
+                format!("keeps exiting{last}"),
             )));
         }
         // It may end again at once.
@@ -382,12 +382,12 @@ fn judge(row: &Service, gate: Condition, has_check: bool, now: Timestamp) -> Opt
             "others wait until it is healthy, but neither its file nor its image has a health check",
         ))),
         (Condition::Healthy | Condition::Started, Observed::Exited(0)) if one_shot => {
-            Some(Ok("ended with code 0".into()))
+            Some(Ok("exited with code 0".into()))
         }
-        (Condition::Completed, Observed::Exited(0)) => Some(Ok("ended with code 0".into())),
+        (Condition::Completed, Observed::Exited(0)) => Some(Ok("exited with code 0".into())),
         (_, Observed::Exited(code)) => Some(Err(Error::new(
             Reason::Exited,
-            format!("ended with code {code}; `clos logs {}` has its last words", row.resource()),
+            format!("exited with code {code}"),
         ))),
         (_, Observed::Absent) => Some(Err(Error::new(Reason::Gone, "its container is gone"))),
         _ => None,

@@ -493,7 +493,7 @@ fn apply(row: &mut Service, id: &str, change: Change, found: Option<&Found>, at:
                 found.is_some_and(|found| found.restarts > 0 && !matches!(found.state, State::Exited { .. }));
             if goes_on {
                 next = Observed::Restarting;
-                row.status_detail = format!("ended with code {code}");
+                row.status_detail = format!("exited with code {code}");
             }
         }
         Change::Removed => forget_container(row),

@@ -75,7 +75,7 @@ impl Asked<'_> {
             && self.orphans.contains(name)
         {
             problem.hint =
-                format!("`{name}` is no longer in the files, and --remove-orphans removes it first");
+                format!("use --remove-orphans: `{name}` is no longer in the files, and is removed first");
         }
         problem
     }

@@ -126,6 +126,7 @@ pub(crate) async fn take(
                 .and_then(|identity| identity.operation.as_ref())
                 .is_some_and(|operation| open.contains(operation)),
             service: service.cloned(),
+            of_another: None,
             shares_with: BTreeSet::new(),
             spec_hash,
             image_id: found.image_id.clone(),
@@ -162,6 +163,15 @@ pub(crate) async fn take(
     snapshot.volumes =
         volumes.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
     let mut view = world.store.view().await?;
+    for wanted in parts.iter().flat_map(|part| &part.services).filter(|_| makes) {
+        let name = &wanted.spec.name;
+        let Some(holder) = snapshot.workloads.get_mut(name).filter(|holder| holder.service.is_none()) else {
+            continue;
+        };
+        let found = listed.iter().find(|found| found.name == *name);
+        let Some(id) = found.and_then(|found| known.service_of(installation, found)) else { continue };
+        holder.of_another = view.services().get(id).await?.map(|other| other.resource().to_string());
+    }
     for wanted in parts.iter().flat_map(|part| &part.services).filter(|_| makes) {
         let id = &wanted.service.id;
         let present = snapshot.workloads.values().find(|present| present.service.as_ref() == Some(id));

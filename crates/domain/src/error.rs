@@ -91,7 +91,7 @@ catalogue! {
     FileNotFound "FILE_NOT_FOUND" NotFound "a file that the project names does not exist";
     ServiceExists "SERVICE_EXISTS" AlreadyExists "the group has a service of this name";
     GroupExists "GROUP_EXISTS" AlreadyExists "a group of this name and instance exists";
-    NameTaken "NAME_TAKEN" FailedPrecondition "a container that is not ours has the name we need; `--adopt` replaces it and keeps its volumes";
+    NameTaken "NAME_TAKEN" FailedPrecondition "the container name is in use; `--adopt` replaces a container that clos does not manage and keeps its volumes";
     PortConflict "PORT_CONFLICT" FailedPrecondition "a host port is needed twice, or something else is using it";
     PortRangeFull "PORT_RANGE_FULL" FailedPrecondition "every port of the project's range is taken";
     VariablesNeeded "VARIABLES_NEEDED" FailedPrecondition "files that the daemon opened use variables that the caller did not send";

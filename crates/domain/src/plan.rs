@@ -4,6 +4,7 @@
 //! with their needs; whoever runs them has no choices to make. The same
 //! arguments give the same plan, to the letter of [`Plan::render`].
 
+pub mod change;
 mod down;
 mod followers;
 mod guests;
@@ -14,6 +15,7 @@ mod seats;
 mod shared;
 mod up;
 
+pub use change::Change;
 pub use followers::restarted_with;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,8 +72,8 @@ pub struct Snapshot {
     pub volumes: BTreeMap<String, bool>,
     /// Containers that docker compose made for a project and that are no service's of the plan, by project.
     pub composed: BTreeMap<String, Vec<Beside>>,
-    /// What differs between a service's container and its definition, for people; absent where that is not known.
-    pub changes: BTreeMap<ServiceId, String>,
+    /// What differs between a service's container and its definition; absent where that is not known.
+    pub changes: BTreeMap<ServiceId, Vec<Change>>,
     /// Volumes without a name that are there, by service and target.
     pub anonymous_volumes: BTreeMap<ServiceId, BTreeMap<String, String>>,
 }
@@ -94,6 +96,8 @@ pub struct Present {
     pub anonymous_volumes: BTreeMap<String, String>,
     /// The service of the plan that it belongs to, by our labels or because it was adopted.
     pub service: Option<ServiceId>,
+    /// The resource name of the service outside the plan that it belongs to.
+    pub of_another: Option<String>,
     /// An operation that has not ended made it.
     pub is_in_the_making: bool,
     /// Ids of the containers whose namespaces it shares.
@@ -150,6 +154,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// What stands in the way, in the order in which it was found; with any, nothing is done.
     pub problems: Vec<Problem>,
+    /// What changed in the services whose containers are replaced for it.
+    pub changes: BTreeMap<ServiceId, Vec<Change>>,
 }
 
 /// One thing to do.
@@ -339,8 +345,14 @@ impl Plan {
         let mut text = String::new();
         let failure = if self.failure == FailurePolicy::Undo { ", undone on failure" } else { "" };
         let _ = writeln!(text, "plan: {} {}{failure}", self.verb.as_str(), self.subject);
-        if self.steps.is_empty() {
-            text.push_str("  nothing to do\n");
+        if self.steps.is_empty() && self.problems.is_empty() {
+            let state = match self.verb {
+                Verb::Up => "is up to date",
+                Verb::Start | Verb::Restart | Verb::Recreate => "runs as it should",
+                Verb::Stop => "is stopped already",
+                Verb::Down => "is down already",
+            };
+            let _ = writeln!(text, "  nothing to do: {} {state}", self.subject);
         }
         let width = self.steps.iter().map(|step| step.work.subject().chars().count()).max().unwrap_or(0);
         for step in &self.steps {
@@ -397,6 +409,7 @@ pub fn plan(
         steps: vec![],
         notes: vec![],
         problems: vec![],
+        changes: BTreeMap::new(),
     };
     match verb {
         Verb::Up | Verb::Start | Verb::Recreate => planner.bring_up(parts),
@@ -412,6 +425,7 @@ pub fn plan(
         ports: Vec::new(),
         notes: planner.notes,
         problems: planner.problems,
+        changes: planner.changes,
     })
 }
 
@@ -426,6 +440,7 @@ struct Planner<'a> {
     steps: Vec<Step>,
     notes: Vec<String>,
     problems: Vec<Problem>,
+    changes: BTreeMap<ServiceId, Vec<Change>>,
 }
 
 impl Planner<'_> {

@@ -286,6 +286,9 @@ fn is_of_the_engine(name: &str) -> bool {
 pub(crate) fn suggestion(conflict: &PortConflict) -> String {
     let other = format!("give `{}` another host port", conflict.wanted_by);
     match &conflict.holder {
+        Holder::Service { name, running: true } if group_of(name) != group_of(&conflict.wanted_by) => {
+            format!("stop `{name}`, {other}, or start this project as an instance: `clos up --instance NAME`")
+        }
         Holder::Service { name, running: true } => format!("stop `{name}`, or {other}"),
         Holder::Service { name, running: false } => {
             format!("take `{name}` down, which keeps the port, or {other}")
@@ -301,6 +304,10 @@ pub(crate) fn suggestion(conflict: &PortConflict) -> String {
         Holder::Process { name, pid, .. } => format!("stop `{name}` (pid {pid}), or {other}"),
         Holder::Unknown => other,
     }
+}
+
+fn group_of(service: &str) -> &str {
+    service.split_once('/').map_or(service, |(group, _)| group)
 }
 
 /// The error of a request that tonic could not read. Its own word for it has no details, and calls
@@ -428,7 +435,7 @@ mod tests {
         assert_eq!(
             suggestions,
             [
-                "stop `pay/web`, or give `shop/web` another host port",
+                "stop `pay/web`, give `shop/web` another host port, or start this project as an instance: `clos up --instance NAME`",
                 "take `pay/db` down, which keeps the port, or give `shop/web` another host port",
                 "stop the container `redis`, or give `shop/web` another host port",
                 "stop `node` (pid 77), or give `shop/web` another host port",

@@ -83,7 +83,7 @@ async fn a_container_of_another_folders_project_is_a_strangers() {
     let bed = Bed::new().await;
     let elsewhere = Composed { working_dir: "/elsewhere".into(), ..composed(&hash().await) };
     bed.engine.add_composed("shop-web-1", "app", elsewhere);
-    assert_refused(bed.apply(request(TEXT)).await, Reason::NameTaken, "not ours");
+    assert_refused(bed.apply(request(TEXT)).await, Reason::NameTaken, "clos does not manage");
 }
 
 #[tokio::test]

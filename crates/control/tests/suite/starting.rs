@@ -221,6 +221,17 @@ async fn a_container_of_somebody_else_is_never_replaced_silently() {
 }
 
 #[tokio::test]
+async fn a_container_of_another_group_is_not_adopted() {
+    let bed = Bed::new().await;
+    let text = "services: {web: {image: app, container_name: front}}";
+    assert_completed(&bed.up(text).await);
+    let mut adopt = request_in("/home/ann/other", text);
+    adopt.adopt = true;
+    assert_refused(bed.apply(adopt).await, Reason::NameTaken, "`front` belongs to `shop/web`");
+    assert_eq!(bed.status("shop/web").await, (Status::Running, None));
+}
+
+#[tokio::test]
 async fn a_stranger_that_is_quicker_than_the_create_is_left_alone() {
     let bed = Bed::new().await;
     let held = bed.engine.hold("create", "shop-web-1");

@@ -14,7 +14,7 @@ async fn a_job_that_fails_fails_the_up() {
     bed.engine.exits_with("shop-job-1", 3);
     let operation = bed.up("services: {job: {image: app}}").await;
     assert_eq!((operation.state, operation.reason), (State::Failed, Some(Reason::Exited)));
-    assert!(operation.message.contains("ended with code 3"), "{}", operation.message);
+    assert!(operation.message.contains("exited with code 3"), "{}", operation.message);
     assert_eq!(bed.status("shop/job").await, (Status::Failed, Some(Reason::Exited)));
 }
 

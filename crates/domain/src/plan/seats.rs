@@ -35,6 +35,11 @@ impl Present {
         self.service.is_some()
     }
 
+    /// It belongs to no service at all, so `--adopt` may replace it.
+    pub const fn is_a_strangers(&self) -> bool {
+        self.service.is_none() && self.of_another.is_none()
+    }
+
     pub(super) fn runs(&self) -> bool {
         matches!(self.state, State::Running { .. } | State::Restarting | State::Paused)
     }
@@ -64,7 +69,7 @@ pub(super) fn seats<'a>(order: &Order<'_>, snapshot: &'a Snapshot, adopt: bool) 
     let of = |spec: &Spec| {
         let own = snapshot.containers_of(&spec.identity.service_id, &spec.name, &spec.identity.spec_hash);
         let holder = snapshot.workloads.get(&spec.name);
-        if let Some(stranger) = holder.filter(|holder| adopt && !holder.is_ours()) {
+        if let Some(stranger) = holder.filter(|holder| adopt && holder.is_a_strangers()) {
             let leftovers = own.into_iter().map(|(name, _)| name.clone()).collect();
             return Seat { name: spec.name.clone(), present: Some(stranger), leftovers };
         }

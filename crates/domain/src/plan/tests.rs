@@ -77,6 +77,7 @@ impl World {
             id: format!("{name:0>12}"),
             anonymous_volumes: BTreeMap::new(),
             service: self.services.iter().find(|s| s.definition.name.as_str() == name).map(|s| s.id.clone()),
+            of_another: None,
             is_in_the_making: false,
             shares_with: BTreeSet::new(),
             spec_hash: hash.into(),
@@ -111,6 +112,7 @@ fn stranger() -> Present {
         id: "f00".into(),
         anonymous_volumes: BTreeMap::new(),
         service: None,
+        of_another: None,
         is_in_the_making: false,
         shares_with: BTreeSet::new(),
         spec_hash: String::new(),
@@ -139,7 +141,7 @@ fn up_from_nothing_reads_as_a_story() {
        2  network  shop_default  not there yet
        3  volume   shop_data     not there yet
        4  create   shop-db-1     has no container  after 2 3
-       5  start    shop-db-1     needs nothing first  after 4
+       5  start    shop-db-1     depends on nothing  after 4
        6  wait     shop-db-1     until healthy  after 5
        7  create   shop-api-1    has no container  after 2
        8  start    shop-api-1    needs db healthy  after 6 7
@@ -156,7 +158,7 @@ fn what_is_as_it_should_be_is_left_alone() {
         World::new(&["web", "db"]).needs("web", "db", Condition::Healthy).checked("db").everything_runs();
     let plan = world.plan(Verb::Up).unwrap();
     assert!(plan.is_empty(), "{}", plan.render());
-    assert_eq!(plan.render(), "plan: up shop\n  nothing to do\n");
+    assert_eq!(plan.render(), "plan: up shop\n  nothing to do: shop is up to date\n");
 }
 
 #[test]
@@ -207,6 +209,21 @@ fn a_strangers_container_is_refused_and_adopted_on_request() {
             "rename shop-web-1",
             "wait shop-web-1"
         ]
+    );
+}
+
+#[test]
+fn a_container_of_another_service_of_ours_is_never_adopted() {
+    let mut world = World::new(&["web"]);
+    let other = Present { of_another: Some("other/web".into()), ..stranger() };
+    world.snapshot.workloads.insert("shop-web-1".into(), other);
+    world.policy.adopt = true;
+    let error = world.refused(Verb::Up);
+    assert_eq!(error.reason(), Reason::NameTaken);
+    assert_eq!(
+        error.message(),
+        "container `shop-web-1` belongs to `other/web`, and `shop/web` needs that name; bring the other one down, \
+         change `container_name`, or use --instance NAME"
     );
 }
 

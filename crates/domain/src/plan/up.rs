@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::change;
 use super::seats::temporary_name;
 use super::{Part, Planner, Swap, Work};
 use crate::error::Reason;
@@ -246,13 +247,16 @@ impl Planner<'_> {
         if present.spec_hash != spec.identity.spec_hash {
             if renews {
                 let why = match self.snapshot.changes.get(&service.id) {
-                    Some(changes) => format!("its definition changed: {changes}"),
+                    Some(changes) => {
+                        self.changes.insert(service.id.clone(), changes.clone());
+                        format!("its definition changed: {}", change::sentence(changes))
+                    }
                     None => "its definition changed".into(),
                 };
                 return (Fate::Replace, why);
             }
             let how = self.snapshot.changes.get(&service.id);
-            let how = how.map(|changes| format!(" ({changes})")).unwrap_or_default();
+            let how = how.map(|changes| format!(" ({})", change::sentence(changes))).unwrap_or_default();
             self.notes.push(format!(
                 "{} differs from its container{how}; `up` or `recreate` would replace it",
                 service.resource()
@@ -288,9 +292,18 @@ impl Planner<'_> {
         let needs_it = self.seats[i].present.is_none()
             || self.takes_its_name(i)
             || self.is_misnamed(i) && !node.along && matches!(self.verb, Verb::Up | Verb::Recreate);
-        let (message, hint) = match &holder.service {
-            Some(id) if *id == service.id || !needs_it || self.gives_up(&spec.name).is_some() => return None,
-            Some(id) => match self.orphans.iter().find(|orphan| orphan.id == *id) {
+        if !needs_it {
+            return None;
+        }
+        let (message, hint) = match (&holder.service, &holder.of_another) {
+            (None, Some(owner)) => {
+                let (name, needs) = (&spec.name, service.resource());
+                let message =
+                    format!("container `{name}` belongs to `{owner}`, and `{needs}` needs that name");
+                (message, "bring the other one down, change `container_name`, or use --instance NAME")
+            }
+            (Some(id), _) if *id == service.id || self.gives_up(&spec.name).is_some() => return None,
+            (Some(id), _) => match self.orphans.iter().find(|orphan| orphan.id == *id) {
                 Some(_) if self.policy.remove_orphans => return None,
                 Some(orphan) => {
                     let (name, orphan, needs) = (&spec.name, orphan.resource(), service.resource());
@@ -308,12 +321,12 @@ impl Planner<'_> {
                     "use `clos up`, which gives every container its own name",
                 ),
             },
-            None if self.policy.adopt => return None,
-            None => (
+            (None, None) if self.policy.adopt => return None,
+            (None, None) => (
                 format!(
-                    "container `{}` exists and is not ours, and `{}` needs that name",
-                    spec.name,
-                    service.resource()
+                    "`{}` needs the container name `{}`, which is in use by a container that clos does not manage",
+                    service.resource(),
+                    spec.name
                 ),
                 "remove it, or use --adopt to replace it and keep its volumes",
             ),
@@ -353,7 +366,7 @@ impl Planner<'_> {
                     })
                     .collect();
                 if needs.is_empty() {
-                    "needs nothing first".into()
+                    "depends on nothing".into()
                 } else {
                     format!("needs {}", needs.join(", "))
                 }

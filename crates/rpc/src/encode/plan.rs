@@ -2,7 +2,7 @@
 
 use clos_domain::error::{Finding, Severity};
 use clos_domain::name::GroupRef;
-use clos_domain::plan::{Plan, Step};
+use clos_domain::plan::{Change, Plan, Step, Work};
 use clos_domain::port::Assignment;
 use clos_domain::problem::Problem;
 use clos_proto::v2 as pb;
@@ -14,7 +14,7 @@ pub(crate) fn plan(group: &GroupRef, plan: &Plan, findings: &[Finding]) -> pb::P
     pb::Plan {
         group_name: group.name.to_string(),
         instance: instance(group),
-        steps: plan.steps.iter().map(step).collect(),
+        steps: plan.steps.iter().map(|one| step(plan, one)).collect(),
         notes: plan.notes.clone(),
         findings: findings.iter().map(finding).collect(),
         ports: plan.ports.iter().map(planned_port).collect(),
@@ -37,8 +37,10 @@ pub(crate) fn problem(problem: &Problem) -> pb::Problem {
     }
 }
 
-fn step(step: &Step) -> pb::PlanStep {
+fn step(plan: &Plan, step: &Step) -> pb::PlanStep {
     let service = step.service.as_ref();
+    let is_create = matches!(step.work, Work::Create(_));
+    let changes = service.filter(|_| is_create).and_then(|(id, _)| plan.changes.get(id));
     pb::PlanStep {
         number: number(step.number),
         service: service.map(|(_, name)| name.to_string()).unwrap_or_default(),
@@ -48,7 +50,12 @@ fn step(step: &Step) -> pb::PlanStep {
         why: step.why.clone(),
         needs: step.needs.iter().map(|need| number(*need)).collect(),
         after: step.after.iter().map(|after| number(*after)).collect(),
+        changes: changes.into_iter().flatten().map(change).collect(),
     }
+}
+
+fn change(change: &Change) -> pb::PlanChange {
+    pb::PlanChange { field: change.field.clone(), from: change.from.clone(), to: change.to.clone() }
 }
 
 fn planned_port(assignment: &Assignment) -> pb::PlannedPort {

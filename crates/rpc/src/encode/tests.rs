@@ -11,7 +11,7 @@ use clos_domain::health::{Check, Test, Verdict};
 use clos_domain::id::OperationId;
 use clos_domain::name::ServiceName;
 use clos_domain::operation::{Action, FailurePolicy, State, Verb};
-use clos_domain::plan::{Plan, Step as PlanStep, Work};
+use clos_domain::plan::{Change, Plan, Step as PlanStep, Work};
 use clos_domain::port::{Assignment, Binding, Protocol, Published, Wish};
 use clos_domain::problem::Problem;
 use clos_domain::seams::IdSource as _;
@@ -579,7 +579,7 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
     let ids = SeqIds::default();
     let shop = made::group(&ids, "shop~x");
     let web = made::service(&ids, &shop, "web");
-    let work = Work::Start { name: "shop__x-web-1".into() };
+    let work = Work::Create(Box::new(clos_domain::spec::resolve("me", &shop, &web, &[], &[])));
     let step = PlanStep {
         number: 3,
         service: Some((web.id.clone(), web.resource())),
@@ -610,6 +610,11 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
         steps: vec![step],
         ports: vec![assignment],
         notes: vec!["a note".into()],
+        changes: [(
+            web.id.clone(),
+            vec![Change { field: "environment.A".into(), from: None, to: Some("1".into()) }],
+        )]
+        .into(),
         problems: vec![Problem::new(Reason::ImageNotFound, "none:1", "nobody has `none:1`", "build it")],
     };
     let finding = Finding {
@@ -632,6 +637,8 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
     );
     assert_eq!((shown.ports[0].host_port, shown.ports[0].why.as_str()), (5_000, "the first free port"));
     assert_eq!((shown.findings[0].severity(), shown.findings[0].line), (pb::Severity::Error, 3));
+    let change = &shown.steps[0].changes[0];
+    assert_eq!((change.field.as_str(), &change.from, change.to.as_deref()), ("environment.A", &None, Some("1")));
     let problem = &shown.problems[0];
     assert_eq!((problem.reason.as_str(), problem.hint.as_str()), ("IMAGE_NOT_FOUND", "build it"));
     assert_eq!((shown.text, shown.notes), (planned.render(), planned.notes));
