@@ -298,7 +298,8 @@ impl Page {
             hints: Vec::new(),
         };
         // What one problem says of the way out is nearer than what its port conflict says.
-        let hint = error.problems.first().map(|problem| problem.hint.as_str()).filter(|hint| !hint.is_empty());
+        let hint =
+            error.problems.first().map(|problem| problem.hint.as_str()).filter(|hint| !hint.is_empty());
         page.hints.extend(hint.map(str::to_owned));
         for conflict in &error.conflicts {
             page.conflict(conflict, error.conflicts.len() > 1);

@@ -395,7 +395,8 @@ mod tests {
             told.extend([(number, action, "in_progress", "", ""), (number, action, "completed", "", "")]);
         }
         assert_eq!(lines(&operation, &told), ["recreating", "recreated", "waiting", "ready"]);
-        let failed = [(1, "create", "in_progress", "", ""), (3, "start", "failed", "EXITED", "no such program")];
+        let failed =
+            [(1, "create", "in_progress", "", ""), (3, "start", "failed", "EXITED", "no such program")];
         assert_eq!(lines(&operation, &failed), ["recreating", "recreating failed: no such program"]);
     }
 

@@ -1005,7 +1005,8 @@ async fn what_is_wrong_is_told_once() {
         hint: "`clos up --adopt` takes it over".into(),
     }];
     let problems = pb::Problems { problems };
-    let message = "container `shop-web-1` was made by docker compose from these files; `clos up --adopt` takes it over";
+    let message =
+        "container `shop-web-1` was made by docker compose from these files; `clos up --adopt` takes it over";
     bed.server.on("ApplyGroup", move |_| refusal("NAME_TAKEN", message, "Problems", &problems));
     insta::assert_snapshot!("problem", bed.run("up").await.err);
 }

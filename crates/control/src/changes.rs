@@ -161,7 +161,9 @@ mod tests {
     #[test]
     fn a_renamed_container_is_one_change() {
         let of = |name: &str| {
-            format!(r#"{{"name": "{name}", "run": {{"container": {{"networks": [{{"network": "shop_default", "aliases": ["{name}", "web"]}}]}}}}}}"#)
+            format!(
+                r#"{{"name": "{name}", "run": {{"container": {{"networks": [{{"network": "shop_default", "aliases": ["{name}", "web"]}}]}}}}}}"#
+            )
         };
         let changes = between(&of("shop-web-1"), &of("front")).unwrap();
         assert_eq!(change::sentence(&changes), "container_name: shop-web-1 → front");

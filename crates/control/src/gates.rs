@@ -362,10 +362,7 @@ fn judge(row: &Service, gate: Condition, has_check: bool, now: Timestamp) -> Opt
             } else {
                 format!(" (last time it {})", row.status_detail)
             };
-            return Some(Err(Error::new(
-                Reason::CrashLooping,
-                format!("keeps exiting{last}"),
-            )));
+            return Some(Err(Error::new(Reason::CrashLooping, format!("keeps exiting{last}"))));
         }
         // It may end again at once.
         (_, Some(Reason::Restarting)) => return None,
@@ -385,10 +382,9 @@ fn judge(row: &Service, gate: Condition, has_check: bool, now: Timestamp) -> Opt
             Some(Ok("exited with code 0".into()))
         }
         (Condition::Completed, Observed::Exited(0)) => Some(Ok("exited with code 0".into())),
-        (_, Observed::Exited(code)) => Some(Err(Error::new(
-            Reason::Exited,
-            format!("exited with code {code}"),
-        ))),
+        (_, Observed::Exited(code)) => {
+            Some(Err(Error::new(Reason::Exited, format!("exited with code {code}"))))
+        }
         (_, Observed::Absent) => Some(Err(Error::new(Reason::Gone, "its container is gone"))),
         _ => None,
     }

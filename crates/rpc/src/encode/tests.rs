@@ -610,11 +610,8 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
         steps: vec![step],
         ports: vec![assignment],
         notes: vec!["a note".into()],
-        changes: [(
-            web.id.clone(),
-            vec![Change { field: "environment.A".into(), from: None, to: Some("1".into()) }],
-        )]
-        .into(),
+        changes: [(web.id, vec![Change { field: "environment.A".into(), from: None, to: Some("1".into()) }])]
+            .into(),
         problems: vec![Problem::new(Reason::ImageNotFound, "none:1", "nobody has `none:1`", "build it")],
     };
     let finding = Finding {
@@ -638,7 +635,10 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
     assert_eq!((shown.ports[0].host_port, shown.ports[0].why.as_str()), (5_000, "the first free port"));
     assert_eq!((shown.findings[0].severity(), shown.findings[0].line), (pb::Severity::Error, 3));
     let change = &shown.steps[0].changes[0];
-    assert_eq!((change.field.as_str(), &change.from, change.to.as_deref()), ("environment.A", &None, Some("1")));
+    assert_eq!(
+        (change.field.as_str(), &change.from, change.to.as_deref()),
+        ("environment.A", &None, Some("1"))
+    );
     let problem = &shown.problems[0];
     assert_eq!((problem.reason.as_str(), problem.hint.as_str()), ("IMAGE_NOT_FOUND", "build it"));
     assert_eq!((shown.text, shown.notes), (planned.render(), planned.notes));
