@@ -242,6 +242,17 @@ fn of_problem(reason: &str) -> Exit {
     })
 }
 
+/// So many of the last lines of a failed build are shown.
+const BUILD_LINES: usize = 20;
+
+/// A message of several lines is one of a failed build: what happened, and the build's output.
+pub(crate) fn without_log(message: &str) -> (&str, &str) {
+    const BUILD: &str = "cannot be built";
+    let Some(at) = message.find(BUILD).filter(|_| message.contains('\n')) else { return (message, "") };
+    let (what, log) = message.split_at(at + BUILD.len());
+    (what, log.trim_start_matches([':', ' ', '\n']))
+}
+
 /// What an error looks like.
 struct Page {
     message: String,
@@ -354,10 +365,10 @@ impl Page {
                 matches!(service.status(), pb::OperationStatus::Failed | pb::OperationStatus::Cancelled);
             if is_bad {
                 // The message of the operation is that of the first one that failed.
-                if !service.message.is_empty()
-                    && operation.message.ends_with(&service.message)
-                    && operation.message.starts_with(&service.service)
-                {
+                let is_told = operation.message.starts_with(&service.service)
+                    && (operation.message.ends_with(&service.message)
+                        || service.message.starts_with(&format!("not started: `{}`", service.service)));
+                if is_told && !service.message.is_empty() {
                     continue;
                 }
                 let why =
@@ -371,7 +382,13 @@ impl Page {
         for leftover in &operation.leftovers {
             lines.push(("left over".to_owned(), leftover.clone()));
         }
-        let message = match operation.message.as_str() {
+        let (why, build_log) = without_log(&operation.message);
+        if !build_log.is_empty() {
+            let lines_of_it: Vec<&str> = build_log.lines().collect();
+            let from = lines_of_it.len().saturating_sub(BUILD_LINES);
+            lines.insert(0, ("build log".to_owned(), lines_of_it[from..].join("\n")));
+        }
+        let message = match why {
             "" => format!("{what} {ended}"),
             why => format!("{what} {ended}: {why}"),
         };

@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::Progress;
 use crate::ending;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::output::words::{Paint, Tone};
 use crate::output::{self, words};
 use crate::session::Session;
@@ -321,6 +321,7 @@ impl Step {
             other => (other, other),
         };
         let why = if self.message.is_empty() { &self.reason } else { &self.message };
+        let (why, _) = failure::without_log(why);
         let with_why = |text: String| if why.is_empty() { text } else { format!("{text}: {why}") };
         let failed = if self.action == "wait" { "not ready".to_owned() } else { format!("{doing} failed") };
         match self.status.as_str() {
@@ -407,6 +408,16 @@ mod tests {
         let told = [(1, "create", "completed", "", ""), (2, "start", "in_progress", "", "")];
         assert_eq!(lines(&operation, &told), ["created", "starting"]);
         assert_eq!(lines(&operation, &[(9, "rename", "completed", "", "")]), ["renamed"]);
+    }
+
+    #[test]
+    fn the_log_of_a_build_is_left_to_the_error() {
+        let log = "image `shop-web` cannot be built: [1/2] FROM app\n[2/2] RUN false\nexit code: 1";
+        let told = [(1, "build", "failed", "BUILD_FAILED", log)];
+        assert_eq!(
+            lines(&pb::Operation::default(), &told),
+            ["building failed: image `shop-web` cannot be built"]
+        );
     }
 
     #[test]

@@ -240,6 +240,7 @@ fn listed(names: impl Iterator<Item = String>) -> String {
     const SHOWN: usize = 10;
     let mut names: Vec<String> = names.collect();
     names.sort();
+    names.dedup();
     let more = names.len().saturating_sub(SHOWN);
     names.truncate(SHOWN);
     let shown = names.join(", ");

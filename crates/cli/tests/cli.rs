@@ -561,6 +561,26 @@ async fn what_makes_no_sense_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_build_that_fails_shows_its_log_once() {
+    let bed = Bed::new();
+    bed.operation_goes("StartGroup", pb::OperationType::Start, pb::OperationStatus::Failed);
+    let mut failed = operation(pb::OperationType::Start, pb::OperationStatus::Failed);
+    failed.message = "shop/web: image `shop-web` cannot be built: [1/2] FROM app\n[2/2] RUN false\nexit code: 1".into();
+    failed.reason = "BUILD_FAILED".into();
+    failed.service_operations[0] = pb::ServiceOperation {
+        service: "shop/web".into(),
+        status: pb::OperationStatus::Cancelled.into(),
+        reason: "SKIPPED".into(),
+        message: "not started: `shop/web` failed to build".into(),
+        ..Default::default()
+    };
+    failed.service_operations.truncate(1);
+    bed.server.on("GetOperation", move |_| Reply::one(&failed));
+    let ran = bed.run("start shop --progress quiet").await;
+    insta::assert_snapshot!("build_failed", ran.err);
+}
+
+#[tokio::test]
 async fn an_operation_that_fails_says_who_and_what_to_try() {
     let bed = Bed::new();
     bed.operation_goes("StartGroup", pb::OperationType::Start, pb::OperationStatus::Failed);

@@ -376,7 +376,7 @@ fn judge(row: &Service, gate: Condition, has_check: bool, now: Timestamp) -> Opt
         }
         (Condition::Healthy, Observed::Running(Verdict::None)) if !has_check => Some(Err(Error::new(
             Reason::Unhealthy,
-            "others wait until it is healthy, but neither its file nor its image has a health check",
+            "others wait until it is healthy, but it has no health check: add a `healthcheck`, or let them wait for `service_started`",
         ))),
         (Condition::Healthy | Condition::Started, Observed::Exited(0)) if one_shot => {
             Some(Ok("exited with code 0".into()))
