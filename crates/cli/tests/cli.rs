@@ -188,6 +188,13 @@ fn services() -> Vec<pb::Service> {
         started_at: at(90),
         health_check: Some(pb::HealthCheck {
             status: Some(pb::HealthStatus::Healthy.into()),
+            last_check: Some(pb::CheckResult {
+                time: at(5),
+                healthy: false,
+                output: "curl: (7) Failed to connect\n  to localhost port 80: Connection refused".into(),
+                exit_code: Some(7),
+                http_status: None,
+            }),
             ..Default::default()
         }),
         docker_config: Some(pb::DockerConfig {

@@ -6,12 +6,11 @@
 //! (engine-facts), so one a core at a time, never two for one service, and with a
 //! pause of four times its own duration.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use clos_domain::health::{Check, Streak, Test, Verdict};
+use clos_domain::health::{Check, LastCheck, Streak, Test, Verdict};
 use clos_domain::id::ServiceId;
 use clos_domain::seams::host::{Answer, Target};
 use clos_domain::service::{Condition, Observed, Service};
@@ -40,17 +39,6 @@ const REACH_UNKNOWN: u8 = 0;
 const REACH_DIRECT: u8 = 1;
 const REACH_PUBLISHED: u8 = 2;
 
-/// What the last question to a service gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastCheck {
-    /// When.
-    pub at: Timestamp,
-    /// Why it is not well; empty when it is.
-    pub message: String,
-    /// Failures in a row.
-    pub failures: u32,
-}
-
 /// Asks and waits.
 #[derive(Clone)]
 pub(crate) struct Gates {
@@ -65,7 +53,6 @@ struct Inner {
     reach: AtomicU8,
     completion_patience: Duration,
     settles_after: Duration,
-    last: Mutex<HashMap<ServiceId, LastCheck>>,
 }
 
 impl Gates {
@@ -78,23 +65,8 @@ impl Gates {
             reach: AtomicU8::new(REACH_UNKNOWN),
             completion_patience: settings.completion_patience,
             settles_after: settings.settles_after,
-            last: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// What the last question to a service gave.
-    pub(crate) fn last(&self, service: &ServiceId) -> Option<LastCheck> {
-        self.inner.last.lock().unwrap_or_else(PoisonError::into_inner).get(service).cloned()
-    }
-
-    pub(crate) fn forget(&self, service: &ServiceId) {
-        self.inner.last.lock().unwrap_or_else(PoisonError::into_inner).remove(service);
-    }
-
-    pub(crate) fn note(&self, service: &ServiceId, message: String, failures: u32) {
-        let check = LastCheck { at: self.inner.world.now(), message, failures };
-        self.inner.last.lock().unwrap_or_else(PoisonError::into_inner).insert(service.clone(), check);
     }
 
     /// Waits until a service is so far.
@@ -118,8 +90,9 @@ impl Gates {
             seen = self.follow(service, name, gate, check.is_some()) => seen,
             well = asked => well,
             () = tokio::time::sleep(patience) => {
-                let why = self.last(service).map(|last| last.message).filter(|why| !why.is_empty());
-                let why = why.map(|why| format!("; the last answer was: {why}")).unwrap_or_default();
+                let last = self.inner.observer.checks().last(&self.row(service).await?);
+                let why = last.filter(|last| !last.healthy);
+                let why = why.map(|last| format!("; {}", last.failure())).unwrap_or_default();
                 Err(Error::new(
                     Reason::NeverHealthy,
                     format!("was not {} within {} s{why}", gate.as_str(), patience.as_secs()),
@@ -148,7 +121,7 @@ impl Gates {
         loop {
             heads.mark_unchanged();
             let row = self.row(service).await?;
-            let decided = judge(&row, gate, has_check, self.inner.world.now());
+            let decided = self.judge(&row, gate, has_check);
             // What has just started may end at once; an end is told without delay.
             let is_too_early = !is_settled && row.observed.is_running();
             if let Some(decided) = decided.filter(|decided| decided.is_err() || !is_too_early) {
@@ -167,6 +140,11 @@ impl Gates {
         }
     }
 
+    fn judge(&self, row: &Service, gate: Condition, has_check: bool) -> Option<Result<String>> {
+        let last = self.inner.observer.checks().last(row);
+        judge(row, gate, has_check, last.as_ref(), self.inner.world.now())
+    }
+
     /// Asks until the first good answer. Engine verdicts come by [`Self::follow`], whichever is first.
     async fn ask_until_well(&self, row: &Service, name: &str, check: &Check) -> Result<String> {
         let begun = Instant::now();
@@ -174,12 +152,8 @@ impl Gates {
         let mut pause = if check.test.is_command() { COMMAND_PAUSE } else { QUICK };
         loop {
             let asked = Instant::now();
-            let answer = self.ask(row, name, check, QUESTION).await;
-            let (well, message) = match answer {
-                Ok(Answer::Well) => (true, String::new()),
-                Ok(Answer::Ill(why) | Answer::Unreachable(why)) => (false, why),
-                Err(error) => (false, error.message().to_owned()),
-            };
+            let mut last = self.ask(row, name, check, QUESTION).await;
+            let well = last.healthy;
             // Before the first success a failure counts at the file's own pace and no faster.
             let due =
                 begun.elapsed().as_millis() / check.interval.max(Duration::from_millis(1)).as_millis().max(1);
@@ -187,12 +161,13 @@ impl Gates {
             if counts {
                 streak.record(check, begun.elapsed(), well);
             }
-            self.note(&row.id, message.clone(), streak.failures());
+            last.failures = streak.failures();
+            self.inner.observer.checks().note(&row.id, last.clone());
             match streak.verdict() {
                 Verdict::Healthy => {
                     self.inner.observer.record_health(&row.id, Verdict::Healthy).await?;
                     let now = self.row(&row.id).await?;
-                    let decided = judge(&now, Condition::Healthy, true, self.inner.world.now());
+                    let decided = self.judge(&now, Condition::Healthy, true);
                     if let Some(decided) = decided {
                         return decided;
                     }
@@ -200,10 +175,7 @@ impl Gates {
                 }
                 Verdict::Unhealthy => {
                     self.inner.observer.record_health(&row.id, Verdict::Unhealthy).await?;
-                    return Err(Error::new(
-                        Reason::Unhealthy,
-                        format!("health check failed {} times; last output: {message}", streak.failures()),
-                    ));
+                    return Err(Error::new(Reason::Unhealthy, last.failure()));
                 }
                 Verdict::None | Verdict::Starting => {}
             }
@@ -216,35 +188,39 @@ impl Gates {
         }
     }
 
-    /// Asks once.
-    pub(crate) async fn ask(
-        &self,
-        row: &Service,
-        name: &str,
-        check: &Check,
-        at_most: Duration,
-    ) -> Result<Answer> {
-        let answer = self.put(row, name, check, at_most).await;
-        let kind = match &check.test {
-            Test::Disabled => return answer,
-            Test::Command { .. } => "command",
-            Test::Http { .. } => "http",
-            Test::Tcp { .. } => "tcp",
-        };
-        let outcome = match &answer {
-            Ok(Answer::Well) => "well",
-            Ok(Answer::Ill(_)) => "ill",
-            Ok(Answer::Unreachable(_)) => "unreachable",
+    /// Asks once; failures are for the caller to count.
+    pub(crate) async fn ask(&self, row: &Service, name: &str, check: &Check, at_most: Duration) -> LastCheck {
+        let said = self.put(row, name, check, at_most).await;
+        let outcome = match &said {
+            Ok(Said { answer, .. }) if answer.is_well() => "well",
+            Ok(Said { answer: Answer::Unreachable(_), .. }) => "unreachable",
+            Ok(_) => "ill",
             Err(_) => "error",
         };
-        clos_telemetry::metrics().probe(kind, outcome);
-        answer
+        let kind = match &check.test {
+            Test::Disabled => None,
+            Test::Command { .. } => Some("command"),
+            Test::Http { .. } => Some("http"),
+            Test::Tcp { .. } => Some("tcp"),
+        };
+        if let Some(kind) = kind {
+            clos_telemetry::metrics().probe(kind, outcome);
+        }
+        let said = said.unwrap_or_else(|error| Answer::Ill(error.message().to_owned()).into());
+        LastCheck {
+            at: self.inner.world.now(),
+            healthy: said.answer.is_well(),
+            http_status: said.answer.http_status(),
+            output: LastCheck::output(&said.output.unwrap_or_else(|| said.answer.words())),
+            exit_code: said.exit_code,
+            failures: 0,
+        }
     }
 
-    async fn put(&self, row: &Service, name: &str, check: &Check, at_most: Duration) -> Result<Answer> {
+    async fn put(&self, row: &Service, name: &str, check: &Check, at_most: Duration) -> Result<Said> {
         let timeout = check.timeout.min(at_most).max(Duration::from_millis(50));
         match &check.test {
-            Test::Disabled => Ok(Answer::Well),
+            Test::Disabled => Ok(Answer::Well.into()),
             Test::Command { argv } => {
                 let _core = self.inner.commands.acquire().await.map_err(Error::internal)?;
                 // A command has a process to start first; its own timeout is the file's.
@@ -257,25 +233,22 @@ impl Gates {
                     .exec(name, argv, timeout)
                     .await
                     .map_err(engine_error)?;
-                if ran.code == 0 {
-                    return Ok(Answer::Well);
-                }
-                let output = ran.output.trim();
-                let said = if output.is_empty() {
-                    String::new()
+                let answer = if ran.code == 0 {
+                    Answer::Well
                 } else {
-                    format!(": {}", clos_domain::name::shown(output))
+                    Answer::Ill(format!("the check exited with {}", ran.code))
                 };
-                Ok(Answer::Ill(format!("the check exited with {}{said}", ran.code)))
+                let exit_code = i32::try_from(ran.code).ok();
+                Ok(Said { answer, exit_code, output: Some(ran.output) })
             }
             Test::Http { url, expected } => {
                 let Some(parts) = split_url(url) else {
-                    return Ok(Answer::Ill(format!("`{url}` is not an http URL")));
+                    return Ok(Answer::Ill(format!("`{url}` is not an http URL")).into());
                 };
                 if let Some(host) = parts.host {
                     let url = format!("http://{host}:{}{}", parts.port, parts.path);
                     let target = Target::Http { url, expected: expected.clone() };
-                    return Ok(self.inner.world.probe.ask(&target, timeout).await);
+                    return Ok(self.inner.world.probe.ask(&target, timeout).await.into());
                 }
                 let (path, expected) = (parts.path.to_owned(), expected.clone());
                 self.ask_workload(row, name, parts.port, timeout, move |host, port| {
@@ -283,10 +256,11 @@ impl Gates {
                     Target::Http { url: format!("http://{host}:{port}{path}"), expected: expected.clone() }
                 })
                 .await
+                .map(Said::from)
             }
             Test::Tcp { port } => {
                 let target = |host: &str, port| Target::Tcp { host: host.to_owned(), port };
-                self.ask_workload(row, name, *port, timeout, target).await
+                self.ask_workload(row, name, *port, timeout, target).await.map(Said::from)
             }
         }
     }
@@ -308,18 +282,18 @@ impl Gates {
         if let Some(address) = direct.filter(|_| reach != REACH_PUBLISHED || published.is_none()) {
             let answer = self.inner.world.probe.ask(&target(&address, port), timeout).await;
             match &answer {
-                Answer::Well => self.inner.reach.store(REACH_DIRECT, Ordering::Relaxed),
+                answer if answer.is_well() => self.inner.reach.store(REACH_DIRECT, Ordering::Relaxed),
                 Answer::Unreachable(_) if reach == REACH_UNKNOWN && published.is_some() => {}
                 _ if reach == REACH_UNKNOWN && published.is_some() => {}
                 _ => return Ok(answer),
             }
-            if answer == Answer::Well {
+            if answer.is_well() {
                 return Ok(answer);
             }
             // Nobody knows yet whether container addresses lead anywhere from here: the published port decides.
             let Some((host, host_port)) = published else { return Ok(answer) };
             let second = self.inner.world.probe.ask(&target(&host, host_port), timeout).await;
-            if second == Answer::Well && matches!(answer, Answer::Unreachable(_)) {
+            if second.is_well() && matches!(answer, Answer::Unreachable(_)) {
                 self.inner.reach.store(REACH_PUBLISHED, Ordering::Relaxed);
             }
             return Ok(second);
@@ -332,6 +306,19 @@ impl Gates {
                 "port {port} can be reached neither directly nor by a host port"
             ))),
         }
+    }
+}
+
+/// An answer, and what a command in the container left.
+struct Said {
+    answer: Answer,
+    exit_code: Option<i32>,
+    output: Option<String>,
+}
+
+impl From<Answer> for Said {
+    fn from(answer: Answer) -> Self {
+        Self { answer, exit_code: None, output: None }
     }
 }
 
@@ -353,7 +340,13 @@ fn published_address(row: &Service, port: u16) -> Option<(String, u16)> {
 }
 
 /// Whether a gate is decided by what the engine shows.
-fn judge(row: &Service, gate: Condition, has_check: bool, now: Timestamp) -> Option<Result<String>> {
+fn judge(
+    row: &Service,
+    gate: Condition,
+    has_check: bool,
+    last: Option<&LastCheck>,
+    now: Timestamp,
+) -> Option<Result<String>> {
     let one_shot = row.definition.restart.is_one_shot();
     match row.derive_status(now) {
         (_, Some(Reason::CrashLooping)) => {
@@ -372,7 +365,9 @@ fn judge(row: &Service, gate: Condition, has_check: bool, now: Timestamp) -> Opt
         (Condition::Started, Observed::Running(_)) => Some(Ok(String::new())),
         (Condition::Healthy, Observed::Running(Verdict::Healthy)) => Some(Ok(String::new())),
         (Condition::Healthy, Observed::Running(Verdict::Unhealthy)) => {
-            Some(Err(Error::new(Reason::Unhealthy, "its health check says unhealthy")))
+            let said = last.filter(|last| !last.healthy).map(LastCheck::failure);
+            let said = said.unwrap_or_else(|| "its health check says unhealthy".to_owned());
+            Some(Err(Error::new(Reason::Unhealthy, said)))
         }
         (Condition::Healthy, Observed::Running(Verdict::None)) if !has_check => Some(Err(Error::new(
             Reason::Unhealthy,

@@ -163,7 +163,6 @@ impl Groups<'_> {
         self.shared.ledger.commit(tx).await?;
         for service in &services {
             self.shared.observer.forget(&service.id);
-            self.shared.runner.gates().forget(&service.id);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
 mod adoption;
 pub mod apply;
 mod changes;
+mod checks;
 mod convert;
 pub mod etag;
 pub mod events;
@@ -26,6 +27,7 @@ pub mod operations;
 mod ports;
 pub mod runner;
 pub mod services;
+mod sight;
 mod snapshot;
 pub mod supervisor;
 pub mod system;

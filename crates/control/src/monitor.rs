@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clos_domain::health::{Check, Streak, Test, Verdict};
+use clos_domain::health::{Check, LastCheck, Streak, Test, Verdict};
 use clos_domain::id::ServiceId;
 use clos_domain::page::Request;
-use clos_domain::seams::host::Answer;
 use clos_domain::seams::store::ServiceFilter;
 use clos_domain::service::{Observed, Service};
 use clos_domain::{Reason, Result};
@@ -73,27 +72,23 @@ async fn look(shared: &Shared, watched: &mut HashMap<ServiceId, Watched>) -> Res
             due.push((row, check));
         }
     }
-    let answers: Vec<(Service, Check, Answer)> = futures::stream::iter(due)
+    let answers: Vec<(Service, Check, LastCheck)> = futures::stream::iter(due)
         .map(|(row, check)| async move {
             let name = row.workload_name();
-            let answer = shared.runner.gates().ask(&row, &name, &check, QUESTION).await;
-            let answer = answer.unwrap_or_else(|error| Answer::Unreachable(error.message().to_owned()));
-            (row, check, answer)
+            let last = shared.runner.gates().ask(&row, &name, &check, QUESTION).await;
+            (row, check, last)
         })
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    for (row, check, answer) in answers {
+    for (row, check, mut last) in answers {
         let Some(entry) = watched.get_mut(&row.id) else { continue };
         let age = row.started_at.map_or(Duration::MAX, |at| {
             Duration::try_from(shared.world.now().duration_since(at)).unwrap_or_default()
         });
-        let (well, why) = match answer {
-            Answer::Well => (true, String::new()),
-            Answer::Ill(why) | Answer::Unreachable(why) => (false, why),
-        };
-        let verdict = entry.streak.record(&check, age, well);
-        shared.runner.gates().note(&row.id, why, entry.streak.failures());
+        let verdict = entry.streak.record(&check, age, last.healthy);
+        last.failures = entry.streak.failures();
+        shared.observer.checks().note(&row.id, last);
         shared.observer.record_health(&row.id, verdict).await?;
     }
     Ok(())

@@ -13,23 +13,28 @@ use std::time::Duration;
 use clos_domain::event::{Draft, Severity, types};
 use clos_domain::health::Verdict;
 use clos_domain::id::ServiceId;
+use clos_domain::seams::engine;
 use clos_domain::seams::engine::{Event, Info};
-use clos_domain::seams::{Tx, engine};
-use clos_domain::service::{Change, Desired, Observed, Service, Status};
-use clos_domain::workload::{Found, State};
+use clos_domain::service::{Change, Observed, Service};
+use clos_domain::workload::Found;
 use clos_domain::{Reason, Result, Timestamp};
 use futures::StreamExt as _;
 use tokio::sync::watch;
 
 use crate::World;
 use crate::adoption;
+use crate::checks::Checks;
 use crate::ledger::Ledger;
+use crate::sight::{apply, differs, has_run, is_up, main_of, note_restart, save, show};
 use crate::supervisor::{Supervisor, Task};
 
 /// A list repairs what events lost.
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// The engine is asked this often whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// Inspections at a time of a full look.
+const LOOKS_AT_ONCE: usize = 8;
 
 /// Who asks right after a start waits no longer than this for the first look at the engine.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -58,6 +63,7 @@ struct Inner {
     locks: Mutex<HashMap<ServiceId, Arc<tokio::sync::Mutex<()>>>>,
     reachability: watch::Sender<Reachability>,
     listed: watch::Sender<u64>,
+    checks: Checks,
     /// Somebody is about to look at the engine, or has done so.
     is_looking: AtomicBool,
 }
@@ -71,6 +77,7 @@ impl Observer {
             locks: Mutex::default(),
             reachability: watch::Sender::new(Reachability::Unknown),
             listed: watch::Sender::new(0),
+            checks: Checks::default(),
             is_looking: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -79,6 +86,11 @@ impl Observer {
     /// Whether the engine answers, as last seen.
     pub fn reachability(&self) -> Reachability {
         self.inner.reachability.borrow().clone()
+    }
+
+    /// The last answers to the services' health checks.
+    pub(crate) fn checks(&self) -> &Checks {
+        &self.inner.checks
     }
 
     /// The same, waited for while nobody has asked yet: a daemon that has just come up knows
@@ -215,8 +227,20 @@ impl Observer {
                 ours.entry(service).or_default().push(one);
             }
         }
-        for service in all {
-            let shown = main_of(&service, ours.remove(&service.id).unwrap_or_default());
+        let listed: Vec<(Service, Option<Found>)> = all
+            .into_iter()
+            .map(|service| {
+                let found = main_of(&service, ours.remove(&service.id).unwrap_or_default());
+                (service, found)
+            })
+            .collect();
+        let looked = futures::stream::iter(listed).map(|(service, found)| async move {
+            let found = self.looked_into(&service, found).await;
+            (service, found)
+        });
+        let mut looked = looked.buffer_unordered(LOOKS_AT_ONCE);
+        while let Some((service, shown)) = looked.next().await {
+            self.note_check(&service.id, shown.as_ref());
             let is_news =
                 service.observed_at.is_none_or(|at| at < begun) && differs(&service, shown.as_ref());
             if !is_news {
@@ -239,8 +263,26 @@ impl Observer {
         Ok(())
     }
 
+    /// A row of the list does not say when a container started, nor how often, nor what its check said:
+    /// who runs is inspected, and so is what changed unseen. Where that fails the row has to do.
+    async fn looked_into(&self, service: &Service, found: Option<Found>) -> Option<Found> {
+        let listed = found?;
+        if !has_run(&listed) || !(is_up(&listed) || differs(service, Some(&listed))) {
+            return Some(listed);
+        }
+        match self.inner.world.engine.workloads.inspect(&listed.id).await {
+            Ok(Some(found)) => Some(found),
+            Ok(None) => Some(listed),
+            Err(error) => {
+                tracing::warn!(%error, container = listed.name, "a container could not be inspected");
+                Some(listed)
+            }
+        }
+    }
+
     async fn take_event(&self, id: &str, name: &str, change: Change, at: Timestamp) -> Result<()> {
         let Some((service, found)) = self.service_of(id, name, change).await? else { return Ok(()) };
+        self.note_check(&service, found.as_ref());
         self.update(&service, |row| {
             let is_old = row.observed_at.is_some_and(|seen| at < seen);
             let is_another = row.container_id.as_deref().is_some_and(|known| known != id);
@@ -299,7 +341,14 @@ impl Observer {
             Some(found) if self.owner_of(&found).await?.is_some() => Some(found),
             _ => None,
         };
+        self.note_check(service, found.as_ref());
         Ok(Sight { found, at, _held: held })
+    }
+
+    fn note_check(&self, service: &ServiceId, found: Option<&Found>) {
+        if let Some(check) = found.and_then(|found| found.last_check.clone()) {
+            self.inner.checks.note(service, check);
+        }
     }
 
     /// Looks at one workload and writes what is news.
@@ -373,8 +422,9 @@ impl Observer {
         locks.entry(service.clone()).or_default().clone()
     }
 
-    /// The service is gone: so is its lock.
+    /// The service is gone: so are its lock and its last check.
     pub(crate) fn forget(&self, service: &ServiceId) {
+        self.inner.checks.forget(service);
         self.inner.locks.lock().unwrap_or_else(PoisonError::into_inner).remove(service);
     }
 }
@@ -391,193 +441,6 @@ impl Sight {
     pub(crate) fn show(&self, row: &mut Service) {
         show(row, self.found.as_ref(), self.at);
     }
-}
-
-/// Writes a row that changed, with its new status and the events that say so.
-pub(crate) async fn save(tx: &mut dyn Tx, before: &Service, row: &mut Service, now: Timestamp) -> Result<()> {
-    let is_up_again = row.observed.is_running() || row.desired != Desired::Running;
-    if row.status_reason == Some(Reason::Skipped) && (is_up_again || row.step.is_some()) {
-        row.status_reason = None;
-        row.status_detail.clear();
-    }
-    let (status, reason) = row.derive_status(now);
-    row.status = status;
-    row.status_reason = reason;
-    row.updated_at = now;
-    tx.services().update_state(row).await?;
-    let draft = |kind| {
-        let mut draft = Draft::new(kind, now);
-        draft.service = Some(row.id.clone());
-        draft.group = Some(row.group.clone());
-        draft.data.service_name = Some(row.definition.name.to_string());
-        draft
-    };
-    if before.status != row.status || before.status_reason != row.status_reason {
-        let mut changed = draft(types::SERVICE_STATUS_CHANGED);
-        changed.severity = match row.status {
-            Status::Failed => Severity::Error,
-            Status::Unhealthy => Severity::Warning,
-            _ => Severity::Info,
-        };
-        changed.data.old_status = Some(before.status.as_str().to_owned());
-        changed.data.new_status = Some(row.status.as_str().to_owned());
-        changed.data.status_reason = row.status_reason.map(|reason| reason.as_str().to_owned());
-        changed.data.exit_code = row.observed.exit_code();
-        changed.data.container_id.clone_from(&row.container_id);
-        changed.data.message = (!row.status_detail.is_empty()).then(|| row.status_detail.clone());
-        tx.journal().append(changed);
-    }
-    let (old_health, new_health) = (before.observed.health(), row.observed.health());
-    if old_health != new_health && row.observed.is_running() {
-        let mut changed = draft(types::SERVICE_HEALTH_CHANGED);
-        changed.severity = if new_health == Verdict::Unhealthy { Severity::Warning } else { Severity::Info };
-        changed.data.old_health = Some(old_health.as_str().to_owned());
-        changed.data.new_health = Some(new_health.as_str().to_owned());
-        tx.journal().append(changed);
-    }
-    Ok(())
-}
-
-/// Starts by the policy that are remembered of one service.
-const KEPT_RESTARTS: usize = 16;
-
-/// Notes starts by the restart policy; `false` when they are known, or there are none.
-fn note_restart(row: &mut Service, found: &Found) -> bool {
-    // The engine counts when it decides to restart, before it has.
-    let done = match found.state {
-        State::Restarting => found.restarts.saturating_sub(1),
-        _ => found.restarts,
-    };
-    // A list knows neither the moment nor the count.
-    let Some(at) = found.started_at.map(as_stored) else { return false };
-    let done = usize::try_from(done).unwrap_or(usize::MAX);
-    let known = row.restart_times.len();
-    if done == 0 {
-        // Somebody started it by hand, and the engine counts anew.
-        row.restart_times.clear();
-        return known > 0;
-    }
-    let is_known = row.restart_times.last() == Some(&at);
-    // Several may have passed between two looks.
-    let missed = if known < KEPT_RESTARTS { done.saturating_sub(known) } else { usize::from(!is_known) };
-    row.restart_times.extend(std::iter::repeat_n(at, missed.min(KEPT_RESTARTS)));
-    let excess = row.restart_times.len().saturating_sub(KEPT_RESTARTS);
-    row.restart_times.drain(..excess);
-    missed > 0
-}
-
-/// The engine counts in nanoseconds, the store in microseconds.
-fn as_stored(at: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
-}
-
-/// Applies a change to a row; `false` when it is no news.
-fn apply(row: &mut Service, id: &str, change: Change, found: Option<&Found>, at: Timestamp) -> bool {
-    let ours_decide = row.definition.probe.is_some();
-    if ours_decide && matches!(change, Change::Health(_)) {
-        return false;
-    }
-    let checked = row.definition.gate_check().is_some();
-    let Some(mut next) = row.observed.after(change, checked) else { return false };
-    match change {
-        Change::Created => row.container_id = Some(id.to_owned()),
-        Change::Started => {
-            row.ended_by = None;
-            row.started_at = Some(found.and_then(|found| found.started_at).map_or(at, as_stored));
-        }
-        Change::Died { code } => {
-            row.stopped_at = Some(at);
-            row.ended_by = None;
-            // The engine is about to start it again, or has done so meanwhile.
-            let goes_on =
-                found.is_some_and(|found| found.restarts > 0 && !matches!(found.state, State::Exited { .. }));
-            if goes_on {
-                next = Observed::Restarting;
-                row.status_detail = format!("exited with code {code}");
-            }
-        }
-        Change::Removed => forget_container(row),
-        Change::Health(_) => {}
-    }
-    row.observed = next;
-    row.observed_at = Some(at);
-    true
-}
-
-/// A container that was taken away by us is forgotten; of one that should run its id stays, which
-/// is how it is known to be gone.
-fn forget_container(row: &mut Service) {
-    let is_ours_to_take = row.step.is_some() || row.desired != Desired::Running;
-    if is_ours_to_take {
-        row.container_id = None;
-    }
-}
-
-/// Sets a row to what the engine shows.
-pub(crate) fn show(row: &mut Service, found: Option<&Found>, at: Timestamp) {
-    let before = row.observed;
-    row.observed_at = Some(at);
-    let Some(found) = found else {
-        row.observed = Observed::Absent;
-        row.ended_by = None;
-        forget_container(row);
-        return;
-    };
-    let is_another = row.container_id.as_deref() != Some(&found.id);
-    row.container_id = Some(found.id.clone());
-    note_restart(row, found);
-    row.started_at = found.started_at.map(as_stored).or(row.started_at);
-    row.observed = observed(row, before, found);
-    let has_ended = matches!(row.observed, Observed::Exited(_));
-    if has_ended {
-        row.stopped_at = found.finished_at.or(row.stopped_at);
-    }
-    if !has_ended || is_another {
-        row.ended_by = None;
-    }
-}
-
-fn observed(row: &Service, before: Observed, found: &Found) -> Observed {
-    match &found.state {
-        State::Created => Observed::Created,
-        State::Running { health } => {
-            // Where the check is ours the engine has no say, and a verdict lasts until the next answer.
-            let same_run = before.is_running() && row.container_id.as_deref() == Some(&found.id);
-            let verdict = match &row.definition.probe {
-                Some(_) if same_run => before.health(),
-                Some(_) => Verdict::Starting,
-                None => *health,
-            };
-            // A command check that we ran succeeds before the engine's own first one.
-            let early = same_run && before.health() == Verdict::Healthy && verdict == Verdict::Starting;
-            Observed::Running(if early { Verdict::Healthy } else { verdict })
-        }
-        State::Paused => Observed::Running(Verdict::None),
-        State::Restarting => Observed::Restarting,
-        State::Exited { code, .. } => Observed::Exited(*code),
-        State::Removing => before,
-    }
-}
-
-/// The container that a service is shown by, where it has several: an interrupted replacement
-/// leaves two.
-fn main_of(service: &Service, mut found: Vec<Found>) -> Option<Found> {
-    let name = service.workload_name();
-    found.sort_by_key(|one| {
-        let is_known = service.container_id.as_deref() == Some(&one.id);
-        let runs = matches!(one.state, State::Running { .. } | State::Paused | State::Restarting);
-        (!runs, !is_known, one.name != name)
-    });
-    found.into_iter().next()
-}
-
-fn differs(service: &Service, found: Option<&Found>) -> bool {
-    let mut shown = service.clone();
-    show(&mut shown, found, service.observed_at.unwrap_or(Timestamp::UNIX_EPOCH));
-    shown.observed != service.observed
-        || shown.container_id != service.container_id
-        || shown.started_at != service.started_at
-        || service.observed_at.is_none()
 }
 
 /// What a caller is told of an engine's error.

@@ -155,7 +155,7 @@ pub(crate) async fn end_open(
             if was_left(&row) {
                 row.ended_by = None;
             }
-            crate::observer::save(tx.as_mut(), &before, &mut row, now).await?;
+            crate::sight::save(tx.as_mut(), &before, &mut row, now).await?;
         }
     }
     operation.state = State::Failed;

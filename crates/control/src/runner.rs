@@ -198,7 +198,6 @@ impl Inner {
         tx.services().delete(service).await?;
         self.ledger.commit(tx).await?;
         self.observer.forget(service);
-        self.gates.forget(service);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clos_domain::event::{Draft, Event, Filter, Pattern, types};
-use clos_domain::health::Verdict;
+use clos_domain::health::{LastCheck, Verdict};
 use clos_domain::id::{GroupId, ServiceId};
 use clos_domain::name::GroupRef;
 use clos_domain::operation::{Operation, State, Verb};
@@ -21,7 +21,6 @@ use clos_domain::{Ctx, Error, Reason, Result, Timestamp};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
-use crate::gates::LastCheck;
 use crate::logs::{self, LogRequest};
 use crate::observer::{Reachability, engine_error};
 use crate::verbs::{self, Wish};
@@ -52,7 +51,7 @@ pub struct Health {
     pub service: Service,
     /// Whether it is well.
     pub verdict: Verdict,
-    /// The last question that we asked ourselves.
+    /// The last answer to its check, the engine's or ours.
     pub last: Option<LastCheck>,
     /// The latest changes, oldest first.
     pub history: Vec<Event>,
@@ -188,7 +187,6 @@ impl Services<'_> {
         tx.services().delete(&service.id).await?;
         self.shared.ledger.commit(tx).await?;
         self.shared.observer.forget(&service.id);
-        self.shared.runner.gates().forget(&service.id);
         Ok(())
     }
 
@@ -349,6 +347,11 @@ impl Services<'_> {
         }
     }
 
+    /// The last answer to its health check in its latest run, by the engine or by us.
+    pub fn last_check(&self, service: &Service) -> Option<LastCheck> {
+        self.shared.observer.checks().last(service)
+    }
+
     /// Whether it is well, and how that came.
     pub async fn health(&self, ctx: &Ctx, id: &str) -> Result<Health> {
         let service = self.get(ctx, id).await?;
@@ -369,7 +372,7 @@ impl Services<'_> {
             history.drain(..excess);
         }
         let verdict = service.observed.health();
-        Ok(Health { verdict, last: self.shared.runner.gates().last(&service.id), history, service })
+        Ok(Health { verdict, last: self.last_check(&service), history, service })
     }
 }
 

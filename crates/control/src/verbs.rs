@@ -21,7 +21,7 @@ use futures::StreamExt as _;
 use crate::adoption::{self, Candidate};
 use crate::runner::step_row;
 use crate::snapshot::{self, Scope};
-use crate::{Shared, lookup, observer, ports};
+use crate::{Shared, lookup, ports, sight};
 
 /// How `start` behaves.
 #[derive(Debug, Clone, Copy)]
@@ -262,7 +262,7 @@ pub(crate) async fn submit(
             row.ports.clone_from(&service.ports);
             if let Some(one) = planned.adopted.iter().find(|one| one.service == row.id) {
                 tx.adoptions().replace(&row.id, &[one.adoption()]).await?;
-                observer::show(&mut row, Some(&one.found), now);
+                sight::show(&mut row, Some(&one.found), now);
             }
             row.desired = desired(planned.verb, &row, discard.contains(&row.id));
             let is_wanted_again = before.desired != Desired::Running && row.desired == Desired::Running;
@@ -278,7 +278,7 @@ pub(crate) async fn submit(
                 row.status_detail.clear();
             }
             if row != before {
-                observer::save(tx.as_mut(), &before, &mut row, now).await?;
+                sight::save(tx.as_mut(), &before, &mut row, now).await?;
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// How to ask a workload whether it is well.
@@ -120,6 +121,62 @@ impl Verdict {
     }
 }
 
+/// What the last question to a service gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastCheck {
+    /// When the answer came.
+    pub at: Timestamp,
+    /// It was a good answer.
+    pub healthy: bool,
+    /// What the command printed, or why there was no good answer; see [`LastCheck::output`].
+    pub output: String,
+    /// Exit code of a command that ran to its end.
+    pub exit_code: Option<i32>,
+    /// Status of an HTTP answer.
+    pub http_status: Option<u16>,
+    /// Failures in a row that counted, this one included.
+    pub failures: u32,
+}
+
+impl LastCheck {
+    /// So much output is kept of one answer, in bytes.
+    pub const OUTPUT_LIMIT: usize = 4 * 1024;
+
+    /// Output as it is kept: cut between characters, and without the NUL that PostgreSQL and many
+    /// terminals refuse.
+    pub fn output(raw: &str) -> String {
+        let end = raw.floor_char_boundary(Self::OUTPUT_LIMIT);
+        let kept = raw[..end].replace('\0', "\u{fffd}");
+        // A replacement takes three bytes for one.
+        let end = kept.floor_char_boundary(Self::OUTPUT_LIMIT);
+        kept[..end].to_owned()
+    }
+
+    /// For people, on one line: how often it failed, and what was said last.
+    pub fn failure(&self) -> String {
+        let times = if self.failures == 1 { "once".to_owned() } else { format!("{} times", self.failures) };
+        let output = one_line(&self.output);
+        match (output.is_empty(), self.exit_code) {
+            (false, _) => format!("health check failed {times}; last output: {output}"),
+            (true, Some(code)) => {
+                format!("health check failed {times}; it exits with {code} and prints nothing")
+            }
+            (true, None) => format!("health check failed {times}"),
+        }
+    }
+}
+
+/// The first 200 characters, each run of white space as one blank.
+fn one_line(output: &str) -> String {
+    const LIMIT: usize = 200;
+    let words: Vec<&str> = output.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 /// Turns single answers into a verdict: the first success ends `starting`, and
 /// `retries` failures in a row after the start period end `healthy`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,6 +256,41 @@ mod tests {
         let quick =
             Check { interval: Duration::from_millis(100), timeout: Duration::from_secs(1), ..check() };
         assert_eq!(quick.patience(), Duration::from_secs(60));
+    }
+
+    fn failed(output: &str, exit_code: Option<i32>, failures: u32) -> LastCheck {
+        let output = LastCheck::output(output);
+        LastCheck {
+            at: Timestamp::UNIX_EPOCH,
+            healthy: false,
+            output,
+            exit_code,
+            http_status: None,
+            failures,
+        }
+    }
+
+    #[test]
+    fn output_is_cut_between_characters_and_has_no_nul() {
+        assert_eq!(LastCheck::output("a\0b"), "a\u{fffd}b");
+        let long = LastCheck::output(&"é".repeat(3000));
+        assert_eq!((long.len(), long.chars().all(|c| c == 'é')), (4096, true));
+        let long = LastCheck::output(&format!("a{}", "é".repeat(3000)));
+        assert_eq!(long.len(), 4095);
+        assert!(LastCheck::output(&"\0".repeat(5000)).len() <= LastCheck::OUTPUT_LIMIT);
+    }
+
+    #[test]
+    fn a_failure_says_how_often_and_what_was_said_last() {
+        for (check, said) in [
+            (failed("no\r\n  route\n", Some(1), 3), "health check failed 3 times; last output: no route"),
+            (failed("", Some(1), 1), "health check failed once; it exits with 1 and prints nothing"),
+            (failed("status 503", None, 2), "health check failed 2 times; last output: status 503"),
+        ] {
+            assert_eq!(check.failure(), said);
+        }
+        let long = failed(&"é".repeat(500), Some(1), 3).failure();
+        assert!(long.ends_with("é…") && long.chars().count() < 260, "{long}");
     }
 
     #[test]

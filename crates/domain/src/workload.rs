@@ -15,7 +15,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::health::{Check, Verdict};
+use crate::health::{Check, LastCheck, Verdict};
 use crate::id::{OperationId, ServiceId};
 use crate::name::{GroupRef, ServiceRef};
 use crate::port::Binding;
@@ -585,6 +585,8 @@ pub struct Found {
     pub finished_at: Option<Timestamp>,
     /// How often the engine restarted it.
     pub restarts: u32,
+    /// The last answer to the engine's own check; only an inspection tells it.
+    pub last_check: Option<LastCheck>,
 }
 
 /// What a workload does, as the engine says.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum,
-    EndpointSettings, HealthStatusEnum, MountPoint, PortMap,
+    EndpointSettings, Health, HealthStatusEnum, MountPoint, PortMap,
 };
-use clos_domain::health::Verdict;
+use clos_domain::health::{LastCheck, Verdict};
 use clos_domain::port::{Binding, Protocol};
 use clos_domain::workload::{Found, State};
 use jiff::Timestamp;
@@ -50,6 +50,7 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
         started_at: moment(shown.started_at.as_deref()),
         finished_at: moment(shown.finished_at.as_deref()),
         restarts: container.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
+        last_check: shown.health.and_then(last_check),
     }
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
         started_at: None,
         finished_at: None,
         restarts: 0,
+        last_check: None,
     }
 }
 
@@ -135,6 +137,22 @@ fn verdict(status: Option<HealthStatusEnum>) -> Verdict {
         Some(HealthStatusEnum::UNHEALTHY) => Verdict::Unhealthy,
         _ => Verdict::None,
     }
+}
+
+/// The last entry of the engine's log of checks, which has the oldest first.
+fn last_check(health: Health) -> Option<LastCheck> {
+    let failures = health.failing_streak.and_then(|streak| u32::try_from(streak).ok()).unwrap_or_default();
+    let last = health.log?.pop()?;
+    let exit_code = code(last.exit_code);
+    Some(LastCheck {
+        at: moment(last.end.or(last.start).as_deref())?,
+        healthy: exit_code == 0,
+        output: LastCheck::output(&last.output.unwrap_or_default()),
+        // -1 says that it was ended for taking too long, or could not be run.
+        exit_code: (0 <= exit_code).then_some(exit_code),
+        http_status: None,
+        failures,
+    })
 }
 
 fn addresses(networks: Option<HashMap<String, EndpointSettings>>) -> BTreeMap<String, String> {
@@ -186,7 +204,7 @@ fn moment(text: Option<&str>) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{ContainerState, Health, PortSummary, PortSummaryTypeEnum};
+    use bollard::models::{ContainerState, HealthcheckResult, PortSummary, PortSummaryTypeEnum};
 
     use super::*;
 
@@ -278,6 +296,31 @@ mod tests {
             ..ContainerInspectResponse::default()
         });
         assert_eq!(running.state, State::Running { health: Verdict::Unhealthy });
+    }
+
+    #[test]
+    fn the_last_entry_of_the_log_of_checks_is_taken() {
+        let entry = |end: &str, exit_code, output: &str| HealthcheckResult {
+            start: None,
+            end: Some(end.into()),
+            exit_code: Some(exit_code),
+            output: Some(output.into()),
+        };
+        let health = |log: Vec<HealthcheckResult>| Health {
+            status: Some(HealthStatusEnum::UNHEALTHY),
+            failing_streak: Some(3),
+            log: Some(log),
+        };
+        let first = entry("2026-01-02T03:04:05Z", 0, "");
+        let shown =
+            last_check(health(vec![first, entry("2026-01-02T03:04:06.5+01:00", 7, "no\0 route")])).unwrap();
+        assert_eq!(shown.at, "2026-01-02T02:04:06.5Z".parse::<Timestamp>().unwrap());
+        assert_eq!((shown.healthy, shown.exit_code, shown.failures), (false, Some(7), 3));
+        assert_eq!(shown.output, "no\u{fffd} route");
+        let late = entry("2026-01-02T03:04:07Z", -1, "Health check exceeded timeout (1s)");
+        let shown = last_check(health(vec![late])).unwrap();
+        assert_eq!((shown.healthy, shown.exit_code), (false, None));
+        assert_eq!(last_check(health(Vec::new())), None);
     }
 
     #[test]

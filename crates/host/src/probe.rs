@@ -57,8 +57,7 @@ async fn get(url: &str, expected: &[u16]) -> Answer {
         Err(error) => return answer_to(&error),
     };
     match status(stream, &uri).await {
-        Ok(status) if is_well(status, expected) => Answer::Well,
-        Ok(status) => Answer::Ill(format!("status {status}")),
+        Ok(status) => Answer::Http { status, is_well: is_well(status, expected) },
         Err(error) => Answer::Ill(words(&error)),
     }
 }

@@ -15,6 +15,10 @@ async fn get(url: impl Into<String>) -> Answer {
     HttpProbe.ask(&Target::Http { url: url.into(), expected: Vec::new() }, PATIENCE).await
 }
 
+fn well(status: u16) -> Answer {
+    Answer::Http { status, is_well: true }
+}
+
 fn ill(why: &str) -> Answer {
     Answer::Ill(why.to_owned())
 }
@@ -22,7 +26,7 @@ fn ill(why: &str) -> Answer {
 #[tokio::test]
 async fn the_question_is_one_plain_get_with_the_host_of_the_url() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-    assert_eq!(get(server.url()).await, Answer::Well);
+    assert_eq!(get(server.url()).await, well(200));
     let requests = server.requests();
     let [head] = requests.as_slice() else { panic!("{requests:?}") };
     let head = head.to_lowercase();
@@ -36,7 +40,7 @@ async fn the_question_is_one_plain_get_with_the_host_of_the_url() {
 async fn a_redirect_to_a_dead_place_is_not_followed() {
     let server =
         Server::answering("HTTP/1.1 301 Moved\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n");
-    assert_eq!(get(server.url()).await, Answer::Well);
+    assert_eq!(get(server.url()).await, well(301));
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -44,9 +48,9 @@ async fn a_redirect_to_a_dead_place_is_not_followed() {
 async fn a_body_without_end_does_not_hold_the_answer_up() {
     let endless = Server::flooding("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
     let started = Instant::now();
-    assert_eq!(get(endless.url()).await, Answer::Well);
+    assert_eq!(get(endless.url()).await, well(200));
     let stuck = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this");
-    assert_eq!(get(stuck.url()).await, Answer::Well);
+    assert_eq!(get(stuck.url()).await, well(200));
     assert!(started.elapsed() < PATIENCE);
 }
 
@@ -69,7 +73,7 @@ async fn a_head_without_end_is_ill() {
 #[tokio::test]
 async fn a_name_with_two_addresses_is_asked_at_the_one_that_answers() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-    assert_eq!(get(format!("http://localhost:{}/", server.port())).await, Answer::Well);
+    assert_eq!(get(format!("http://localhost:{}/", server.port())).await, well(200));
     let target = Target::Tcp { host: "localhost".into(), port: server.port() };
     assert_eq!(HttpProbe.ask(&target, PATIENCE).await, Answer::Well);
 }

@@ -43,7 +43,7 @@ impl Services {
         filter.group = listing::group(&self.control, ctx, list.group).await?;
         let page = self.control.services().list(ctx, &filter, list.page).await?;
         let (pagination, total_count) = encode::page::page(&page, list.page);
-        let mut services: Vec<pb::Service> = page.items.iter().map(encode::service::service).collect();
+        let mut services: Vec<pb::Service> = page.items.iter().map(|one| self.shown(one)).collect();
         if request.include_metrics {
             let asked = page.items.into_iter().map(|one| self.figures(ctx, one));
             let figures: Vec<_> = futures::stream::iter(asked).buffered(FIGURES).collect().await;
@@ -56,11 +56,19 @@ impl Services {
 
     async fn get(&self, ctx: &Ctx, request: &pb::GetServiceRequest) -> Result<pb::Service> {
         let service = self.control.services().get(ctx, &request.id).await?;
-        let mut shown = encode::service::service(&service);
+        let mut shown = self.shown(&service);
         if request.include_metrics {
             shown.metrics = self.figures(ctx, service).await;
         }
         Ok(shown)
+    }
+
+    /// A service, with the last answer to its health check.
+    fn shown(&self, service: &Service) -> pb::Service {
+        let last = self.control.services().last_check(service);
+        let shown = encode::service::service(service);
+        let health_check = encode::health::with_last(shown.health_check, service, last.as_ref());
+        pb::Service { health_check, ..shown }
     }
 
     /// What a service uses, where that is known.
@@ -81,13 +89,13 @@ impl Services {
         }
         .boxed();
         let id = self.made.once("CreateService", &request.request_id, make).await?;
-        Ok(encode::service::service(&self.control.services().get(ctx, &id).await?))
+        Ok(self.shown(&self.control.services().get(ctx, &id).await?))
     }
 
     async fn update(&self, ctx: &Ctx, request: &pb::UpdateServiceRequest) -> Result<pb::Service> {
         let make = async { Ok(self.change(ctx, request).await?.id.to_string()) }.boxed();
         let id = self.made.once("UpdateService", &request.request_id, make).await?;
-        Ok(encode::service::service(&self.control.services().get(ctx, &id).await?))
+        Ok(self.shown(&self.control.services().get(ctx, &id).await?))
     }
 
     /// What the request does not say is taken from what there is; when that changes meanwhile and

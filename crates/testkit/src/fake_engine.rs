@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clos_domain::Timestamp;
-use clos_domain::health::Verdict;
+use clos_domain::health::{LastCheck, Verdict};
 use clos_domain::port::Binding;
 use clos_domain::seams::Clock;
 use clos_domain::seams::engine::{
@@ -207,6 +207,7 @@ impl FakeEngine {
             started_at: Some(now),
             finished_at: None,
             restarts: 0,
+            last_check: None,
         };
         state.containers.insert(name.to_owned(), container(found));
         for change in [Change::Created, Change::Started] {
@@ -318,6 +319,13 @@ impl FakeEngine {
         container.found.state = State::Running { health: verdict };
         let id = container.found.id.clone();
         state.tell(&id, name, Change::Health(verdict), now);
+    }
+
+    /// What the engine's own check was last told; the verdict is another matter.
+    pub fn answer_check(&self, name: &str, check: LastCheck) {
+        let mut state = self.state();
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        container.found.last_check = Some(check);
     }
 
     /// It writes a line.
@@ -709,6 +717,7 @@ impl Workloads for FakeEngine {
                 started_at: None,
                 finished_at: None,
                 restarts: 0,
+                last_check: None,
             };
             let named = run.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
             let made = Container {
@@ -828,6 +837,7 @@ impl Workloads for FakeEngine {
             started_at: None,
             finished_at: None,
             restarts: 0,
+            last_check: None,
             ..it.found.clone()
         };
         Ok(self.state().containers.values().map(brief).collect())

@@ -233,8 +233,7 @@ mod tests {
                 Behaviour::Status(status) => {
                     self.probe.script(tcp, [Answer::Well]);
                     let is_well = (200..400).contains(&status) || status == 418;
-                    let answer = Answer::Ill(format!("status {status}"));
-                    self.probe.script(url, [if is_well { Answer::Well } else { answer }]);
+                    self.probe.script(url, [Answer::Http { status, is_well }]);
                 }
                 Behaviour::Silent => {
                     self.probe.script(tcp, [Answer::Well]);

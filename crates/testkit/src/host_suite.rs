@@ -148,19 +148,22 @@ pub async fn a_known_holder_is_the_process_that_listens(world: &mut impl HostWor
 }
 
 pub async fn a_good_status_is_well(world: &mut impl ProbeWorld) {
-    assert_eq!(get(world, Behaviour::Status(204), &[]).await, Answer::Well);
+    assert_eq!(get(world, Behaviour::Status(204), &[]).await, Answer::Http { status: 204, is_well: true });
 }
 
 pub async fn a_redirect_is_well_and_not_followed(world: &mut impl ProbeWorld) {
-    assert_eq!(get(world, Behaviour::Status(302), &[]).await, Answer::Well);
+    assert_eq!(get(world, Behaviour::Status(302), &[]).await, Answer::Http { status: 302, is_well: true });
 }
 
 pub async fn a_bad_status_is_ill_and_named(world: &mut impl ProbeWorld) {
-    assert_eq!(get(world, Behaviour::Status(503), &[]).await, Answer::Ill("status 503".to_owned()));
+    assert_eq!(get(world, Behaviour::Status(503), &[]).await, Answer::Http { status: 503, is_well: false });
 }
 
 pub async fn an_expected_status_is_well(world: &mut impl ProbeWorld) {
-    assert_eq!(get(world, Behaviour::Status(418), &[200, 418]).await, Answer::Well);
+    assert_eq!(
+        get(world, Behaviour::Status(418), &[200, 418]).await,
+        Answer::Http { status: 418, is_well: true }
+    );
 }
 
 pub async fn an_open_port_is_well(world: &mut impl ProbeWorld) {

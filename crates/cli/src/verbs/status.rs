@@ -121,7 +121,7 @@ async fn of(
 fn table(session: &Session<'_>, services: &[pb::Service], wide: bool) -> Table {
     let mut head = vec!["NAME", "GROUP", "PORT", "STATUS", "STARTED", "HEALTH"];
     if wide {
-        head.extend(["PORTS", "IMAGE", "CONTAINER", "ID"]);
+        head.extend(["LAST CHECK", "PORTS", "IMAGE", "CONTAINER", "ID"]);
     }
     let mut table = Table::new(head);
     for service in services {
@@ -142,6 +142,7 @@ fn table(session: &Session<'_>, services: &[pb::Service], wide: bool) -> Table {
             let ports: Vec<String> = service.ports.iter().map(published).collect();
             let container: String = docker.container_id.chars().take(12).collect();
             row.extend([
+                last_check(session, service).into(),
                 ports.join(", ").into(),
                 docker.image.into(),
                 container.into(),
@@ -176,6 +177,29 @@ fn tone_of(service: &pb::Service, tone: Tone) -> Tone {
         "DRIFTED" | UNREACHABLE | "SKIPPED" => Tone::Warn,
         _ => tone,
     }
+}
+
+/// The last answer to its health check: whether it was good, when, and the first words of what it said.
+fn last_check(session: &Session<'_>, service: &pb::Service) -> String {
+    const WORDS: usize = 60;
+    let Some(last) = service.health_check.as_ref().and_then(|check| check.last_check.as_ref()) else {
+        return String::new();
+    };
+    let answer = match (last.healthy, last.exit_code) {
+        (true, _) => "ok".to_owned(),
+        (false, Some(code)) => format!("exit {code}"),
+        (false, None) => "failed".to_owned(),
+    };
+    let when = time::of(last.time.as_ref()).map(|at| format!(" {}", moment(session, at))).unwrap_or_default();
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    let words: Vec<&str> = last.output.split(blank).filter(|word| !word.is_empty()).collect();
+    let said = words.join(" ");
+    let said = match said.char_indices().nth(WORDS) {
+        Some((end, _)) => format!(": {}…", &said[..end]),
+        None if said.is_empty() => said,
+        None => format!(": {said}"),
+    };
+    format!("{answer}{when}{said}")
 }
 
 fn started(session: &Session<'_>, service: &pb::Service) -> String {

@@ -12,7 +12,7 @@ use clos_domain::{Error, Reason, Result, Timestamp};
 use tokio::task::JoinSet;
 
 use super::{Inner, Run, StepEnd};
-use crate::observer::save;
+use crate::sight::save;
 
 /// The steps of an operation while it runs.
 struct Progress {

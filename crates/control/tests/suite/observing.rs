@@ -2,7 +2,8 @@
 
 use clos_domain::Reason;
 use clos_domain::event::{Filter, Pattern, types};
-use clos_domain::health::Verdict;
+use clos_domain::health::{LastCheck, Verdict};
+use clos_domain::operation::State;
 use clos_domain::seams::Workloads as _;
 use clos_domain::seams::host::Answer;
 use clos_domain::service::{Observed, Status};
@@ -49,6 +50,28 @@ async fn a_list_repairs_what_events_lost() {
     within(lists.changed()).await.unwrap();
     let service = bed.until("shop/web", |service| service.status == Status::Failed).await;
     assert_eq!(service.observed, Observed::Exited(1));
+}
+
+#[tokio::test]
+async fn a_restart_that_nobody_saw_moves_the_start() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    let before = bed.service("shop/web").await;
+    bed.engine.drop_events(true);
+    bed.engine.kill("shop-web-1", 0);
+    bed.engine.start_by_hand("shop-web-1");
+    bed.engine.drop_events(false);
+    bed.engine.reconnect();
+    let service = bed.until("shop/web", |service| service.started_at > before.started_at).await;
+    assert_eq!((service.status, service.status_reason), (Status::Running, None));
+
+    bed.engine.drop_events(true);
+    bed.engine.crash("shop-web-1", 1);
+    bed.engine.restart_by_policy("shop-web-1");
+    bed.engine.drop_events(false);
+    bed.engine.reconnect();
+    let again = bed.until("shop/web", |it| it.started_at > service.started_at).await;
+    assert_eq!(again.status_reason, Some(Reason::Restarting));
 }
 
 #[tokio::test]
@@ -146,16 +169,69 @@ async fn the_engines_own_verdict_is_followed() {
     assert!(health.history.len() >= 2, "{:?}", health.history);
 }
 
+fn failed_check(bed: &Bed, output: &str) -> LastCheck {
+    let at = bed.world.clock.now();
+    LastCheck {
+        at,
+        healthy: false,
+        output: output.into(),
+        exit_code: Some(7),
+        http_status: None,
+        failures: 3,
+    }
+}
+
+#[tokio::test]
+async fn the_engines_last_answer_is_kept_and_found_again_after_a_start() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up("services: {web: {image: app, healthcheck: {test: [CMD, check]}}}").await);
+    let check = failed_check(&bed, "no route to db");
+    bed.engine.answer_check("shop-web-1", check.clone());
+    bed.engine.set_health("shop-web-1", Verdict::Unhealthy);
+    let service = bed.until("shop/web", |service| service.status == Status::Unhealthy).await;
+    assert_eq!(bed.control.services().last_check(&service), Some(check.clone()));
+
+    bed.supervisor.drain(std::time::Duration::from_secs(5)).await;
+    let bed = bed.restarted().await;
+    assert_eq!(bed.control.services().last_check(&service), None);
+    bed.control.start();
+    let mut lists = bed.control.system().lists();
+    lists.wait_for(|lists| *lists > 0).await.unwrap();
+    assert_eq!(bed.control.services().last_check(&service), Some(check));
+
+    // What was said of the run before says nothing of this one.
+    bed.engine.kill("shop-web-1", 1);
+    bed.engine.start_by_hand("shop-web-1");
+    let service = bed.until("shop/web", |it| it.started_at != service.started_at).await;
+    assert_eq!(bed.control.services().last_check(&service), None);
+}
+
+#[tokio::test]
+async fn the_engines_verdict_fails_a_gate_with_the_last_output() {
+    let bed = Bed::new().await;
+    bed.engine.exec_answers("shop-db-1", 1, "starting");
+    let text = "services: {db: {image: app, healthcheck: {test: [CMD, check]}}}";
+    let hold = bed.engine.hold("exec", "shop-db-1");
+    let operation = bed.begin_up(text).await;
+    hold.reached().await;
+    bed.engine.answer_check("shop-db-1", failed_check(&bed, "FATAL: no space left\n"));
+    bed.engine.set_health("shop-db-1", Verdict::Unhealthy);
+    let operation = bed.ended(&operation).await;
+    drop(hold);
+    let step = operation.steps.iter().find(|step| step.state == State::Failed).unwrap();
+    assert_eq!(step.message, "health check failed 3 times; last output: FATAL: no space left");
+}
+
 #[tokio::test]
 async fn our_own_check_is_asked_on_after_the_first_success() {
     let bed = Bed::new().await;
     bed.probe.answer_everything(Answer::Well);
     let text = "services: {web: {image: app, x-clos: {health_check: {url: 'http://:80/', interval: 1s, retries: 1}}}}";
     assert_completed(&bed.up(text).await);
-    bed.probe.answer_everything(Answer::Ill("status 500".into()));
+    bed.probe.answer_everything(Answer::Http { status: 500, is_well: false });
     bed.until("shop/web", |service| service.status == Status::Unhealthy).await;
-    let health = bed.control.services().health(&bed.ctx, "shop/web").await.unwrap();
-    assert_eq!(health.last.unwrap().message, "status 500");
+    let last = bed.control.services().health(&bed.ctx, "shop/web").await.unwrap().last.unwrap();
+    assert_eq!((last.healthy, last.output.as_str(), last.http_status), (false, "status 500", Some(500)));
     bed.probe.answer_everything(Answer::Well);
     bed.until("shop/web", |service| service.status == Status::Running).await;
 }

@@ -52,10 +52,41 @@ pub enum Target {
 pub enum Answer {
     /// Well.
     Well,
-    /// Not well, and why: `status 503`, `connection refused`.
+    /// An HTTP answer with this status, and whether that is one of those that are well.
+    Http {
+        /// The status.
+        status: u16,
+        /// It was expected.
+        is_well: bool,
+    },
+    /// Not well, and why: `connection refused`.
     Ill(String),
     /// The target cannot be reached from this machine at all (no route, unreachable network).
     Unreachable(String),
+}
+
+impl Answer {
+    /// It is well.
+    pub const fn is_well(&self) -> bool {
+        matches!(self, Self::Well | Self::Http { is_well: true, .. })
+    }
+
+    /// What was said, for people; nothing where a connection was all that was asked for.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Well => String::new(),
+            Self::Http { status, .. } => format!("status {status}"),
+            Self::Ill(why) | Self::Unreachable(why) => why.clone(),
+        }
+    }
+
+    /// The status of an HTTP answer.
+    pub const fn http_status(&self) -> Option<u16> {
+        match self {
+            Self::Http { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
 }
 
 /// Asks once.

@@ -2,7 +2,7 @@
 
 use clos_control::services::Health;
 use clos_domain::event::Event;
-use clos_domain::health::{Check, Test, Verdict};
+use clos_domain::health::{Check, LastCheck, Test, Verdict};
 use clos_domain::service::{Observed, Service};
 use clos_proto::v2 as pb;
 
@@ -33,6 +33,29 @@ pub(crate) fn check(service: &Service) -> Option<pb::HealthCheck> {
         _ => None,
     };
     shown.map(|shown| pb::HealthCheck { status: verdict.map(i32::from), ..shown })
+}
+
+/// The check with its last answer. Where only the image has one, there is nothing of it in the definition.
+pub(crate) fn with_last(
+    check: Option<pb::HealthCheck>,
+    service: &Service,
+    last: Option<&LastCheck>,
+) -> Option<pb::HealthCheck> {
+    let verdict = status(service.observed.health());
+    let of_image =
+        || pb::HealthCheck { docker: true, status: verdict.map(i32::from), ..pb::HealthCheck::default() };
+    let check = check.or_else(|| (verdict.is_some() || last.is_some()).then(of_image));
+    check.map(|check| pb::HealthCheck { last_check: last.map(result), ..check })
+}
+
+fn result(last: &LastCheck) -> pb::CheckResult {
+    pb::CheckResult {
+        time: Some(timestamp(last.at)),
+        healthy: last.healthy,
+        output: last.output.clone(),
+        exit_code: last.exit_code,
+        http_status: last.http_status.map(i32::from),
+    }
 }
 
 fn ours(check: &Check) -> pb::HealthCheck {
@@ -85,8 +108,8 @@ pub(crate) fn health(health: &Health) -> pb::ServiceHealth {
     pb::ServiceHealth {
         service_id: health.service.id.to_string(),
         status: status(health.verdict).map(i32::from),
-        last_check: last.map(|last| timestamp(last.at)),
-        message: last.map(|last| last.message.clone()).unwrap_or_default(),
+        last_check: last.map(result),
+        message: last.filter(|last| !last.healthy).map(|last| last.output.clone()).unwrap_or_default(),
         failing_streak: last.map(|last| number(last.failures)).unwrap_or_default(),
         history: health.history.iter().rev().map(change).collect(),
     }
