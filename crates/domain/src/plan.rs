@@ -4,6 +4,7 @@
 //! with their needs; whoever runs them has no choices to make. The same
 //! arguments give the same plan, to the letter of [`Plan::render`].
 
+mod conditions;
 mod down;
 mod followers;
 mod guests;
@@ -14,6 +15,7 @@ mod seats;
 mod shared;
 mod up;
 
+pub use conditions::OnlyIf;
 pub use followers::restarted_with;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,6 +171,8 @@ pub struct Step {
     pub why: String,
     /// The replacement that it is a part of.
     pub swap: Option<Box<Swap>>,
+    /// What it depends on beyond its needs; without a condition it is done.
+    pub only_if: Option<Box<OnlyIf>>,
 }
 
 impl Step {
@@ -390,6 +394,7 @@ pub fn plan(
     let mut planner = Planner {
         verb,
         seats: seats::seats(&order, snapshot, policy.adopt),
+        conditions: vec![None; order.nodes.len()],
         order,
         orphans: parts.iter().flat_map(|part| part.orphans.iter().copied()).collect(),
         snapshot,
@@ -420,6 +425,8 @@ struct Planner<'a> {
     order: Order<'a>,
     /// The container of each node.
     seats: Vec<Seat<'a>>,
+    /// The images, with the ids that they had, that the replacement or restart of each node depends on.
+    conditions: Vec<Option<BTreeSet<(String, String)>>>,
     orphans: Vec<&'a Service>,
     snapshot: &'a Snapshot,
     policy: &'a Policy,
@@ -444,7 +451,7 @@ impl Planner<'_> {
         }
         after.retain(|step| !needs.contains(step));
         let service = service.map(|service| (service.id.clone(), service.resource()));
-        self.steps.push(Step { number, service, work, needs, after, why, swap: None });
+        self.steps.push(Step { number, service, work, needs, after, why, swap: None, only_if: None });
         number
     }
 
