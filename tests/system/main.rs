@@ -14,6 +14,7 @@ mod doors;
 mod guests;
 mod neighbours;
 mod ports;
+mod rebuilding;
 mod rest;
 mod socket;
 mod surface;

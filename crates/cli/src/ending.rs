@@ -13,6 +13,9 @@ use crate::target;
 /// How many log lines of a failed service are shown.
 const LAST_LINES: i32 = 10;
 
+/// The message of a step that was passed over because its image did not change.
+const UNCHANGED: &str = "unchanged";
+
 /// How long may be waited for what only explains an error.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -33,7 +36,7 @@ pub(crate) async fn up(
     let asked = pb::ListServicesRequest { group: group.to_owned(), ..pb::ListServicesRequest::default() };
     let services = target::services(client, asked).await?;
     let counts = counts(&services);
-    let is_unchanged = ended.steps.iter().all(|step| step.action() == pb::StepAction::Wait);
+    let is_unchanged = ended.steps.iter().all(changes_nothing);
     let line = match took {
         _ if is_unchanged => format!("{group} is up to date{counts}"),
         Some(took) => format!("{group} is up{counts} in {took}"),
@@ -46,6 +49,12 @@ pub(crate) async fn up(
         session.note(&format!("  {name:width$}  {address}"));
     }
     Ok(())
+}
+
+/// A wait, an image that was made, or what was not to be done because that image is the same as before.
+fn changes_nothing(step: &pb::Step) -> bool {
+    matches!(step.action(), pb::StepAction::Wait | pb::StepAction::Pull | pb::StepAction::Build)
+        || step.message == UNCHANGED
 }
 
 /// ` (5 running, 1 completed)`.
@@ -199,6 +208,19 @@ mod tests {
         let udp = pb::ServicePort { protocol: pb::Protocol::Udp.into(), ..port("", 53, 53) };
         assert_eq!(address(&udp).unwrap(), "localhost:53/udp");
         assert_eq!(address(&pb::ServicePort { host_port: None, ..port("", 1, 1) }), None);
+    }
+
+    #[test]
+    fn steps_that_were_passed_over_change_nothing() {
+        let step = |action: pb::StepAction, message: &str| pb::Step {
+            action: action.into(),
+            message: message.into(),
+            ..pb::Step::default()
+        };
+        assert!(changes_nothing(&step(pb::StepAction::Build, "")));
+        assert!(changes_nothing(&step(pb::StepAction::Create, "unchanged")));
+        assert!(!changes_nothing(&step(pb::StepAction::Create, "")));
+        assert!(!changes_nothing(&step(pb::StepAction::Start, "was running already")));
     }
 
     #[test]

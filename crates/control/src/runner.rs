@@ -65,6 +65,10 @@ pub(crate) struct Run {
     drain: CancellationToken,
     superseded: Mutex<HashMap<ServiceId, CancellationToken>>,
     nudge: Notify,
+    /// What the names of images meant when they were first asked for, so that all steps see the same.
+    images: Mutex<HashMap<String, Option<String>>>,
+    /// Steps whose condition did not hold: they completed without having done anything.
+    passed_over: Mutex<HashSet<u32>>,
 }
 
 impl Run {
@@ -78,6 +82,11 @@ impl Run {
     fn is_superseded(&self, service: &ServiceId) -> bool {
         let tokens = self.superseded.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.get(service).is_some_and(CancellationToken::is_cancelled) && !self.cancel.is_cancelled()
+    }
+
+    /// Whether a step was left out because its condition did not hold.
+    fn was_passed_over(&self, step: u32) -> bool {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).contains(&step)
     }
 
     fn supersede(&self, service: &ServiceId) {
@@ -121,6 +130,8 @@ impl Runner {
             drain: supervisor.drain_token(),
             superseded: Mutex::default(),
             nudge: Notify::new(),
+            images: Mutex::default(),
+            passed_over: Mutex::default(),
         });
         let opposite: Vec<Arc<Run>> = {
             let mut runs = self.inner.runs.lock().unwrap_or_else(PoisonError::into_inner);

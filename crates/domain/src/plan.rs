@@ -5,6 +5,7 @@
 //! arguments give the same plan, to the letter of [`Plan::render`].
 
 pub mod change;
+mod conditions;
 mod down;
 mod followers;
 mod guests;
@@ -16,6 +17,7 @@ mod shared;
 mod up;
 
 pub use change::Change;
+pub use conditions::OnlyIf;
 pub use followers::restarted_with;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,6 +177,8 @@ pub struct Step {
     pub why: String,
     /// The replacement that it is a part of.
     pub swap: Option<Box<Swap>>,
+    /// What it depends on beyond its needs; without a condition it is done.
+    pub only_if: Option<Box<OnlyIf>>,
 }
 
 impl Step {
@@ -402,6 +406,7 @@ pub fn plan(
     let mut planner = Planner {
         verb,
         seats: seats::seats(&order, snapshot, policy.adopt),
+        conditions: vec![None; order.nodes.len()],
         order,
         orphans: parts.iter().flat_map(|part| part.orphans.iter().copied()).collect(),
         snapshot,
@@ -434,6 +439,8 @@ struct Planner<'a> {
     order: Order<'a>,
     /// The container of each node.
     seats: Vec<Seat<'a>>,
+    /// The images, with the ids that they had, that the replacement or restart of each node depends on.
+    conditions: Vec<Option<BTreeSet<(String, String)>>>,
     orphans: Vec<&'a Service>,
     snapshot: &'a Snapshot,
     policy: &'a Policy,
@@ -459,7 +466,7 @@ impl Planner<'_> {
         }
         after.retain(|step| !needs.contains(step));
         let service = service.map(|service| (service.id.clone(), service.resource()));
-        self.steps.push(Step { number, service, work, needs, after, why, swap: None });
+        self.steps.push(Step { number, service, work, needs, after, why, swap: None, only_if: None });
         number
     }
 

@@ -194,10 +194,11 @@ impl Inner {
                 after: vec![],
                 why: format!("undoes step {of}"),
                 swap: original.swap.clone(),
+                only_if: None,
             };
             self.append(progress, step, run).await?;
         }
-        for (service, desired) in withdrawn(progress, plan) {
+        for (service, desired) in withdrawn(progress, plan, run) {
             self.set_desired(&service, desired).await?;
         }
         Ok(())
@@ -229,6 +230,9 @@ impl Inner {
             else {
                 continue;
             };
+            if run.was_passed_over(made.number) {
+                continue;
+            }
             let states: Vec<(Action, State)> = plan
                 .steps
                 .iter()
@@ -270,6 +274,7 @@ impl Inner {
                     after: vec![],
                     why: "the replacement was broken off".into(),
                     swap: Some(swap.clone()),
+                    only_if: None,
                 };
                 self.append(progress, step, run).await?;
             }
@@ -360,18 +365,25 @@ pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> std::time::Duration {
 
 /// The services that an undo took back, and what they are meant to be now: without a container
 /// where this operation would have made it, else stopped.
-fn withdrawn(progress: &Progress, plan: &Plan) -> BTreeMap<ServiceId, Desired> {
+fn withdrawn(progress: &Progress, plan: &Plan, run: &Run) -> BTreeMap<ServiceId, Desired> {
+    let has_done = |step: &plan::Step| {
+        progress.state(step.number) == State::Completed && !run.was_passed_over(step.number)
+    };
     let was_replaced = |service: &ServiceId| {
         let of_it = plan.steps.iter().filter(|step| step.swap.is_some());
         let mut of_it = of_it.filter(|step| step.service.as_ref().is_some_and(|(id, _)| id == service));
-        of_it.any(|step| {
-            step.work.action() == Action::Start && progress.state(step.number) == State::Completed
-        })
+        of_it.any(|step| step.work.action() == Action::Start && has_done(step))
     };
     let mut desired = BTreeMap::new();
     for step in &plan.steps {
         let Some((service, _)) = &step.service else { continue };
         if step.swap.is_some() && !was_replaced(service) {
+            continue;
+        }
+        // What runs and is replaced or restarted only on a condition runs on where it was not.
+        if step.only_if.as_ref().is_some_and(|condition| condition.changed) && !has_done(step)
+            || run.was_passed_over(step.number)
+        {
             continue;
         }
         match step.work.action() {
@@ -437,7 +449,7 @@ fn note_end(progress: &mut Progress, number: u32, end: StepEnd, now: Timestamp, 
     let row = &mut progress.operation.steps[index(number)];
     row.ended_at = Some(now);
     finish_row(row, &end, run);
-    if row.state == State::Completed {
+    if row.state == State::Completed && !run.was_passed_over(number) {
         progress.completed.push(number);
     }
 }

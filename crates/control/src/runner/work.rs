@@ -1,10 +1,11 @@
 //! One step: the turn, the row, the engine call, the row again.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use clos_domain::operation::{Action, State, Step};
-use clos_domain::plan::{self, Swap, Work};
+use clos_domain::plan::{self, OnlyIf, Swap, Work};
 use clos_domain::seams::engine::{self, Error as E, Progress};
 use clos_domain::service::{Ended, Observed, OpenStep};
 use clos_domain::workload::{Found, Network, Spec};
@@ -49,6 +50,20 @@ impl Inner {
         } else {
             tokio_util::sync::CancellationToken::new()
         };
+        if let Some(condition) = &step.only_if {
+            let end = match self.holds(run, condition).await {
+                Ok(true) => None,
+                Ok(false) => {
+                    run.passed_over.lock().unwrap_or_else(PoisonError::into_inner).insert(step.number);
+                    Some(Ok(condition.passed_over().to_owned()))
+                }
+                Err(error) => Some(Err(error)),
+            };
+            if let Some(end) = end {
+                self.end_row(run, &mut row, &end).await?;
+                return Ok(end);
+            }
+        }
         let claim = match &row.service {
             None => None,
             Some(service) => {
@@ -117,6 +132,25 @@ impl Inner {
             });
         }
         Ok(end)
+    }
+
+    /// Whether a step's condition holds now; the first answer about an image holds for the whole run.
+    async fn holds(&self, run: &Run, condition: &OnlyIf) -> Result<bool> {
+        let mut has_changed = false;
+        for (image, was) in &condition.images {
+            let known = run.images.lock().unwrap_or_else(PoisonError::into_inner).get(image).cloned();
+            let is = match known {
+                Some(is) => is,
+                None => {
+                    let images = &self.world.engine.images;
+                    let found = self.call_raw(|| images.find(image)).await.map_err(engine_error)?;
+                    let mut known = run.images.lock().unwrap_or_else(PoisonError::into_inner);
+                    known.entry(image.clone()).or_insert(found.map(|found| found.id)).clone()
+                }
+            };
+            has_changed |= is.is_some_and(|is| is != *was);
+        }
+        Ok(has_changed == condition.changed)
     }
 
     /// A step that ended before it began.

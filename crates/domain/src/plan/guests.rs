@@ -54,6 +54,19 @@ impl Planner<'_> {
         })
     }
 
+    /// The nodes whose namespaces a node shares.
+    pub(super) fn owners(&self, i: usize) -> Vec<usize> {
+        let container = self.order.nodes[i].wanted.spec.container();
+        container.shared_with().into_iter().filter_map(|owner| Some(self.node_named(owner)?.0)).collect()
+    }
+
+    /// Its container is bound to one that is not its owner's any more.
+    pub(super) fn is_left_behind(&self, i: usize) -> bool {
+        let spec = &self.order.nodes[i].wanted.spec;
+        let Some(present) = self.snapshot.workloads.get(&spec.name) else { return false };
+        spec.container().shared_with().iter().any(|owner| self.is_bound_elsewhere(present, owner))
+    }
+
     /// The owner is there, and the container is bound to another one.
     fn is_bound_elsewhere(&self, guest: &Present, owner: &str) -> bool {
         let Some(owner_present) = self.snapshot.workloads.get(owner) else { return false };
@@ -62,12 +75,12 @@ impl Planner<'_> {
         !guest.shares_with.is_empty() && !guest.shares_with.iter().any(is_it)
     }
 
-    fn node_named(&self, workload: &str) -> Option<(usize, &str)> {
+    pub(super) fn node_named(&self, workload: &str) -> Option<(usize, &str)> {
         let at = self.order.nodes.iter().position(|node| node.wanted.spec.name == workload)?;
         Some((at, self.order.nodes[at].wanted.service.definition.name.as_str()))
     }
 
-    fn is_paused(&self, i: usize) -> bool {
+    pub(super) fn is_paused(&self, i: usize) -> bool {
         let name = &self.order.nodes[i].wanted.spec.name;
         self.snapshot.workloads.get(name).is_some_and(|present| present.state == State::Paused)
     }

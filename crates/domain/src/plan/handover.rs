@@ -18,7 +18,7 @@ impl Planner<'_> {
         let mut freed = BTreeMap::new();
         for i in 0..fates.len() {
             let wanted = self.order.nodes[i].wanted;
-            if fates[i] != Fate::Replace || !self.seats[i].runs() {
+            if fates[i] != Fate::Replace || self.conditions[i].is_some() || !self.seats[i].runs() {
                 continue;
             }
             let takers: Vec<usize> =

@@ -11,6 +11,13 @@ use crate::workload::{Build, PullPolicy};
 /// The step that makes an image available, by the image's full name.
 pub(super) struct Images(BTreeMap<String, u32>);
 
+impl Images {
+    /// The step that an image comes from.
+    pub(super) fn step_of(&self, image: &str) -> Option<u32> {
+        self.0.get(&full_name(image)).copied()
+    }
+}
+
 impl Planner<'_> {
     pub(super) fn images(&mut self, fates: &[Fate]) -> Images {
         let mut planned: BTreeMap<String, u32> = BTreeMap::new();
@@ -68,7 +75,7 @@ impl Planner<'_> {
 
     /// The step that a node's image comes from.
     pub(super) fn image_step(&self, images: &Images, i: usize) -> Option<u32> {
-        images.0.get(&full_name(&self.order.nodes[i].wanted.spec.container().image)).copied()
+        images.step_of(&self.order.nodes[i].wanted.spec.container().image)
     }
 
     /// The steps that the images of a node come from, or of what it is restarted with.

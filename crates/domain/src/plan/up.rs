@@ -47,14 +47,17 @@ impl Planner<'_> {
             if let Some((fate, why)) = self.guest_fate(i, &fates) {
                 fates[i] = fate;
                 reasons[i] = why;
-                continue;
-            }
-            if fates[i] != Fate::Keep {
-                continue;
-            }
-            if let Some(because) = self.followed(i, &fates).first() {
+            } else if fates[i] == Fate::Keep
+                && let Some(because) = self.followed(i, &fates).first()
+            {
                 reasons[i] = format!("follows {}", self.order.nodes[*because].wanted.service.definition.name);
                 fates[i] = Fate::Restart;
+            } else if self.conditions[i].is_none() {
+                continue;
+            }
+            self.conditions[i] = self.condition(i, &fates);
+            if self.conditions[i].is_none() && reasons[i].is_empty() {
+                reasons[i] = "its image is rebuilt or pulled again".into();
             }
         }
         let images = self.images(&fates);
@@ -96,6 +99,8 @@ impl Planner<'_> {
                 shared.extend(mounts.filter_map(|source| volumes.get(source)));
                 shared.extend(self.container_references(spec, &created));
             }
+            shared.extend(self.deciding(&images, i));
+            let first = self.steps.len();
             match fates[i] {
                 Fate::Keep => {}
                 Fate::Start => {
@@ -117,6 +122,7 @@ impl Planner<'_> {
                     }
                     let why = self.start_reason(i, Fate::Restart);
                     done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
+                    self.put_condition(i, first);
                 }
                 Fate::Create => {
                     let work = Work::Create(Box::new(self.inheriting(i)));
@@ -137,7 +143,8 @@ impl Planner<'_> {
                     let last = self.replace(i, &reasons[i], needs, after, own, others);
                     self.seats[i].name.clone_from(&self.order.nodes[i].wanted.spec.name);
                     created.insert(i, last);
-                    done[i].start = Some(last);
+                    self.put_condition(i, first);
+                    done[i].start = self.start_unreplaced(i, last).or(Some(last));
                 }
             }
             self.wait(i, &mut done);
@@ -264,7 +271,9 @@ impl Planner<'_> {
         }
         let image = &spec.container().image;
         if renews && (self.builds(i) || self.pulls(i)) {
-            return (Fate::Replace, "its image is rebuilt or pulled again".into());
+            self.conditions[i] = self.own_condition(i);
+            let why = if self.conditions[i].is_some() { "" } else { "its image is rebuilt or pulled again" };
+            return (Fate::Replace, why.into());
         }
         if self.has_another_image(image, present) {
             if renews {

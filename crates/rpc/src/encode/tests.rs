@@ -588,6 +588,7 @@ fn a_plan_shows_its_steps_its_ports_and_its_text() {
         after: vec![2],
         why: "is not there".into(),
         swap: None,
+        only_if: None,
     };
     let assignment = Assignment {
         service: web.id.clone(),
