@@ -43,6 +43,7 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
         labels,
         image: config.image.unwrap_or_default(),
         state,
+        networks: networks(settings.networks.as_ref()),
         addresses: addresses(settings.networks),
         ports: published(settings.ports),
         anonymous_volumes: anonymous(container.mounts),
@@ -79,6 +80,7 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
         })
         .collect();
     ports.sort_unstable();
+    let joined = container.network_settings.and_then(|settings| settings.networks);
     Found {
         id: container.id.unwrap_or_default(),
         name: own_name(container.names.unwrap_or_default()),
@@ -88,7 +90,8 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
         labels,
         image: container.image.unwrap_or_default(),
         state,
-        addresses: addresses(container.network_settings.and_then(|settings| settings.networks)),
+        networks: networks(joined.as_ref()),
+        addresses: addresses(joined),
         ports,
         anonymous_volumes: anonymous(container.mounts),
         shares_with: BTreeSet::new(),
@@ -135,6 +138,11 @@ fn verdict(status: Option<HealthStatusEnum>) -> Verdict {
         Some(HealthStatusEnum::UNHEALTHY) => Verdict::Unhealthy,
         _ => Verdict::None,
     }
+}
+
+fn networks(joined: Option<&HashMap<String, EndpointSettings>>) -> BTreeMap<String, String> {
+    let joined = joined.into_iter().flatten();
+    joined.map(|(name, endpoint)| (name.clone(), endpoint.network_id.clone().unwrap_or_default())).collect()
 }
 
 fn addresses(networks: Option<HashMap<String, EndpointSettings>>) -> BTreeMap<String, String> {
