@@ -13,6 +13,7 @@ mod demo;
 mod doors;
 mod guests;
 mod neighbours;
+mod networks;
 mod ports;
 mod rebuilding;
 mod rest;

@@ -572,7 +572,8 @@ async fn a_build_that_fails_shows_its_log_once() {
     let bed = Bed::new();
     bed.operation_goes("StartGroup", pb::OperationType::Start, pb::OperationStatus::Failed);
     let mut failed = operation(pb::OperationType::Start, pb::OperationStatus::Failed);
-    failed.message = "shop/web: image `shop-web` cannot be built: [1/2] FROM app\n[2/2] RUN false\nexit code: 1".into();
+    failed.message =
+        "shop/web: image `shop-web` cannot be built: [1/2] FROM app\n[2/2] RUN false\nexit code: 1".into();
     failed.reason = "BUILD_FAILED".into();
     failed.service_operations[0] = pb::ServiceOperation {
         service: "shop/web".into(),

@@ -344,6 +344,7 @@ fn network_of(network: &model::Network, report: &mut Report) -> Network {
         enable_ipv6: network.enable_ipv6,
         labels: labels(&network.labels, &at, &key.child("labels"), report),
         subnets: ipam.pools.iter().map(subnet).collect(),
+        spec_hash: String::new(),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod logs;
 mod lookup;
 mod monitor;
+mod networks;
 pub mod observer;
 pub mod operations;
 mod ports;

@@ -7,6 +7,7 @@
 //! was lost is asked for again.
 
 mod claims;
+mod networks;
 mod run;
 mod work;
 

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::adoption::{self, Known};
 use crate::observer::engine_error;
-use crate::{World, changes};
+use crate::{World, changes, networks};
 
 /// Images that are looked up at a time.
 const LOOK_UPS: usize = 8;
@@ -41,9 +41,16 @@ impl Scope {
             let spec = hashed(spec::resolve(installation, &self.group, service, &self.all, &service.ports))?;
             services.push(Wanted { service, spec });
         }
-        let is_whole = self.chosen.len() == self.all.len();
-        let orphans = self.orphans.iter().collect();
-        Ok(Part { group: &self.group, services, orphans, along: false, is_whole })
+        let is_aside =
+            |service: &&Service| self.chosen.iter().chain(&self.orphans).all(|other| other.id != service.id);
+        Ok(Part {
+            group: &self.group,
+            services,
+            orphans: self.orphans.iter().collect(),
+            aside: self.all.iter().filter(is_aside).collect(),
+            along: false,
+            is_whole: self.chosen.len() == self.all.len(),
+        })
     }
 }
 
@@ -59,7 +66,7 @@ pub(crate) fn hashed(mut spec: Spec) -> Result<Spec> {
     Ok(spec)
 }
 
-fn hash_of(json: &str) -> String {
+pub(crate) fn hash_of(json: &str) -> String {
     data_encoding::HEXLOWER.encode(&Sha256::digest(json.as_bytes()))
 }
 
@@ -79,11 +86,12 @@ pub(crate) async fn take(
     let makes = matches!(verb, Verb::Up | Verb::Start | Verb::Recreate);
     let removes = verb == Verb::Down;
     let workloads = world.engine.workloads.list();
-    let networks =
+    let listed_networks =
         async { if makes || removes { world.engine.networks.list().await } else { Ok(Vec::new()) } };
     let volumes = async { if makes || removes { world.engine.volumes.list().await } else { Ok(Vec::new()) } };
     let images = async { if makes { images(world, parts).await } else { Ok(BTreeMap::new()) } };
-    let (workloads, networks, volumes, images) = tokio::join!(workloads, networks, volumes, images);
+    let (workloads, listed_networks, volumes, images) =
+        tokio::join!(workloads, listed_networks, volumes, images);
 
     let mut snapshot = Snapshot { images: images?, ..Snapshot::default() };
     let services: BTreeSet<_> = parts
@@ -127,6 +135,8 @@ pub(crate) async fn take(
                 .is_some_and(|operation| open.contains(operation)),
             service: service.cloned(),
             of_another: None,
+            aside: known.service_of(installation, found).filter(|one| !services.contains(one)).cloned(),
+            networks: found.networks.clone(),
             shares_with: BTreeSet::new(),
             spec_hash,
             image_id: found.image_id.clone(),
@@ -159,7 +169,9 @@ pub(crate) async fn take(
         })
     };
     snapshot.networks =
-        networks.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
+        networks::present(listed_networks.map_err(engine_error)?, installation, parts, |found| {
+            is_ours(found.network.owner.clone())
+        })?;
     snapshot.volumes =
         volumes.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
     let mut view = world.store.view().await?;

@@ -11,6 +11,7 @@ mod followers;
 mod guests;
 mod handover;
 mod images;
+mod networks;
 mod order;
 mod seats;
 mod shared;
@@ -29,7 +30,7 @@ use self::seats::Seat;
 use crate::error::Error;
 use crate::group::Group;
 use crate::id::ServiceId;
-use crate::name::ServiceRef;
+use crate::name::{GroupRef, ServiceRef};
 use crate::operation::{Action, FailurePolicy, Verb};
 use crate::port::{Assignment, Binding};
 use crate::problem::{self, Problem};
@@ -45,6 +46,8 @@ pub struct Part<'a> {
     pub services: Vec<Wanted<'a>>,
     /// Services of ours that the files no longer have.
     pub orphans: Vec<&'a Service>,
+    /// Services of the group that take no part; what they are on may still change under them.
+    pub aside: Vec<&'a Service>,
     /// It only comes along because the group that was asked for needs it: what runs is
     /// left as it is, whatever its definition says meanwhile.
     pub along: bool,
@@ -68,8 +71,8 @@ pub struct Snapshot {
     pub workloads: BTreeMap<String, Present>,
     /// Images that are there, by reference.
     pub images: BTreeMap<String, Image>,
-    /// Networks that are there; whether they are ours.
-    pub networks: BTreeMap<String, bool>,
+    /// Networks that are there.
+    pub networks: BTreeMap<String, PresentNetwork>,
     /// Volumes that are there; whether they are ours.
     pub volumes: BTreeMap<String, bool>,
     /// Containers that docker compose made for a project and that are no service's of the plan, by project.
@@ -89,6 +92,19 @@ pub struct Beside {
     pub is_one_off: bool,
 }
 
+/// A network that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PresentNetwork {
+    /// The engine's id.
+    pub id: String,
+    /// It is ours, or docker compose made it for a group that was adopted: `down` may remove it.
+    pub is_ours: bool,
+    /// The group that it was made for, by our labels or docker compose's.
+    pub group: Option<GroupRef>,
+    /// What differs between it and its definition in that group, for people.
+    pub changes: Option<String>,
+}
+
 /// A workload that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
@@ -100,6 +116,10 @@ pub struct Present {
     pub service: Option<ServiceId>,
     /// The resource name of the service outside the plan that it belongs to.
     pub of_another: Option<String>,
+    /// The service of ours that it belongs to, when that one is not of the plan.
+    pub aside: Option<ServiceId>,
+    /// Ids of its networks by name; empty where it has not been on one yet.
+    pub networks: BTreeMap<String, String>,
     /// An operation that has not ended made it.
     pub is_in_the_making: bool,
     /// Ids of the containers whose namespaces it shares.
@@ -219,6 +239,13 @@ pub enum Work {
     },
     /// Make a network.
     MakeNetwork(Box<Network>),
+    /// Put a network in the place of the one of its name.
+    ReplaceNetwork {
+        /// The new one.
+        network: Box<Network>,
+        /// The containers that were on the old one and are joined to the new one; they have been stopped.
+        members: Vec<Member>,
+    },
     /// Remove a network, if nobody is on it.
     RemoveNetwork(String),
     /// Make a volume.
@@ -260,6 +287,15 @@ pub enum Work {
     },
 }
 
+/// A container on a network that is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// It ran, and runs again when the network cannot be replaced.
+    pub ran: bool,
+}
+
 /// The replacement of one container by another. The old one is kept until the new one was
 /// started, so that a call that fails takes nothing away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -284,7 +320,7 @@ impl Work {
         match self {
             Self::Pull { .. } => Action::Pull,
             Self::Build { .. } => Action::Build,
-            Self::MakeNetwork(_) | Self::RemoveNetwork(_) => Action::Network,
+            Self::MakeNetwork(_) | Self::ReplaceNetwork { .. } | Self::RemoveNetwork(_) => Action::Network,
             Self::MakeVolume(_) | Self::RemoveVolume(_) => Action::Volume,
             Self::Create(_) => Action::Create,
             Self::Start { .. } => Action::Start,
@@ -299,7 +335,7 @@ impl Work {
     pub fn subject(&self) -> &str {
         match self {
             Self::Pull { image, .. } | Self::Build { image, .. } => image,
-            Self::MakeNetwork(network) => &network.name,
+            Self::MakeNetwork(network) | Self::ReplaceNetwork { network, .. } => &network.name,
             Self::MakeVolume(volume) => &volume.name,
             Self::Create(spec) => &spec.name,
             Self::RemoveNetwork(name)

@@ -481,6 +481,19 @@ pub struct Network {
     pub labels: BTreeMap<String, String>,
     /// Address pools.
     pub subnets: Vec<Subnet>,
+    /// The hash of the definition, in a spec.
+    #[serde(skip)]
+    pub spec_hash: String,
+}
+
+/// What an engine shows of one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundNetwork {
+    /// The engine's own id.
+    pub id: String,
+    /// The network: its name, whose it is, and what it is like. Labels of ours and of docker compose's are
+    /// left out; an address pool may be one that the engine chose, and the hash is empty where none was kept.
+    pub network: Network,
 }
 
 /// An address pool of a network.
@@ -572,6 +585,8 @@ pub struct Found {
     pub state: State,
     /// Addresses by network name.
     pub addresses: BTreeMap<String, String>,
+    /// Ids of its networks by name, also while it does not run; empty where it has not been on one yet.
+    pub networks: BTreeMap<String, String>,
     /// Published ports as they are now.
     pub ports: Vec<Binding>,
     /// Its volumes that nobody named, by target.

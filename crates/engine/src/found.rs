@@ -43,6 +43,7 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
         labels,
         image: config.image.unwrap_or_default(),
         state,
+        networks: networks(settings.networks.as_ref()),
         addresses: addresses(settings.networks),
         ports: published(settings.ports),
         anonymous_volumes: anonymous(container.mounts),
@@ -80,6 +81,7 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
         })
         .collect();
     ports.sort_unstable();
+    let joined = container.network_settings.and_then(|settings| settings.networks);
     Found {
         id: container.id.unwrap_or_default(),
         name: own_name(container.names.unwrap_or_default()),
@@ -89,7 +91,8 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
         labels,
         image: container.image.unwrap_or_default(),
         state,
-        addresses: addresses(container.network_settings.and_then(|settings| settings.networks)),
+        networks: networks(joined.as_ref()),
+        addresses: addresses(joined),
         ports,
         anonymous_volumes: anonymous(container.mounts),
         shares_with: BTreeSet::new(),
@@ -145,7 +148,7 @@ fn last_check(health: Health) -> Option<LastCheck> {
     let last = health.log?.pop()?;
     let exit_code = code(last.exit_code);
     Some(LastCheck {
-        at: moment(last.end.or(last.start).as_deref())?,
+        at: Timestamp::from_nanosecond(last.end.or(last.start)?.unix_timestamp_nanos()).ok()?,
         healthy: exit_code == 0,
         output: LastCheck::output(&last.output.unwrap_or_default()),
         // -1 says that it was ended for taking too long, or could not be run.
@@ -153,6 +156,11 @@ fn last_check(health: Health) -> Option<LastCheck> {
         http_status: None,
         failures,
     })
+}
+
+fn networks(joined: Option<&HashMap<String, EndpointSettings>>) -> BTreeMap<String, String> {
+    let joined = joined.into_iter().flatten();
+    joined.map(|(name, endpoint)| (name.clone(), endpoint.network_id.clone().unwrap_or_default())).collect()
 }
 
 fn addresses(networks: Option<HashMap<String, EndpointSettings>>) -> BTreeMap<String, String> {

@@ -15,7 +15,7 @@ const INSTANCE: &str = "clos.v2.instance";
 const SERVICE: &str = "clos.v2.service";
 const OPERATION: &str = "clos.v2.operation";
 const GENERATION: &str = "clos.v2.generation";
-const SPEC_HASH: &str = "clos.v2.spec-hash";
+pub(crate) const SPEC_HASH: &str = "clos.v2.spec-hash";
 /// On images: the digest of the definition that they were built from.
 pub(crate) const BUILD_DIGEST: &str = "clos.v2.build-digest";
 
@@ -99,6 +99,12 @@ pub(crate) fn of_owner(owner: &Owner, resource: Resource) -> HashMap<String, Str
     labels.insert(resource.key().to_owned(), owner.key.clone());
     labels.insert(VERSION.to_owned(), WRITER.into());
     labels
+}
+
+/// The labels that are neither ours nor docker compose's.
+pub(crate) fn of_the_file(labels: HashMap<String, String>) -> BTreeMap<String, String> {
+    let is_written_by_us = |key: &str| key.starts_with("clos.v2.") || key.starts_with("com.docker.compose.");
+    labels.into_iter().filter(|(key, _)| !is_written_by_us(key)).collect()
 }
 
 /// Whose a container is; `None` for what carries no complete set of our labels.

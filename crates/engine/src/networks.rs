@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
-use bollard::models::{Ipam, IpamConfig, Network as ApiNetwork, NetworkCreateRequest};
+use bollard::models::{
+    EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, Network as ApiNetwork, NetworkConnectRequest,
+    NetworkCreateRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::ListNetworksOptions;
 use clos_domain::seams::Networks;
 use clos_domain::seams::engine::Error;
-use clos_domain::workload::{Network, Owner, Subnet};
+use clos_domain::workload::{FoundNetwork, Network, Subnet};
 
 use crate::call::{Effect, Fault, within};
 use crate::docker::Docker;
@@ -42,16 +45,26 @@ impl Networks for Docker {
         Ok(())
     }
 
-    async fn list(&self) -> Result<Vec<(String, Option<Owner>)>, Error> {
+    async fn replace(&self, network: &Network, containers: &[String]) -> Result<(), Error> {
+        let name = name::check("network", &network.name)?;
+        let old = self.networks_named(name).await?;
+        let hash = |one: &ApiNetwork| one.labels.as_ref().and_then(|all| all.get(labels::SPEC_HASH).cloned());
+        let is_made = old.iter().any(|one| hash(one).as_deref() == Some(&network.spec_hash));
+        if !is_made {
+            for one in &old {
+                self.remove_network_by_id(name, one.id.as_deref().unwrap_or_default()).await?;
+            }
+            if let Err(error) = Networks::create(self, network).await {
+                return Err(self.restore(name, old, containers, error).await);
+            }
+        }
+        self.rejoin(name, containers).await
+    }
+
+    async fn list(&self) -> Result<Vec<FoundNetwork>, Error> {
         let call = self.client().list_networks(None::<ListNetworksOptions>);
         let listed = within(deadline::READ, "list networks", Effect::Reads, call).await?;
-        Ok(listed
-            .into_iter()
-            .map(|network| {
-                let owner = labels::owner(&network.labels.unwrap_or_default(), Resource::Network);
-                (network.name.unwrap_or_default(), owner)
-            })
-            .collect())
+        Ok(listed.into_iter().map(found).collect())
     }
 
     async fn gateway(&self, name: &str) -> Result<Option<Ipv4Addr>, Error> {
@@ -105,10 +118,132 @@ impl Docker {
     }
 }
 
+impl Docker {
+    /// Makes the networks again that had to go for one that could not be made.
+    async fn restore(&self, name: &str, old: Vec<ApiNetwork>, containers: &[String], error: Error) -> Error {
+        let what = format!("create network `{name}` again");
+        for one in old {
+            let call = self.client().create_network(as_it_was(one));
+            if let Err(fault) = within(deadline::RESOURCE, &what, Effect::Changes, call).await {
+                let stuck = Error::from(fault);
+                return Error::Failed(format!(
+                    "{error}; the earlier network `{name}` could not be made again: {stuck}"
+                ));
+            }
+        }
+        match self.rejoin(name, containers).await {
+            Ok(()) => error,
+            Err(stuck) => {
+                Error::Failed(format!("{error}; containers could not be joined to `{name}` again: {stuck}"))
+            }
+        }
+    }
+
+    /// Joins containers that do not run to the network of this name that is there now. The engine has kept how
+    /// they were joined to the one before, whose id it would look for when they start.
+    async fn rejoin(&self, name: &str, containers: &[String]) -> Result<(), Error> {
+        let id = self.networks_named(name).await?.into_iter().find_map(|network| network.id);
+        for container in containers {
+            let Some(found) = self.inspect_exactly(container).await? else { continue };
+            let joined = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+            let Some(endpoint) = joined.get(name) else { continue };
+            if endpoint.network_id == id {
+                continue;
+            }
+            let container = found.id.unwrap_or_else(|| container.clone());
+            let own_alias: String = container.chars().take(SHORT_ID).collect();
+            let what = format!("disconnect `{container}` from `{name}`");
+            let request = NetworkDisconnectRequest { container: container.clone(), force: Some(true) };
+            let call = self.client().disconnect_network(name, request);
+            match within(deadline::RESOURCE, &what, Effect::Changes, call).await {
+                // What it says of a network that is gone differs by version; the next call decides.
+                Ok(()) | Err(Fault::Answer { .. }) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+            let what = format!("connect `{container}` to `{name}`");
+            let endpoint_config = Some(joined_as_before(endpoint, &own_alias));
+            let request = NetworkConnectRequest { container, endpoint_config };
+            let call = self.client().connect_network(name, request);
+            match within(deadline::RESOURCE, &what, Effect::Changes, call).await {
+                // A fixed address may not be one of the new network's; its start says so.
+                Ok(()) | Err(Fault::Answer { status: 400..=499, .. }) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// So many digits of its id the engine gives a container as an alias.
+const SHORT_ID: usize = 12;
+
+fn joined_as_before(endpoint: &EndpointSettings, own_alias: &str) -> EndpointSettings {
+    let aliases = endpoint.aliases.clone().unwrap_or_default();
+    let aliases: Vec<String> = aliases.into_iter().filter(|alias| alias != own_alias).collect();
+    let is_empty = |ipam: &EndpointIpamConfig| *ipam == EndpointIpamConfig::default();
+    EndpointSettings {
+        ipam_config: endpoint.ipam_config.clone().filter(|ipam| !is_empty(ipam)),
+        links: endpoint.links.clone(),
+        mac_address: endpoint.mac_address.clone().filter(|address| !address.is_empty()),
+        aliases: Some(aliases),
+        driver_opts: endpoint.driver_opts.clone(),
+        gw_priority: endpoint.gw_priority,
+        ..EndpointSettings::default()
+    }
+}
+
+fn as_it_was(network: ApiNetwork) -> NetworkCreateRequest {
+    NetworkCreateRequest {
+        name: network.name.unwrap_or_default(),
+        driver: network.driver,
+        internal: network.internal,
+        attachable: network.attachable,
+        enable_ipv6: network.enable_ipv6,
+        options: network.options,
+        labels: network.labels,
+        ipam: network.ipam,
+        ..NetworkCreateRequest::default()
+    }
+}
+
+fn found(network: ApiNetwork) -> FoundNetwork {
+    let all_labels = network.labels.unwrap_or_default();
+    let pools = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    FoundNetwork {
+        id: network.id.unwrap_or_default(),
+        network: Network {
+            name: network.name.unwrap_or_default(),
+            owner: labels::owner(&all_labels, Resource::Network),
+            external: false,
+            driver: network.driver,
+            driver_opts: network.options.unwrap_or_default().into_iter().collect(),
+            internal: network.internal.unwrap_or_default(),
+            attachable: network.attachable.unwrap_or_default(),
+            enable_ipv6: network.enable_ipv6,
+            spec_hash: all_labels.get(labels::SPEC_HASH).cloned().unwrap_or_default(),
+            labels: labels::of_the_file(all_labels),
+            subnets: pools.into_iter().map(subnet).collect(),
+        },
+    }
+}
+
+fn subnet(pool: IpamConfig) -> Subnet {
+    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Subnet {
+        subnet: filled(pool.subnet),
+        ip_range: filled(pool.ip_range),
+        gateway: filled(pool.gateway),
+        aux_addresses: pool.auxiliary_addresses.unwrap_or_default().into_iter().collect(),
+    }
+}
+
 fn request(network: &Network) -> NetworkCreateRequest {
     let mut all_labels: HashMap<String, String> = network.labels.clone().into_iter().collect();
     if let Some(owner) = &network.owner {
         all_labels.extend(labels::of_owner(owner, Resource::Network));
+    }
+    if !network.spec_hash.is_empty() {
+        all_labels.insert(labels::SPEC_HASH.to_owned(), network.spec_hash.clone());
     }
     let pools: Vec<IpamConfig> = network.subnets.iter().map(pool).collect();
     NetworkCreateRequest {

@@ -13,8 +13,8 @@ use clos_domain::port::{Binding, Protocol};
 use clos_domain::seams::engine::{Error, Event, Images, LogLine, LogQuery, Networks, Volumes, Workloads};
 use clos_domain::service::{Change, Condition};
 use clos_domain::workload::{
-    ConfigHash, Container, Found, Identity, Join, Limits, Mount, MountKind, Network, Owner, Restart, Run,
-    Spec, State, Stop, Volume,
+    ConfigHash, Container, Found, FoundNetwork, Identity, Join, Limits, Mount, MountKind, Network, Owner,
+    Restart, Run, Spec, State, Stop, Volume,
 };
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -87,6 +87,9 @@ macro_rules! engine_suite {
             a_command_inside_says_how_it_ended
             figures_are_there_while_it_runs
             a_network_is_made_once_and_kept_while_somebody_is_on_it
+            a_network_is_shown_with_its_definition
+            a_network_is_replaced_under_who_was_on_it
+            a_container_whose_network_is_gone_does_not_start
             a_volume_is_made_once_and_kept_while_somebody_has_it
         }
     };
@@ -441,8 +444,7 @@ pub async fn a_network_is_made_once_and_kept_while_somebody_is_on_it(world: &mut
     Networks::create(&*engine, &network).await.unwrap();
     let again = Networks::create(&*engine, &network).await;
     assert!(matches!(again, Err(Error::NameTaken(_))), "{again:?}");
-    let known: BTreeMap<_, _> = Networks::list(&*engine).await.unwrap().into_iter().collect();
-    assert_eq!(known.get(&name), Some(&Some(owner("back"))));
+    assert_eq!(found_network(world, &name).await.unwrap().network.owner, Some(owner("back")));
 
     let user = world.name("user");
     let mut spec = spec(&user, &world.image());
@@ -458,6 +460,88 @@ pub async fn a_network_is_made_once_and_kept_while_somebody_is_on_it(world: &mut
     for _ in 0..2 {
         Networks::remove(&*engine, &name).await.unwrap();
     }
+}
+
+async fn found_network(world: &impl EngineWorld, name: &str) -> Option<FoundNetwork> {
+    let listed = Networks::list(&*world.engine()).await.unwrap();
+    listed.into_iter().find(|found| found.network.name == name)
+}
+
+pub async fn a_network_is_shown_with_its_definition(world: &mut impl EngineWorld) {
+    let network = Network {
+        name: world.name("shown-net"),
+        owner: Some(owner("back")),
+        driver: Some("bridge".to_owned()),
+        driver_opts: BTreeMap::from([("com.docker.network.driver.mtu".to_owned(), "1400".to_owned())]),
+        internal: true,
+        attachable: true,
+        enable_ipv6: Some(false),
+        labels: BTreeMap::from([("tier".to_owned(), "back".to_owned())]),
+        spec_hash: "abc".to_owned(),
+        ..Network::default()
+    };
+    Networks::create(&*world.engine(), &network).await.unwrap();
+    let found = found_network(world, &network.name).await.unwrap();
+    // The engine has chosen its pool.
+    assert_eq!(Network { subnets: Vec::new(), ..found.network }, network);
+    assert!(!found.id.is_empty());
+    Networks::remove(&*world.engine(), &network.name).await.unwrap();
+}
+
+/// A container on a network that was made for it; both names.
+async fn on_a_network(world: &mut impl EngineWorld) -> (Network, String) {
+    let name = world.name("changing");
+    let network =
+        Network { name, owner: Some(owner("back")), spec_hash: "one".to_owned(), ..Network::default() };
+    Networks::create(&*world.engine(), &network).await.unwrap();
+    let user = world.name("member");
+    let mut spec = spec(&user, &world.image());
+    world.behave(&mut spec, Behaviour::Runs);
+    container(&mut spec).networks =
+        vec![Join { network: network.name.clone(), aliases: vec!["web".to_owned()], ..Join::default() }];
+    Workloads::create(&*world.engine(), &spec).await.unwrap();
+    world.engine().start(&user).await.unwrap();
+    (network, user)
+}
+
+pub async fn a_network_is_replaced_under_who_was_on_it(world: &mut impl EngineWorld) {
+    let engine = world.engine();
+    let (network, user) = on_a_network(world).await;
+    let before = found_network(world, &network.name).await.unwrap().id;
+    assert_eq!(shown(world, &user).await.networks.get(&network.name), Some(&before));
+    let changed = Network { internal: true, spec_hash: "two".to_owned(), ..network.clone() };
+    let refused = engine.replace(&changed, std::slice::from_ref(&user)).await;
+    assert!(matches!(refused, Err(Error::InUse(_))), "{refused:?}");
+    engine.stop(&user, Duration::ZERO).await.unwrap();
+    let listed: Vec<Found> = Workloads::list(&*engine).await.unwrap();
+    let listed = listed.into_iter().find(|found| found.name == user).unwrap();
+    assert_eq!(listed.networks.get(&network.name), Some(&before), "also while it does not run");
+    for _ in 0..2 {
+        engine.replace(&changed, std::slice::from_ref(&user)).await.unwrap();
+    }
+    let found = found_network(world, &network.name).await.unwrap();
+    assert!(found.network.internal && found.id != before && found.network.spec_hash == "two");
+    engine.start(&user).await.unwrap();
+    let started = shown(world, &user).await;
+    assert_eq!(started.networks.get(&network.name), Some(&found.id));
+    assert!(started.addresses.contains_key(&network.name));
+    Workloads::remove(&*engine, &user).await.unwrap();
+    Networks::remove(&*engine, &network.name).await.unwrap();
+}
+
+pub async fn a_container_whose_network_is_gone_does_not_start(world: &mut impl EngineWorld) {
+    let engine = world.engine();
+    let (network, user) = on_a_network(world).await;
+    engine.stop(&user, Duration::ZERO).await.unwrap();
+    // One that does not run holds nothing.
+    Networks::remove(&*engine, &network.name).await.unwrap();
+    let gone = engine.start(&user).await;
+    assert!(matches!(&gone, Err(Error::Refused(why)) if why.contains("not found")), "{gone:?}");
+    // Another one of the same name is not its network.
+    Networks::create(&*engine, &network).await.unwrap();
+    engine.start(&user).await.unwrap_err();
+    Workloads::remove(&*engine, &user).await.unwrap();
+    Networks::remove(&*engine, &network.name).await.unwrap();
 }
 
 pub async fn a_volume_is_made_once_and_kept_while_somebody_has_it(world: &mut impl EngineWorld) {

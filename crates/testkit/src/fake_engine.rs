@@ -23,7 +23,7 @@ use clos_domain::seams::engine::{
 };
 use clos_domain::service::Change;
 use clos_domain::workload::{
-    Build, Composed, Found, Image, MountKind, Network, Owner, Restart, Spec, State, Volume,
+    Build, Composed, Found, FoundNetwork, Image, MountKind, Network, Owner, Restart, Spec, State, Volume,
 };
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
@@ -43,7 +43,7 @@ pub struct FakeEngine {
 #[derive(Default)]
 struct Engine {
     containers: BTreeMap<String, Container>,
-    networks: BTreeMap<String, Option<Owner>>,
+    networks: BTreeMap<String, FoundNetwork>,
     gateways: BTreeMap<String, Ipv4Addr>,
     volumes: BTreeMap<String, Option<Owner>>,
     images: BTreeMap<String, Image>,
@@ -80,7 +80,6 @@ struct Script {
 struct Container {
     found: Found,
     spec_ports: Vec<Binding>,
-    networks: BTreeSet<String>,
     volumes: BTreeSet<String>,
     has_check: bool,
     keeps_log: bool,
@@ -201,6 +200,7 @@ impl FakeEngine {
             image_id,
             state: State::Running { health: Verdict::None },
             addresses: BTreeMap::new(),
+            networks: BTreeMap::new(),
             ports: Vec::new(),
             anonymous_volumes: BTreeMap::new(),
             shares_with: BTreeSet::new(),
@@ -383,9 +383,20 @@ impl FakeEngine {
     /// It joins a network.
     pub fn join(&self, name: &str, network: &str) {
         let mut state = self.state();
+        let id = state.networks.get(network).map(|found| found.id.clone()).unwrap_or_default();
         let container = state.containers.get_mut(name).expect("a container that the test made");
-        container.networks.insert(network.to_owned());
+        container.found.networks.insert(network.to_owned(), id);
         container.found.addresses.insert(network.to_owned(), "10.9.0.9".to_owned());
+    }
+
+    /// Somebody makes a network.
+    pub fn add_network(&self, network: Network) {
+        self.state().make_network(network);
+    }
+
+    /// A network is removed, as by `docker network rm`.
+    pub fn remove_network_by_hand(&self, name: &str) {
+        self.state().networks.remove(name);
     }
 
     /// From now on nobody hears what happens; the stream stands.
@@ -470,6 +481,26 @@ impl FakeEngine {
         self.state().networks.keys().cloned().collect()
     }
 
+    /// A network as it is.
+    pub fn network(&self, name: &str) -> Option<FoundNetwork> {
+        self.state().networks.get(name).cloned()
+    }
+
+    /// The names of the networks that a container is on, and whether each is the one that is there.
+    pub fn joined(&self, name: &str) -> Vec<(String, bool)> {
+        let state = self.state();
+        let joined = state.containers.get(name).map(|container| container.found.networks.clone());
+        let is_there = |network: &str, id: &str| state.networks.get(network).is_some_and(|it| it.id == id);
+        joined
+            .into_iter()
+            .flatten()
+            .map(|(network, id)| {
+                let is = is_there(&network, &id);
+                (network, is)
+            })
+            .collect()
+    }
+
     /// Every volume.
     pub fn volume_names(&self) -> Vec<String> {
         self.state().volumes.keys().cloned().collect()
@@ -542,6 +573,16 @@ impl Engine {
         format!("{:012x}{:052x}", self.next_id, 0)
     }
 
+    fn make_network(&mut self, network: Network) {
+        let id = self.new_id();
+        self.networks.insert(network.name.clone(), FoundNetwork { id, network });
+    }
+
+    /// A container that runs on it.
+    fn is_on(&self, network: &str) -> bool {
+        self.containers.values().any(|it| it.runs() && it.found.networks.contains_key(network))
+    }
+
     /// The id of what is named so, or of what has this id.
     fn id_of(&self, name: &str) -> Result<String, Error> {
         Ok(self.containers[&self.name_of(name)?].found.id.clone())
@@ -568,7 +609,12 @@ impl Engine {
         container.found.started_at = Some(now);
         container.found.finished_at = None;
         container.found.ports = container.spec_ports.clone();
-        let joined = container.networks.iter().cloned();
+        for (network, id) in &mut container.found.networks {
+            if let Some(found) = self.networks.get(network) {
+                id.clone_from(&found.id);
+            }
+        }
+        let joined = container.found.networks.keys().cloned();
         container.found.addresses = joined.map(|network| (network, "10.77.0.2".to_owned())).collect();
         let id = container.found.id.clone();
         *self.starts.entry(name.to_owned()).or_default() += 1;
@@ -639,7 +685,6 @@ fn container(found: Found) -> Container {
     Container {
         found,
         spec_ports: Vec::new(),
-        networks: BTreeSet::new(),
         volumes: BTreeSet::new(),
         has_check: false,
         keeps_log: true,
@@ -711,6 +756,8 @@ impl Workloads for FakeEngine {
                 image_id,
                 state: State::Created,
                 addresses: BTreeMap::new(),
+                // It gets their ids with its first start.
+                networks: run.networks.iter().map(|join| (join.network.clone(), String::new())).collect(),
                 ports: Vec::new(),
                 anonymous_volumes: anonymous.clone(),
                 shares_with,
@@ -722,7 +769,6 @@ impl Workloads for FakeEngine {
             let named = run.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
             let made = Container {
                 spec_ports: spec.ports.clone(),
-                networks: run.networks.iter().map(|join| join.network.clone()).collect(),
                 volumes: named
                     .filter_map(|mount| mount.source.clone())
                     .chain(anonymous.into_values())
@@ -759,6 +805,16 @@ impl Workloads for FakeEngine {
                         ));
                     }
                     Some(_) => {}
+                }
+            }
+            for (network, id) in &wanted.found.networks {
+                let is_there = match id.as_str() {
+                    "" => state.networks.contains_key(network),
+                    id => state.networks.values().any(|found| found.id == id),
+                };
+                if !is_there {
+                    let sought = if id.is_empty() { network } else { id };
+                    return Err(Error::Refused(format!("network {sought} not found")));
                 }
             }
             if wanted.found.state == State::Restarting {
@@ -987,7 +1043,7 @@ impl Networks for FakeEngine {
         if state.networks.contains_key(&network.name) {
             return Err(Error::NameTaken(network.name.clone()));
         }
-        state.networks.insert(network.name.clone(), network.owner.clone());
+        state.make_network(network.clone());
         drop(state);
         self.leave("network-create", Ok(()))
     }
@@ -995,16 +1051,41 @@ impl Networks for FakeEngine {
     async fn remove(&self, name: &str) -> Result<(), Error> {
         self.enter("network-remove", name).await?;
         let mut state = self.state();
-        if state.containers.values().any(|it| it.runs() && it.networks.contains(name)) {
+        if state.is_on(name) {
             return Err(Error::InUse(name.to_owned()));
         }
         state.networks.remove(name);
         Ok(())
     }
 
-    async fn list(&self) -> Result<Vec<(String, Option<Owner>)>, Error> {
+    async fn replace(&self, network: &Network, containers: &[String]) -> Result<(), Error> {
+        self.enter_change("network-replace", &network.name).await?;
+        {
+            let mut state = self.state();
+            if state.is_on(&network.name) {
+                return Err(Error::InUse(network.name.clone()));
+            }
+            let shown = state.networks.get(&network.name);
+            if shown.is_none_or(|found| found.network.spec_hash != network.spec_hash) {
+                state.make_network(network.clone());
+            }
+            let id = state.networks[&network.name].id.clone();
+            for container in containers {
+                let Ok(name) = state.name_of(container) else { continue };
+                let container = state.containers.get_mut(&name).expect("it was just found");
+                container
+                    .found
+                    .networks
+                    .entry(network.name.clone())
+                    .and_modify(|joined| joined.clone_from(&id));
+            }
+        }
+        self.leave("network-replace", Ok(()))
+    }
+
+    async fn list(&self) -> Result<Vec<FoundNetwork>, Error> {
         self.enter("network-list", "").await?;
-        Ok(self.state().networks.clone().into_iter().collect())
+        Ok(self.state().networks.values().cloned().collect())
     }
 
     async fn gateway(&self, name: &str) -> Result<Option<Ipv4Addr>, Error> {

@@ -395,6 +395,7 @@ fn full_group(ids: &SeqIds, name: &str) -> Group {
             gateway: Some("10.1.0.1".into()),
             aux_addresses: pairs(&[("host", "10.1.0.2")]),
         }],
+        spec_hash: String::new(),
     };
     let volume = Volume {
         name: "fixed".into(),

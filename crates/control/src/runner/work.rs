@@ -8,7 +8,7 @@ use clos_domain::operation::{Action, State, Step};
 use clos_domain::plan::{self, OnlyIf, Swap, Work};
 use clos_domain::seams::engine::{self, Error as E, Progress};
 use clos_domain::service::{Ended, Observed, OpenStep};
-use clos_domain::workload::{Found, Network, Spec};
+use clos_domain::workload::{Found, Spec};
 use clos_domain::{Error, Reason, Result};
 
 use super::claims::{Asked, Outcome};
@@ -211,6 +211,7 @@ impl Inner {
                 built.map(|()| String::new()).map_err(engine_error)
             }
             Work::MakeNetwork(network) => self.make_network(network).await,
+            Work::ReplaceNetwork { network, members } => self.replace_network(network, members).await,
             Work::MakeVolume(volume) => self.call(|| self.world.engine.volumes.create(volume)).await,
             Work::RemoveNetwork(name) => match self.call(|| self.world.engine.networks.remove(name)).await {
                 // Somebody else's container is on it; it is not ours to push off.
@@ -269,22 +270,8 @@ impl Inner {
     /// Who is on a network, as far as the engine tells.
     async fn users_of(&self, network: &str) -> Vec<String> {
         let listed = self.world.engine.workloads.list().await.unwrap_or_default();
-        let users = listed.into_iter().filter(|found| found.addresses.contains_key(network));
+        let users = listed.into_iter().filter(|found| found.networks.contains_key(network));
         users.map(|found| found.name).collect()
-    }
-
-    /// Makes a network, and takes "the name is taken" for "already done" when it is our own: a lost
-    /// reply, or another operation that needs it too and was quicker.
-    async fn make_network(&self, network: &Network) -> StepEnd {
-        let _turn = self.networks.acquire().await.map_err(Error::internal)?;
-        let error = match self.call_raw(|| self.world.engine.networks.create(network)).await {
-            Ok(()) => return Ok(String::new()),
-            Err(error @ E::NameTaken(_)) => error,
-            Err(error) => return Err(engine_error(error)),
-        };
-        let known = self.world.engine.networks.list().await.map_err(engine_error)?;
-        let is_ours = known.into_iter().any(|(name, owner)| name == network.name && owner == network.owner);
-        if is_ours { Ok("was there already".into()) } else { Err(engine_error(error)) }
     }
 
     async fn pull(&self, run: &Run, row: &Step, image: &str, platform: Option<&str>) -> StepEnd {
@@ -457,7 +444,7 @@ impl Inner {
     }
 
     /// One engine call, in one of the bounded places, repeated while the engine does not answer.
-    async fn call_raw<T, F>(&self, call: impl Fn() -> F) -> Result<T, engine::Error>
+    pub(super) async fn call_raw<T, F>(&self, call: impl Fn() -> F) -> Result<T, engine::Error>
     where
         F: Future<Output = Result<T, engine::Error>>,
     {

@@ -9,6 +9,8 @@ mod cancelling;
 mod guests;
 mod images;
 mod naming;
+mod networks;
+mod networks;
 mod observing;
 mod ports;
 mod rebuilding;

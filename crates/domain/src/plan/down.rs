@@ -147,7 +147,7 @@ impl Planner<'_> {
             volumes.extend(part.group.definition.volumes.keys().map(|key| part.group.volume_name(key)));
         }
         for name in networks {
-            if self.snapshot.networks.get(&name) == Some(&true) {
+            if self.snapshot.networks.get(&name).is_some_and(|network| network.is_ours) {
                 let why = "down, unless something else uses it".to_owned();
                 self.step(None, Work::RemoveNetwork(name), vec![], removed.to_vec(), why);
             }

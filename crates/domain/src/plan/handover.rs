@@ -8,17 +8,20 @@ use super::{Planner, Work};
 
 impl Planner<'_> {
     /// Stops, ahead of everything else, the workloads that are replaced and hold a port that another one
-    /// gets; in the order of starts alone two services that swap ports would wait for each other.
+    /// gets; in the order of starts alone two services that swap ports would wait for each other. `stopped`
+    /// are stopped already for another reason.
     pub(super) fn free_ports(
         &mut self,
         fates: &[Fate],
         images: &Images,
         cleared: &BTreeMap<usize, Vec<u32>>,
+        stopped: &BTreeMap<usize, u32>,
     ) -> BTreeMap<usize, u32> {
-        let mut freed = BTreeMap::new();
+        let mut freed = stopped.clone();
         for i in 0..fates.len() {
             let wanted = self.order.nodes[i].wanted;
-            if fates[i] != Fate::Replace || self.conditions[i].is_some() || !self.seats[i].runs() {
+            let is_stopped_anyway = self.conditions[i].is_some() || freed.contains_key(&i);
+            if fates[i] != Fate::Replace || is_stopped_anyway || !self.seats[i].runs() {
                 continue;
             }
             let takers: Vec<usize> =

@@ -1,4 +1,4 @@
-//! What several services share: networks, volumes.
+//! Volumes that services share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,42 +10,6 @@ use crate::problem::Problem;
 use crate::spec;
 
 impl Planner<'_> {
-    pub(super) fn networks(&mut self, fates: &[Fate]) -> BTreeMap<String, u32> {
-        let mut planned = BTreeMap::new();
-        let mut missing = BTreeSet::new();
-        for at in 0..self.order.start.len() {
-            let i = self.order.start[at];
-            let (group, wanted) = (self.order.nodes[i].group, self.order.nodes[i].wanted);
-            if !matches!(fates[i], Fate::Create | Fate::Replace) {
-                continue;
-            }
-            for join in &wanted.spec.container().networks {
-                if planned.contains_key(&join.network) || self.snapshot.networks.contains_key(&join.network) {
-                    continue;
-                }
-                let installation = &wanted.spec.identity.installation;
-                let key =
-                    key_of(group.definition.networks.keys(), |key| group.network_name(key) == join.network);
-                let network = spec::network(installation, group, key);
-                if network.external {
-                    if missing.insert(join.network.clone()) {
-                        self.problems.push(missing_external("network", &join.network, group));
-                    }
-                    continue;
-                }
-                let number = self.step(
-                    None,
-                    Work::MakeNetwork(Box::new(network)),
-                    vec![],
-                    vec![],
-                    "not there yet".into(),
-                );
-                planned.insert(join.network.clone(), number);
-            }
-        }
-        planned
-    }
-
     pub(super) fn volumes(&mut self, fates: &[Fate]) -> BTreeMap<String, u32> {
         let mut planned = BTreeMap::new();
         let mut missing = BTreeSet::new();
@@ -87,11 +51,14 @@ impl Planner<'_> {
     }
 }
 
-fn key_of<'k>(mut keys: impl Iterator<Item = &'k String>, is_it: impl Fn(&str) -> bool) -> &'k str {
+pub(super) fn key_of<'k>(
+    mut keys: impl Iterator<Item = &'k String>,
+    is_it: impl Fn(&str) -> bool,
+) -> &'k str {
     keys.find(|key| is_it(key)).map_or(spec::DEFAULT_NETWORK, String::as_str)
 }
 
-fn missing_external(noun: &str, name: &str, group: &Group) -> Problem {
+pub(super) fn missing_external(noun: &str, name: &str, group: &Group) -> Problem {
     let message = format!("{noun} `{name}` of `{}` is external and does not exist", group.name);
     let hint = format!("create it with `docker {noun} create {name}`");
     Problem::new(Reason::InvalidFile, &group.name, message, hint).with(noun, name)

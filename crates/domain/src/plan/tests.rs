@@ -64,6 +64,7 @@ impl World {
             group: &self.group,
             services: self.wanted(),
             orphans: vec![],
+            aside: vec![],
             along: false,
             is_whole: true,
         };
@@ -80,6 +81,8 @@ impl World {
             anonymous_volumes: BTreeMap::new(),
             service: self.services.iter().find(|s| s.definition.name.as_str() == name).map(|s| s.id.clone()),
             of_another: None,
+            aside: None,
+            networks: BTreeMap::from([("shop_default".to_owned(), "net1".to_owned())]),
             is_in_the_making: false,
             shares_with: BTreeSet::new(),
             spec_hash: hash.into(),
@@ -88,7 +91,13 @@ impl World {
             ports: Vec::new(),
         };
         self.snapshot.workloads.insert(format!("shop-{name}-1"), present);
-        self.snapshot.networks.insert("shop_default".into(), true);
+        let network = PresentNetwork {
+            id: "net1".into(),
+            is_ours: true,
+            group: Some(self.group.name.clone()),
+            changes: None,
+        };
+        self.snapshot.networks.insert("shop_default".into(), network);
     }
 
     fn everything_runs(mut self) -> Self {
@@ -115,6 +124,8 @@ fn stranger() -> Present {
         anonymous_volumes: BTreeMap::new(),
         service: None,
         of_another: None,
+        aside: None,
+        networks: BTreeMap::new(),
         is_in_the_making: false,
         shares_with: BTreeSet::new(),
         spec_hash: String::new(),
@@ -189,8 +200,14 @@ fn what_only_comes_along_is_never_replaced() {
     let mut world = World::new(&["web"]).everything_runs();
     world.present("web", "h0", State::Running { health: Verdict::None });
     world.policy.force_recreate = true;
-    let part =
-        Part { group: &world.group, services: world.wanted(), orphans: vec![], along: true, is_whole: true };
+    let part = Part {
+        group: &world.group,
+        services: world.wanted(),
+        orphans: vec![],
+        aside: vec![],
+        along: true,
+        is_whole: true,
+    };
     assert!(plan(Verb::Up, "other", &[part], &world.snapshot, &world.policy).unwrap().is_empty());
 }
 
@@ -346,6 +363,7 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
                 group: shop,
                 services: vec![wanted(shop, &web)],
                 orphans: vec![],
+                aside: vec![],
                 along: false,
                 is_whole: true,
             },
@@ -353,6 +371,7 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
                 group: infra,
                 services: vec![wanted(infra, &db)],
                 orphans: vec![],
+                aside: vec![],
                 along: true,
                 is_whole: true,
             },
@@ -539,6 +558,7 @@ fn orphans_are_named_and_removed_on_request() {
             group: &world.group,
             services: world.wanted(),
             orphans: vec![&orphan],
+            aside: vec![],
             along: false,
             is_whole: true,
         };
@@ -725,4 +745,127 @@ fn who_mounts_the_volumes_of_a_replaced_one_is_replaced_too() {
     world.snapshot.workloads.get_mut("shop-owner-1").unwrap().spec_hash = "h0".into();
     let plan = world.plan(Verb::Up).unwrap();
     assert!(words(&plan).contains(&"rename shop-reader-1".to_owned()), "{}", plan.render());
+}
+
+/// A changed definition of the network that everything is on.
+fn changed_network(world: &mut World) {
+    let network = world.snapshot.networks.get_mut("shop_default").unwrap();
+    network.changes = Some("internal: false → true".into());
+}
+
+#[test]
+fn a_changed_network_is_replaced_under_what_runs_on_it() {
+    let mut world = World::new(&["web", "db"]).needs("web", "db", Condition::Started).everything_runs();
+    changed_network(&mut world);
+    insta::assert_snapshot!(world.plan(Verb::Up).unwrap().render(), @"
+    plan: up shop
+       1  stop     shop-web-1    its network is replaced
+       2  stop     shop-db-1     its network is replaced  after 1
+       3  network  shop_default  its definition changed: internal: false → true  after 1 2
+       4  start    shop-db-1     restarted  after 2 3
+       5  wait     shop-db-1     until it stays up  after 4
+       6  start    shop-web-1    restarted  after 1 3 4
+       7  wait     shop-web-1    until it stays up  after 6
+    ");
+    for verb in [Verb::Start, Verb::Recreate] {
+        let plan = world.plan(verb).unwrap();
+        assert!(!words(&plan).contains(&"network shop_default".to_owned()), "{}", plan.render());
+        assert!(plan.notes[0].contains("`up` would replace it"), "{:?}", plan.notes);
+    }
+    // One that is replaced anyway is stopped before the network goes, and made after the new one is there.
+    world.snapshot.workloads.get_mut("shop-web-1").unwrap().spec_hash = "h0".into();
+    insta::assert_snapshot!(world.plan(Verb::Up).unwrap().render(), @"
+    plan: up shop
+       1  stop     shop-web-1               its network is replaced
+       2  stop     shop-db-1                its network is replaced  after 1
+       3  network  shop_default             its definition changed: internal: false → true  after 1 2
+       4  start    shop-db-1                restarted  after 2 3
+       5  wait     shop-db-1                until it stays up  after 4
+       6  create   000000000web_shop-web-1  its definition changed  after 1 3 4
+       7  start    000000000web_shop-web-1  needs db started  after 6
+       8  remove   shop-web-1               replaced  after 7
+       9  rename   shop-web-1               gets its final name  after 8
+      10  wait     shop-web-1               until it stays up  after 9
+    ");
+}
+
+#[test]
+fn a_network_that_somebody_else_is_on_is_not_replaced() {
+    let mut world = World::new(&["web"]).everything_runs();
+    changed_network(&mut world);
+    let on_it = BTreeMap::from([("shop_default".to_owned(), "net1".to_owned())]);
+    world.snapshot.workloads.insert("psql".into(), Present { networks: on_it, ..stranger() });
+    let refused = world.refused(Verb::Up);
+    assert_eq!(refused.reason(), Reason::DependantsRunning);
+    assert!(refused.message().contains("`psql`"), "{}", refused.message());
+    assert!(world.plan(Verb::Start).unwrap().problems.is_empty());
+}
+
+#[test]
+fn services_that_take_no_part_come_back_on_the_new_network() {
+    let mut world = World::new(&["web"]).everything_runs();
+    changed_network(&mut world);
+    let db = service(&world.group, "db");
+    let web = world.snapshot.workloads["shop-web-1"].clone();
+    let present = Present { service: None, aside: Some(db.id.clone()), ..web };
+    world.snapshot.workloads.insert("shop-db-1".into(), present);
+    let part = Part {
+        group: &world.group,
+        services: world.wanted(),
+        orphans: vec![],
+        aside: vec![&db],
+        along: false,
+    };
+    let plan = plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap();
+    assert!(plan.problems.is_empty(), "{:?}", plan.problems);
+    let steps = words(&plan);
+    assert_eq!(
+        steps,
+        [
+            "stop shop-db-1",
+            "stop shop-web-1",
+            "network shop_default",
+            "start shop-web-1",
+            "wait shop-web-1",
+            "start shop-db-1"
+        ]
+    );
+}
+
+#[test]
+fn a_network_of_somebody_else_is_asked_about_and_not_joined() {
+    let mut world = World::new(&["web"]);
+    let theirs = PresentNetwork { id: "net1".into(), ..PresentNetwork::default() };
+    world.snapshot.networks.insert("shop_default".into(), theirs);
+    let plan = world.plan(Verb::Up).unwrap();
+    assert_eq!(plan.problems[0].reason, Reason::NameTaken);
+    assert!(plan.problems[0].hint.contains("external: true"), "{}", plan.problems[0].hint);
+    world.policy.adopt = true;
+    let plan = world.plan(Verb::Up).unwrap();
+    assert!(plan.problems.is_empty() && plan.notes[0].contains("shop_default"), "{:?}", plan.notes);
+    world.policy.adopt = false;
+    // Compose made it for this project.
+    world.snapshot.networks.get_mut("shop_default").unwrap().group = Some(world.group.name.clone());
+    assert!(world.plan(Verb::Up).unwrap().problems.is_empty());
+}
+
+#[test]
+fn a_container_whose_network_is_gone_is_replaced() {
+    for verb in [Verb::Up, Verb::Start] {
+        let mut world = World::new(&["web"]);
+        world.present("web", "h1", State::Exited { code: 0, oom: false });
+        assert!(words(&world.plan(verb).unwrap()).contains(&"start shop-web-1".to_owned()));
+        // Another one has its name by now, or none.
+        world.snapshot.networks.get_mut("shop_default").unwrap().id = "net2".into();
+        let plan = world.plan(verb).unwrap();
+        assert_eq!(plan.steps[0].why, "its network `shop_default` was removed", "{}", plan.render());
+        world.snapshot.networks.clear();
+        let plan = world.plan(verb).unwrap();
+        assert_eq!(
+            words(&plan)[..2],
+            ["network shop_default", "create 000000000web_shop-web-1"],
+            "{}",
+            plan.render()
+        );
+    }
 }

@@ -33,8 +33,8 @@ pub(super) enum Fate {
     Restart,
 }
 
-impl Planner<'_> {
-    pub(super) fn bring_up(&mut self, parts: &[Part<'_>]) {
+impl<'a> Planner<'a> {
+    pub(super) fn bring_up(&mut self, parts: &[Part<'a>]) {
         let mut fates = Vec::with_capacity(self.order.nodes.len());
         let mut reasons = Vec::with_capacity(self.order.nodes.len());
         for i in 0..self.order.nodes.len() {
@@ -42,6 +42,8 @@ impl Planner<'_> {
             fates.push(fate);
             reasons.push(why);
         }
+        let exchanges = self.exchanges(parts);
+        self.exchange_fates(&exchanges, &mut fates, &mut reasons);
         for at in 0..self.order.start.len() {
             let i = self.order.start[at];
             if let Some((fate, why)) = self.guest_fate(i, &fates) {
@@ -61,7 +63,7 @@ impl Planner<'_> {
             }
         }
         let images = self.images(&fates);
-        let networks = self.networks(&fates);
+        let mut networks = self.networks(&fates, &exchanges);
         let volumes = self.volumes(&fates);
         let orphans = self.orphans(parts);
         let givers: BTreeMap<usize, usize> = (0..self.order.nodes.len())
@@ -80,7 +82,9 @@ impl Planner<'_> {
             }
             cleared.insert(i, ready);
         }
-        let freed = self.free_ports(&fates, &images, &cleared);
+        let exchanged = self.exchange(&exchanges, &fates, &images, &cleared, &orphans);
+        networks.extend(exchanged.steps.clone());
+        let freed = self.free_ports(&fates, &images, &cleared, &exchanged.stops);
 
         let mut created: BTreeMap<usize, u32> = BTreeMap::new();
         for at in 0..self.order.start.len() {
@@ -91,6 +95,7 @@ impl Planner<'_> {
             let giver = givers.get(&i);
             let ready = cleared.get(&i).into_iter().chain(giver.and_then(|giver| cleared.get(giver)));
             let mut shared: Vec<u32> = ready.flatten().copied().collect();
+            shared.extend(exchanged.of_node.get(&i).into_iter().flatten());
             if matches!(fates[i], Fate::Create | Fate::Replace) {
                 shared.extend(self.image_step(&images, i));
                 let joins = spec.container().networks.iter().filter_map(|join| networks.get(&join.network));
@@ -114,7 +119,10 @@ impl Planner<'_> {
                 Fate::Restart => {
                     let (mut needs, after) = self.gates(i, &done);
                     needs.extend(self.freed_for(i, &fates, &freed));
-                    if self.seats[i].runs() {
+                    if let Some(stopped) = freed.get(&i) {
+                        needs.push(*stopped);
+                        needs.extend(shared);
+                    } else if self.seats[i].runs() {
                         let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
                         let why = reasons[i].clone();
                         shared.extend(self.images_of(&images, i, &fates));
@@ -149,6 +157,7 @@ impl Planner<'_> {
             }
             self.wait(i, &mut done);
         }
+        self.resume_others(&exchanges, &exchanged, &done);
     }
 
     /// Replaces a container: the new one is created beside the old one, which is stopped only
@@ -283,6 +292,9 @@ impl Planner<'_> {
                 "{} runs an older image than `{image}` is now; `up` or `recreate` would replace it",
                 service.resource()
             ));
+        }
+        if let Some(network) = self.lost_network(present) {
+            return (Fate::Replace, format!("its network `{network}` was removed"));
         }
         match present.state {
             State::Running { .. } | State::Restarting => (Fate::Keep, String::new()),

@@ -11,7 +11,7 @@ use futures_core::stream::BoxStream;
 use jiff::Timestamp;
 
 use crate::service::Change;
-use crate::workload::{Build, Found, Image, Network, Spec, Volume};
+use crate::workload::{Build, Found, FoundNetwork, Image, Network, Spec, Volume};
 
 /// Why an engine did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -277,8 +277,13 @@ pub trait Networks: Send + Sync + 'static {
     /// Removes it; one that is not there is fine, [`Error::InUse`] when somebody is on it.
     async fn remove(&self, name: &str) -> Result<(), Error>;
 
-    /// Every network: name, and whose it is.
-    async fn list(&self) -> Result<Vec<(String, Option<crate::workload::Owner>)>, Error>;
+    /// Puts this network in the place of the one of its name, and joins these containers to it as they were
+    /// joined to the old one. None of them may run: [`Error::InUse`] when somebody is on the old one. When the
+    /// new one cannot be made, the old one is back. Doing it again is fine.
+    async fn replace(&self, network: &Network, containers: &[String]) -> Result<(), Error>;
+
+    /// Every network.
+    async fn list(&self) -> Result<Vec<FoundNetwork>, Error>;
 
     /// The IPv4 address that containers of a network see as their host's; `None` where the network
     /// is not there or has none.

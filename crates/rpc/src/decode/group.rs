@@ -119,6 +119,7 @@ fn network(wanted: &pb::GroupNetwork) -> Network {
         enable_ipv6: wanted.enable_ipv6,
         labels: wanted.labels.clone(),
         subnets: wanted.subnets.iter().map(subnet).collect(),
+        spec_hash: String::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clos_domain::seams::engine::{Error, Event, ExecOutcome, Info, LogLine, LogQuery, OnProgress, Stats};
 use clos_domain::seams::{Images, Networks, Volumes, Workloads};
-use clos_domain::workload::{Build, Found, Image, Network, Owner, Spec, Volume};
+use clos_domain::workload::{Build, Found, FoundNetwork, Image, Network, Owner, Spec, Volume};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
@@ -82,7 +82,10 @@ impl Networks for Away {
     async fn remove(&self, _: &str) -> Result<(), Error> {
         away()
     }
-    async fn list(&self) -> Result<Vec<(String, Option<Owner>)>, Error> {
+    async fn replace(&self, _: &Network, _: &[String]) -> Result<(), Error> {
+        away()
+    }
+    async fn list(&self) -> Result<Vec<FoundNetwork>, Error> {
         Ok(Vec::new())
     }
     async fn gateway(&self, _: &str) -> Result<Option<std::net::Ipv4Addr>, Error> {
