@@ -15,6 +15,7 @@ mod guests;
 mod neighbours;
 mod ports;
 mod rest;
+mod secrets;
 mod socket;
 mod surface;
 mod watching;

@@ -11,6 +11,9 @@ const TOLD: usize = 5;
 /// A value is told up to so many characters.
 const LONGEST: usize = 60;
 
+/// A file that is copied into the container; its path follows.
+const FILE: &str = "files.";
+
 /// `environment.WORKER_NAME: w1 → w2, image: a → b`; `None` when nothing differs or one cannot be read.
 pub(crate) fn between(made_from: &str, wanted: &str) -> Option<String> {
     let read = |text: &str| -> Option<BTreeMap<String, Value>> {
@@ -24,6 +27,10 @@ pub(crate) fn between(made_from: &str, wanted: &str) -> Option<String> {
     for name in names {
         let (old, new) = (before.get(name), after.get(name));
         if old.unwrap_or(&Value::Null) == new.unwrap_or(&Value::Null) {
+            continue;
+        }
+        if name.starts_with(FILE) {
+            lines.push(format!("{name}: {}", of_file(old, new)));
             continue;
         }
         let (from, to) = (shown(name, old), shown(name, new));
@@ -47,6 +54,13 @@ fn flatten(name: String, value: &Value, leaves: &mut BTreeMap<String, Value>) {
     let fields = match value {
         Value::Object(fields) if !fields.is_empty() => fields,
         Value::Object(_) | Value::Null => return,
+        Value::Array(files) if name == FILE.trim_end_matches('.') => {
+            for file in files {
+                let target = file.get("target").and_then(Value::as_str).unwrap_or_default();
+                leaves.insert(format!("{FILE}{target}"), file.clone());
+            }
+            return;
+        }
         leaf => {
             leaves.insert(name, leaf.clone());
             return;
@@ -75,6 +89,28 @@ fn word(key: &str) -> &str {
         "pull" => "pull_policy",
         other => other,
     }
+}
+
+/// What differs between two files of the same path. The digest of the content is not told: a short secret can be
+/// guessed from it.
+fn of_file(old: Option<&Value>, new: Option<&Value>) -> String {
+    let (Some(old), Some(new)) = (old, new) else {
+        return if new.is_some() { "added" } else { "removed" }.to_owned();
+    };
+    let number = |file: &Value, key: &str| {
+        let number = file[key].as_u64().unwrap_or_default();
+        if key == "mode" { format!("{number:04o}") } else { number.to_string() }
+    };
+    let mut words = Vec::new();
+    if old["digest"] != new["digest"] {
+        words.push("content changed".to_owned());
+    }
+    for key in ["uid", "gid", "mode"] {
+        if old[key] != new[key] {
+            words.push(format!("{key} {} → {}", number(old, key), number(new, key)));
+        }
+    }
+    words.join(" and ")
 }
 
 fn shown(name: &str, value: Option<&Value>) -> String {
@@ -179,5 +215,27 @@ mod tests {
             between(&before, &after).unwrap(),
             "command: not set → [serve -v], ports: [] → [53:53/udp], volumes: [data:/data] → [/src:/data:ro]"
         );
+    }
+
+    #[test]
+    fn of_a_copied_file_the_content_is_only_said_to_have_changed() {
+        let files = |files: &str| made_from("{}", "[]", &format!(r#"{{"files": [{files}]}}"#));
+        let before = files(
+            r#"{"target": "/a", "digest": "d1", "uid": 0, "gid": 0, "mode": 292},
+               {"target": "/old", "digest": "d1", "uid": 0, "gid": 0, "mode": 292},
+               {"target": "/run/secrets/x", "digest": "d1", "uid": 0, "gid": 0, "mode": 292}"#,
+        );
+        let after = files(
+            r#"{"target": "/a", "digest": "d1", "uid": 7, "gid": 0, "mode": 256},
+               {"target": "/new", "digest": "d3", "uid": 0, "gid": 0, "mode": 292},
+               {"target": "/run/secrets/x", "digest": "d2", "uid": 0, "gid": 0, "mode": 292}"#,
+        );
+        assert_eq!(
+            between(&before, &after).unwrap(),
+            "files./a: uid 0 → 7 and mode 0444 → 0400, files./new: added, files./old: removed, \
+             files./run/secrets/x: content changed"
+        );
+        let none = made_from("{}", "[]", "{}");
+        assert_eq!(between(&none, &files(r#"{"target": "/a"}"#)).unwrap(), "files./a: added");
     }
 }
