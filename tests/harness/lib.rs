@@ -343,6 +343,11 @@ impl Daemon {
         ])
     }
 
+    /// What it has written to its log.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
     /// Its state folder.
     pub fn home(&self) -> &Path {
         self.home.path()

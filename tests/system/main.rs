@@ -17,6 +17,7 @@ mod networks;
 mod ports;
 mod rebuilding;
 mod rest;
+mod secrets;
 mod socket;
 mod surface;
 mod watching;

@@ -12,6 +12,9 @@ const LONGEST: usize = 60;
 /// The key of a container's name.
 const NAME: &str = "container_name";
 
+/// A file that is copied into the container; its path follows.
+const FILE: &str = "files.";
+
 /// `None` when nothing differs or one of the two cannot be read.
 pub(crate) fn between(made_from: &str, wanted: &str) -> Option<Vec<Change>> {
     let read = |text: &str| -> Option<BTreeMap<String, Value>> {
@@ -27,7 +30,11 @@ pub(crate) fn between(made_from: &str, wanted: &str) -> Option<Vec<Change>> {
         if old.unwrap_or(&Value::Null) == new.unwrap_or(&Value::Null) {
             continue;
         }
-        changes.push(Change { field: name.clone(), from: shown(name, old), to: shown(name, new) });
+        if name.starts_with(FILE) {
+            of_file(name, old, new, &mut changes);
+        } else {
+            changes.push(Change { field: name.clone(), from: shown(name, old), to: shown(name, new) });
+        }
     }
     // The container's name is an alias in its networks: one change is enough to tell it.
     let is_renamed = changes.iter().any(|change| change.field == NAME);
@@ -40,6 +47,13 @@ fn flatten(name: String, value: &Value, leaves: &mut BTreeMap<String, Value>) {
     let fields = match value {
         Value::Object(fields) if !fields.is_empty() => fields,
         Value::Object(_) | Value::Null => return,
+        Value::Array(files) if name == FILE.trim_end_matches('.') => {
+            for file in files {
+                let target = file.get("target").and_then(Value::as_str).unwrap_or_default();
+                leaves.insert(format!("{FILE}{target}"), file.clone());
+            }
+            return;
+        }
         leaf => {
             leaves.insert(name, leaf.clone());
             return;
@@ -67,6 +81,33 @@ fn word(key: &str) -> &str {
         "mounts" => "volumes",
         "pull" => "pull_policy",
         other => other,
+    }
+}
+
+/// What differs between two files of the same path. The digest of the content is not told: a short secret can be
+/// guessed from it.
+fn of_file(name: &str, old: Option<&Value>, new: Option<&Value>, changes: &mut Vec<Change>) {
+    let mask = || Some(secret::MASK.to_owned());
+    let (Some(old), Some(new)) = (old, new) else {
+        let (from, to) = (old.and_then(|_| mask()), new.and_then(|_| mask()));
+        changes.push(Change { field: name.to_owned(), from, to });
+        return;
+    };
+    if old["digest"] != new["digest"] {
+        changes.push(Change { field: format!("{name}.content"), from: mask(), to: mask() });
+    }
+    let number = |file: &Value, key: &str| {
+        let number = file[key].as_u64().unwrap_or_default();
+        Some(if key == "mode" { format!("{number:04o}") } else { number.to_string() })
+    };
+    for key in ["uid", "gid", "mode"] {
+        if old[key] != new[key] {
+            changes.push(Change {
+                field: format!("{name}.{key}"),
+                from: number(old, key),
+                to: number(new, key),
+            });
+        }
     }
 }
 
@@ -182,5 +223,28 @@ mod tests {
             change::sentence(&between(&before, &after).unwrap()),
             "command: not set → [serve -v], ports: [] → [53:53/udp], volumes: [data:/data] → [/src:/data:ro]"
         );
+    }
+
+    #[test]
+    fn of_a_copied_file_the_content_is_only_said_to_have_changed() {
+        let files = |files: &str| made_from("{}", "[]", &format!(r#"{{"files": [{files}]}}"#));
+        let before = files(
+            r#"{"target": "/a", "digest": "d1", "uid": 0, "gid": 0, "mode": 292},
+               {"target": "/old", "digest": "d1", "uid": 0, "gid": 0, "mode": 292},
+               {"target": "/run/secrets/x", "digest": "d1", "uid": 0, "gid": 0, "mode": 292}"#,
+        );
+        let after = files(
+            r#"{"target": "/a", "digest": "d1", "uid": 7, "gid": 0, "mode": 256},
+               {"target": "/new", "digest": "d3", "uid": 0, "gid": 0, "mode": 292},
+               {"target": "/run/secrets/x", "digest": "d2", "uid": 0, "gid": 0, "mode": 292}"#,
+        );
+        assert_eq!(
+            change::sentence(&between(&before, &after).unwrap()),
+            "files./a.uid: 0 → 7, files./a.mode: 0444 → 0400, files./new: not set → ********, \
+             files./old: ******** → not set, files./run/secrets/x.content changed"
+        );
+        let none = made_from("{}", "[]", "{}");
+        let added = between(&none, &files(r#"{"target": "/a"}"#)).unwrap();
+        assert_eq!(change::sentence(&added), "files./a: not set → ********");
     }
 }

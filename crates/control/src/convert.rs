@@ -10,6 +10,7 @@
 
 mod build;
 mod container;
+mod files;
 mod limits;
 mod links;
 mod mounts;

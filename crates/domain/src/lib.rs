@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 pub mod admit;
+pub mod copied;
 pub mod ctx;
 pub mod error;
 pub mod event;

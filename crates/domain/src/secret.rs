@@ -1,5 +1,7 @@
 //! Which values look secret, and what is shown for them.
 
+use serde::{Deserialize, Serialize};
+
 /// What is shown for a value that looks secret.
 pub const MASK: &str = "********";
 
@@ -44,4 +46,32 @@ fn without_password(value: &str) -> String {
     let has_password =
         user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty());
     if has_password { MASK.to_owned() } else { value.to_owned() }
+}
+
+/// A text that is not to be printed: `Debug` shows the mask. Its JSON is the text itself, for the store.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is nothing to hide.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(MASK)
+    }
 }

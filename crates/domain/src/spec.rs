@@ -3,6 +3,8 @@
 //! A [`Definition`](crate::service::Definition) says `data`, `default`, `db`; a
 //! [`Spec`] says `shop_data`, `shop_default`, `shop-db-1`. Nothing is decided here.
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -11,6 +13,7 @@ use crate::health::Check;
 use crate::id::ServiceId;
 use crate::name::ServiceRef;
 use crate::port::Binding;
+use crate::secret::Hidden;
 use crate::service::{Service, workload_name};
 use crate::workload::{
     ConfigHash, ConfigPiece, Identity, Join, Limits, Logging, Mount, MountKind, Network, Owner, Restart, Run,
@@ -161,13 +164,27 @@ impl Spec {
             stop: &self.stop,
             limits: &self.limits,
             logging: self.logging.as_ref(),
-            run: &self.run,
+            run: without_contents(&self.run),
         }
     }
 }
 
+/// Of the files that are copied in, a fingerprint has the digests only: it is kept for a long time and compared
+/// in plans.
+fn without_contents(run: &Run) -> Cow<'_, Run> {
+    let Run::Container(container) = run;
+    if container.files.is_empty() {
+        return Cow::Borrowed(run);
+    }
+    let mut container = container.clone();
+    for file in &mut container.files {
+        file.content = Hidden::default();
+    }
+    Cow::Owned(Run::Container(container))
+}
+
 /// What of a spec says what the workload is. Its JSON is what is hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fingerprint<'a> {
     name: &'a str,
     service_id: &'a ServiceId,
@@ -181,7 +198,7 @@ pub struct Fingerprint<'a> {
     stop: &'a Stop,
     limits: &'a Limits,
     logging: Option<&'a Logging>,
-    run: &'a Run,
+    run: Cow<'a, Run>,
 }
 
 #[cfg(test)]
@@ -242,5 +259,23 @@ mod tests {
         assert_eq!(one.fingerprint(), two.fingerprint());
         one.environment.insert("A".into(), "1".into());
         assert_ne!(one.fingerprint(), two.fingerprint());
+    }
+
+    #[test]
+    fn the_fingerprint_has_the_digest_of_a_copied_file_and_not_its_content() {
+        let shop = group("shop");
+        let mut web = service(&shop, "web");
+        let plain = serde_json::to_string(&resolve("me", &shop, &web, &[], &[]).fingerprint()).unwrap();
+        assert!(!plain.contains("files"), "the hashes of containers without files stay: {plain}");
+        web.definition.container_mut().files = vec![crate::copied::CopiedFile {
+            target: "/run/secrets/key".into(),
+            content: Hidden::new("hunter2"),
+            digest: "d1".into(),
+            ..Default::default()
+        }];
+        let spec = resolve("me", &shop, &web, &[], &[]);
+        assert_eq!(spec.container().files[0].content.reveal(), "hunter2");
+        let json = serde_json::to_string(&spec.fingerprint()).unwrap();
+        assert!(json.contains("d1") && !json.contains("hunter2"), "{json}");
     }
 }

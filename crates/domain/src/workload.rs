@@ -15,6 +15,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::copied::CopiedFile;
 use crate::health::{Check, LastCheck, Verdict};
 use crate::id::{OperationId, ServiceId};
 use crate::name::{GroupRef, ServiceRef};
@@ -213,6 +214,10 @@ pub struct Container {
     pub oom_score_adj: Option<i64>,
     /// Volumes of other containers: engine names.
     pub volumes_from: Vec<String>,
+    /// What is copied into it before it starts. Left out of the JSON when there is none, as every hash of a
+    /// spec is made of that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<CopiedFile>,
 }
 
 /// When an image is pulled.

@@ -22,6 +22,7 @@
 
 mod call;
 mod context;
+mod copy;
 mod create;
 mod credentials;
 mod deadline;

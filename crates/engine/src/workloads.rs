@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, NetworkConnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RenameContainerOptions,
     StartContainerOptions, StopContainerOptions,
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::call::{Effect, Fault, within};
 use crate::docker::Docker;
-use crate::{create, deadline, events, exec, find, found, logs, name, stats};
+use crate::{copy, create, deadline, events, exec, find, found, logs, name, stats};
 
 #[async_trait]
 impl Workloads for Docker {
@@ -46,25 +46,12 @@ impl Workloads for Docker {
             create::creation(spec, &image_id, &self.config_hash(spec).await?, &facts)?;
 
         let id = self.create_container(name, body, spec).await?;
-        for (network, request) in join_after {
-            let what = format!("connect `{name}` to `{network}`");
-            let joined = within(
-                deadline::CREATE,
-                &what,
-                Effect::Changes,
-                self.client().connect_network(&network, request),
-            );
-            if let Err(fault) = joined.await {
-                let error = match fault {
-                    Fault::Answer { status: 404, .. } => Error::NotFound(network),
-                    other => other.into(),
-                };
-                // A container on half of its networks must not be taken for a good one later.
-                if let Err(left) = self.remove(&id).await {
-                    tracing::warn!(container = name, error = %left, "a half-made container is left behind");
-                }
-                return Err(error);
+        if let Err(error) = self.complete(&id, name, join_after, spec).await {
+            // A container on half of its networks, or without a file, must not be taken for a good one later.
+            if let Err(left) = self.remove(&id).await {
+                tracing::warn!(container = name, error = %left, "a half-made container is left behind");
             }
+            return Err(error);
         }
         Ok(id)
     }
@@ -193,6 +180,26 @@ impl Docker {
             }
             Err(fault) => Err(fault.into()),
         }
+    }
+
+    /// What a container needs after its create and before its start.
+    async fn complete(
+        &self,
+        id: &str,
+        name: &str,
+        join_after: Vec<(String, NetworkConnectRequest)>,
+        spec: &Spec,
+    ) -> Result<(), Error> {
+        for (network, request) in join_after {
+            let what = format!("connect `{name}` to `{network}`");
+            let call = self.client().connect_network(&network, request);
+            within(deadline::CREATE, &what, Effect::Changes, call).await.map_err(|fault| match fault {
+                Fault::Answer { status: 404, .. } => Error::NotFound(network.clone()),
+                other => other.into(),
+            })?;
+        }
+        let files = &spec.container().files;
+        if files.is_empty() { Ok(()) } else { copy::into(self, id, name, files).await }
     }
 
     async fn wait_gone(&self, name: &str, what: &str) -> Result<(), Error> {

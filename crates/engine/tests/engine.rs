@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test reads which engine it is to use")]
 #![allow(missing_docs, reason = "the cases are named for what they show")]
 
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,8 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clos_domain::copied::CopiedFile;
 use clos_domain::health::{Test, Verdict};
 use clos_domain::seams::engine::{Error, Images as _, LogQuery, Progress, Workloads};
+use clos_domain::secret::Hidden;
 use clos_domain::workload::{Build, Container, Limits, Logging, Mount, MountKind, Restart, Run, Spec, Stop};
 use clos_engine::{Docker, Environment};
 use clos_testkit::engine_suite::{self, Behaviour, EngineWorld};
@@ -114,6 +117,27 @@ impl EngineWorld for Real {
     async fn free_port(&mut self) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.local_addr().expect("an address").port()
+    }
+
+    async fn file(&self, name: &str, target: &str) -> CopiedFile {
+        let mut docker = Command::new("docker");
+        docker.arg("-H").arg(&self.host).args(["cp", &format!("{name}:{target}"), "-"]);
+        let output = docker.output().expect("a docker client");
+        let mut archive = tar::Archive::new(output.stdout.as_slice());
+        let mut entry = archive.entries().expect("an archive").next().expect("a file").expect("a file");
+        let mut content = String::new();
+        entry.read_to_string(&mut content).expect("a text");
+        let header = entry.header();
+        let id = |number: std::io::Result<u64>| u32::try_from(number.expect("a number")).expect("an id");
+        CopiedFile {
+            target: target.to_owned(),
+            content: Hidden::new(content),
+            digest: String::new(),
+            uid: id(header.uid()),
+            gid: id(header.gid()),
+            // Docker adds the bits of the kind of file.
+            mode: header.mode().expect("a mode") & 0o7777,
+        }
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clos_domain::copied::CopiedFile;
 use clos_domain::health::{Check, Test, Verdict};
 use clos_domain::id::{OperationId, ServiceId};
 use clos_domain::name::{GroupRef, ServiceRef};
 use clos_domain::port::{Binding, Protocol};
 use clos_domain::seams::engine::{Error, Event, Images, LogLine, LogQuery, Networks, Volumes, Workloads};
+use clos_domain::secret::Hidden;
 use clos_domain::service::{Change, Condition};
 use clos_domain::workload::{
     ConfigHash, Container, Found, FoundNetwork, Identity, Join, Limits, Mount, MountKind, Network, Owner,
@@ -45,6 +47,8 @@ pub trait EngineWorld: Send {
     async fn take_port(&mut self, name: &str) -> u16;
     /// A port of 127.0.0.1 that nobody has.
     async fn free_port(&mut self) -> u16;
+    /// A file of the workload; its digest is not looked at.
+    async fn file(&self, name: &str, target: &str) -> CopiedFile;
 }
 
 /// How a workload behaves.
@@ -70,6 +74,8 @@ macro_rules! engine_suite {
             the_engine_says_what_it_is
             what_is_created_is_shown_with_whose_it_is
             a_name_is_taken_once
+            files_are_copied_in_before_the_start
+            a_file_is_not_copied_into_a_volume_or_a_read_only_container
             starting_stopping_and_removing_twice_is_fine
             a_renamed_one_goes_on_under_its_new_name
             a_shared_namespace_is_of_one_container_and_ends_with_it
@@ -220,6 +226,61 @@ pub async fn a_name_is_taken_once(world: &mut impl EngineWorld) {
     let name = created(world, "taken", Behaviour::Runs).await;
     let again = Workloads::create(&*world.engine(), &spec(&name, &world.image())).await;
     assert!(matches!(again, Err(Error::NameTaken(_))), "{again:?}");
+}
+
+fn copied(target: &str, content: &str) -> CopiedFile {
+    CopiedFile {
+        target: target.to_owned(),
+        content: Hidden::new(content),
+        digest: String::new(),
+        uid: 0,
+        gid: 0,
+        mode: 0o444,
+    }
+}
+
+pub async fn files_are_copied_in_before_the_start(world: &mut impl EngineWorld) {
+    let name = world.name("files");
+    let mut spec = spec(&name, &world.image());
+    world.behave(&mut spec, Behaviour::Runs);
+    let files = vec![
+        copied("/run/secrets/key", "s3cret"),
+        CopiedFile { uid: 1000, gid: 1001, mode: 0o640, ..copied("/etc/new/app.conf", "a = 1\n") },
+        copied("/empty", ""),
+    ];
+    container(&mut spec).files.clone_from(&files);
+    // A user of the container's that the host does not know changes no owner.
+    container(&mut spec).user = Some("1234:1234".to_owned());
+    Workloads::create(&*world.engine(), &spec).await.unwrap();
+    for file in &files {
+        assert_eq!(world.file(&name, &file.target).await, *file, "before the start");
+    }
+    world.engine().start(&name).await.unwrap();
+    for file in &files {
+        assert_eq!(world.file(&name, &file.target).await, *file, "after the start");
+    }
+    // A new container of the same name has what it is made with.
+    Workloads::remove(&*world.engine(), &name).await.unwrap();
+    container(&mut spec).files = vec![copied("/run/secrets/key", "other")];
+    Workloads::create(&*world.engine(), &spec).await.unwrap();
+    assert_eq!(world.file(&name, "/run/secrets/key").await.content.reveal(), "other");
+}
+
+pub async fn a_file_is_not_copied_into_a_volume_or_a_read_only_container(world: &mut impl EngineWorld) {
+    let name = world.name("covered");
+    let mut spec = spec(&name, &world.image());
+    world.behave(&mut spec, Behaviour::Runs);
+    container(&mut spec).files = vec![copied("/data/key", "s3cret")];
+    container(&mut spec).mounts = vec![Mount::new(MountKind::Volume, None, "/data")];
+    let refused = Workloads::create(&*world.engine(), &spec).await;
+    assert!(matches!(&refused, Err(Error::Refused(why)) if why.contains("/data/key")), "{refused:?}");
+    assert_eq!(world.engine().inspect(&name).await.unwrap(), None, "nothing half-made is left");
+
+    container(&mut spec).mounts.clear();
+    container(&mut spec).read_only = true;
+    let refused = Workloads::create(&*world.engine(), &spec).await;
+    assert!(matches!(refused, Err(Error::Refused(_) | Error::Failed(_))), "{refused:?}");
+    assert_eq!(world.engine().inspect(&name).await.unwrap(), None, "nothing half-made is left");
 }
 
 pub async fn starting_stopping_and_removing_twice_is_fine(world: &mut impl EngineWorld) {

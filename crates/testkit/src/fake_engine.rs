@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clos_domain::Timestamp;
+use clos_domain::copied::{CopiedFile, is_within};
 use clos_domain::health::{LastCheck, Verdict};
 use clos_domain::port::Binding;
 use clos_domain::seams::Clock;
@@ -81,6 +82,7 @@ struct Container {
     found: Found,
     spec_ports: Vec<Binding>,
     volumes: BTreeSet<String>,
+    files: Vec<CopiedFile>,
     has_check: bool,
     keeps_log: bool,
     restart: Restart,
@@ -476,6 +478,11 @@ impl FakeEngine {
         self.state().containers.get(name).is_some_and(Container::runs)
     }
 
+    /// What was copied into the container.
+    pub fn files(&self, name: &str) -> Vec<CopiedFile> {
+        self.state().containers.get(name).map(|it| it.files.clone()).unwrap_or_default()
+    }
+
     /// Every network.
     pub fn network_names(&self) -> Vec<String> {
         self.state().networks.keys().cloned().collect()
@@ -686,6 +693,7 @@ fn container(found: Found) -> Container {
         found,
         spec_ports: Vec::new(),
         volumes: BTreeSet::new(),
+        files: Vec::new(),
         has_check: false,
         keeps_log: true,
         restart: Restart::No,
@@ -731,6 +739,13 @@ impl Workloads for FakeEngine {
             };
             let shared = run.shared_with().into_iter().map(|owner| state.id_of(owner));
             let shares_with = shared.collect::<Result<BTreeSet<_>, _>>()?;
+            if let Some(file) = run.files.iter().find(|file| {
+                let declared = state.image_volumes.get(&tagged(&run.image)).into_iter().flatten();
+                let mut targets = declared.chain(run.mounts.iter().map(|mount| &mount.target));
+                run.read_only || targets.any(|target| is_within(&file.target, target))
+            }) {
+                return Err(Error::Refused(format!("`{}` cannot be copied there", file.target)));
+            }
             let id = state.new_id();
             // What the definition or the image declares without a name, as it was or anew.
             let declared = state.image_volumes.get(&tagged(&run.image)).cloned().unwrap_or_default();
@@ -773,6 +788,7 @@ impl Workloads for FakeEngine {
                     .filter_map(|mount| mount.source.clone())
                     .chain(anonymous.into_values())
                     .collect(),
+                files: run.files.clone(),
                 has_check: spec.health.is_some(),
                 keeps_log: spec.logging.as_ref().and_then(|it| it.driver.as_deref()) != Some("none"),
                 restart: spec.restart,

@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clos_domain::copied::CopiedFile;
 use clos_domain::event::{Data, Draft, Event, Filter, Pattern, Severity, types};
 use clos_domain::group::{self, Group};
 use clos_domain::health::{Check, Test, Verdict};
@@ -24,6 +25,7 @@ use clos_domain::seams::IdSource as _;
 use clos_domain::seams::store::{
     Adoption, Error, OperationFilter, ServiceFilter, ServiceKey, ServiceOrder, Store,
 };
+use clos_domain::secret::Hidden;
 use clos_domain::service::{
     Condition, Definition, Dependency, Desired, Ended, Observed, OpenStep, Service, Status,
 };
@@ -375,6 +377,14 @@ fn full_container() -> Container {
         runtime: Some("runc".into()),
         oom_score_adj: Some(-500),
         volumes_from: text(&["shop-db-1"]),
+        files: vec![CopiedFile {
+            target: "/run/secrets/key".into(),
+            content: Hidden::new("hunter2"),
+            digest: "d1".into(),
+            uid: 7,
+            gid: 8,
+            mode: 0o400,
+        }],
     }
 }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use clos_domain::copied::CopiedFile;
 use clos_domain::health::Verdict;
 use clos_domain::workload::Spec;
 use clos_testkit::engine_suite::{Behaviour, EngineWorld};
@@ -61,6 +62,10 @@ impl EngineWorld for Fake {
 
     async fn free_port(&mut self) -> u16 {
         8081
+    }
+
+    async fn file(&self, name: &str, target: &str) -> CopiedFile {
+        self.0.files(name).into_iter().find(|file| file.target == target).expect("it was copied")
     }
 }
 

@@ -6,12 +6,12 @@ use clos_compose::{self as compose, model};
 use clos_domain::name::shown;
 use clos_domain::workload::{Container, Join, PullPolicy};
 
-use super::{IGNORED_TEXT, Site, build, limits, mounts};
+use super::{IGNORED_TEXT, Site, build, files, limits, mounts};
 
 pub(super) fn container(project: &compose::Project, site: &mut Site<'_>) -> Container {
     let service = site.service;
     sharing(site);
-    Container {
+    let mut container = Container {
         // Without one, the domain gives a build compose's own name.
         image: service.image.clone().unwrap_or_default(),
         build: build::build(site),
@@ -20,7 +20,7 @@ pub(super) fn container(project: &compose::Project, site: &mut Site<'_>) -> Cont
         entrypoint: service.entrypoint.clone(),
         networks: joins(site),
         network_mode: service.network_mode.clone(),
-        mounts: mounts::mounts(project, site),
+        mounts: mounts::mounts(site),
         working_dir: working_dir(site),
         user: service.user.clone(),
         group_add: service.group_add.clone(),
@@ -54,7 +54,10 @@ pub(super) fn container(project: &compose::Project, site: &mut Site<'_>) -> Cont
         runtime: service.runtime.clone(),
         oom_score_adj: Some(service.oom_score_adj).filter(|score| *score != 0),
         volumes_from: volumes_from(site),
-    }
+        files: Vec::new(),
+    };
+    files::add(project, site, &mut container);
+    container
 }
 
 pub(super) fn hosts(hosts: &[model::ExtraHost]) -> Vec<(String, String)> {

@@ -1,37 +1,17 @@
-//! What is mounted: volumes and folders, memory, and the files that secrets and configs are.
+//! What is mounted: volumes, folders and memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use clos_compose::{self as compose, Location, model};
+use clos_compose::{Location, model};
 use clos_domain::name::shown;
 use clos_domain::workload::{Mount, MountKind};
 
-use super::{IGNORED_TEXT, Site, limits};
+use super::{Site, limits};
 
-/// Everything in the container's tree but the short `tmpfs`.
-pub(super) fn mounts(project: &compose::Project, site: &mut Site<'_>) -> Vec<Mount> {
-    let mut mounts: Vec<Mount> = Vec::new();
-    for (index, mount) in site.service.volumes.iter().enumerate() {
-        mounts.extend(one(site, index, mount));
-    }
-    let service = site.service;
-    let short = service.tmpfs.iter().map(|text| text.split(':').next().unwrap_or_default());
-    let mut targets: BTreeSet<String> = short.map(str::to_owned).collect();
-    targets.extend(mounts.iter().map(|mount| mount.target.clone()));
-    for (field, wanted, declared) in
-        [("configs", &service.configs, &project.configs), ("secrets", &service.secrets, &project.secrets)]
-    {
-        for (index, file) in wanted.iter().enumerate() {
-            let Some(mount) = file_mount(site, field, index, file, declared) else { continue };
-            if !targets.insert(mount.target.clone()) {
-                let message = format!("`{}` is mounted already; give it another `target`", mount.target);
-                site.error_in(field, index, &file.at, message);
-                continue;
-            }
-            mounts.push(mount);
-        }
-    }
-    mounts
+/// Everything in the container's tree but the short `tmpfs`, secrets and configs.
+pub(super) fn mounts(site: &mut Site<'_>) -> Vec<Mount> {
+    let wanted = site.service.volumes.iter().enumerate();
+    wanted.filter_map(|(index, mount)| one(site, index, mount)).collect()
 }
 
 fn one(site: &mut Site<'_>, index: usize, mount: &model::Mount) -> Option<Mount> {
@@ -117,61 +97,4 @@ pub(super) fn tmpfs(site: &mut Site<'_>) -> BTreeMap<String, String> {
         }
     }
     mounts
-}
-
-/// A secret or config that is a file of this machine is mounted where the service wants it, to read only.
-fn file_mount(
-    site: &mut Site<'_>,
-    field: &str,
-    index: usize,
-    file: &model::FileMount,
-    declared: &[model::FileObject],
-) -> Option<Mount> {
-    let noun = field.trim_end_matches('s');
-    let name = shown(&file.source);
-    let Some(object) = declared.iter().find(|object| object.key == file.source) else {
-        site.error_in(field, index, &file.at, format!("no {noun} `{name}` is declared under `{field}`"));
-        return None;
-    };
-    let refusal = match &object.source {
-        model::FileSource::File(_) if object.external => Some(format!(
-            "the {noun} `{name}` is external, and only clusters keep those; declare it with `file:`"
-        )),
-        model::FileSource::File(path) if !path.starts_with('/') => {
-            Some(format!("`{}` is no path of this machine", shown(path)))
-        }
-        model::FileSource::File(_) => None,
-        model::FileSource::Variable { name: variable, .. } => Some(format!(
-            "the {noun} `{name}` comes from the variable {}, and only files can be mounted; write it to a file and declare it with `file:`, or pass it by `environment`",
-            shown(variable)
-        )),
-        model::FileSource::Inline(_) => Some(format!(
-            "the {noun} `{name}` has its content in the compose file, and only files can be mounted; write it to a file and declare it with `file:`"
-        )),
-        model::FileSource::Elsewhere => Some(format!(
-            "the {noun} `{name}` is external, and only clusters keep those; declare it with `file:`"
-        )),
-    };
-    if let Some(message) = refusal {
-        site.error_in(field, index, &file.at, message);
-        return None;
-    }
-    let model::FileSource::File(path) = &object.source else { return None };
-    if file.uid.is_some() || file.gid.is_some() || file.mode.is_some() {
-        let message = "uid, gid and mode are those of the file itself; what is said here has no effect";
-        site.warn_in(field, index, &file.at, message);
-    }
-    if object.template_driver.is_some() {
-        let message = format!("the template driver of the {noun} `{name}`: {IGNORED_TEXT}");
-        site.warn_in(field, index, &file.at, message);
-    }
-    let folder = if noun == "secret" { "/run/secrets/" } else { "/" };
-    let target = match file.target.as_deref() {
-        Some(target) if target.starts_with('/') => target.to_owned(),
-        Some(target) => format!("{folder}{target}"),
-        None => format!("{folder}{}", file.source),
-    };
-    let mut mount = Mount::new(MountKind::Bind, Some(path.clone()), target);
-    mount.read_only = true;
-    Some(mount)
 }

@@ -654,6 +654,7 @@ fn warnings_name_file_line_and_key() {
 #[test]
 fn what_would_be_another_service_is_an_error_with_its_place() {
     let elsewhere = "secrets:\n  k: {external: true}\nconfigs:\n  i: {content: x}\n  e: {external: true}\n";
+    let inline = "volumes: {vol: {}}\nconfigs:\n  i: {content: x}\n";
     let mounted = "secrets:\n  k: {file: ./k}\n";
     let shared = |key: &str| format!("network_mode: service:b\n{key}");
     let (s_ports, s_expose, s_host) =
@@ -680,7 +681,46 @@ fn what_would_be_another_service_is_an_error_with_its_place() {
         ("volumes_from: ['b:rx']", "", "services.a.volumes_from", "is not `service`"),
         ("secrets: [k]", elsewhere, "services.a.secrets[0]", "only clusters"),
         ("configs: [e]", elsewhere, "services.a.configs[0]", "only clusters"),
-        ("configs: [i]", elsewhere, "services.a.configs[0]", "content in the compose file"),
+        (
+            "configs: [i]\nread_only: true",
+            elsewhere,
+            "services.a.configs[0]",
+            "the config `i` has its content in the compose file and is copied to `/i`, but the service is `read_only`; write it",
+        ),
+        (
+            "configs: [{source: i, target: /data/x}]\nvolumes: ['vol:/data']",
+            inline,
+            "services.a.configs[0]",
+            "the volume at `/data` covers it; give it another `target`, or write it to a file",
+        ),
+        (
+            "configs: [{source: i, target: /run/x}]\ntmpfs: /run:size=1m",
+            elsewhere,
+            "services.a.configs[0]",
+            "the tmpfs at `/run` covers it",
+        ),
+        (
+            "configs: [{source: i, target: /m/x}]\nvolumes: [{type: tmpfs, target: /m}]",
+            elsewhere,
+            "services.a.configs[0]",
+            "the tmpfs at `/m` covers it",
+        ),
+        (
+            "configs: [{source: i, target: /src/x}]\nvolumes: ['./src:/src']",
+            elsewhere,
+            "services.a.configs[0]",
+            "the bind mount at `/src` covers it",
+        ),
+        ("configs: [{source: i, target: /dev/x}]", elsewhere, "services.a.configs[0]", "its own `/dev`"),
+        (
+            "configs: [i, {source: i, target: /./i}]",
+            elsewhere,
+            "services.a.configs[1]",
+            "`/i` is mounted already",
+        ),
+        ("configs: [{source: i, target: /etc/../x}]", elsewhere, "services.a.configs[0]", "names no file"),
+        ("configs: [{source: i, target: /etc/}]", elsewhere, "services.a.configs[0]", "names no file"),
+        ("configs: [{source: i, uid: www}]", elsewhere, "services.a.configs[0]", "uid `www` is not a number"),
         (
             "secrets: [{source: k, target: /x}]\nvolumes: [/x]",
             mounted,
@@ -778,12 +818,52 @@ fn what_would_be_another_service_is_an_error_with_its_place() {
 }
 
 #[test]
-fn a_secret_from_a_variable_is_refused_without_its_value() {
-    let text = file("secrets: [k]", "secrets:\n  k: {environment: TOKEN}\n");
-    let mut input = input(&text);
+fn what_is_no_file_is_copied_with_its_owner_and_permissions() {
+    let body = "secrets: [k, {source: k, target: sub/other, uid: '12', gid: '13', mode: 0440}]\n\
+                configs: [i, {source: v, target: //etc/./app.conf}]";
+    let top = "secrets:\n  k: {environment: TOKEN}\nconfigs:\n  i: {content: 'a $$b ${TOKEN}'}\n  \
+               v: {environment: TOKEN}\n";
+    let mut input = input(&file(body, top));
     input.variables.insert("TOKEN".to_owned(), Some("hunter2".to_owned()));
-    let error = convert(&load(&input), &GroupRef::parse("group", "shop").unwrap()).unwrap_err();
-    assert!(error.message().contains("comes from the variable TOKEN"), "{error}");
+    let converted = convert(&load(&input), &GroupRef::parse("group", "shop").unwrap()).unwrap();
+    let container = converted.services[0].container();
+    let shown: Vec<String> = container
+        .files
+        .iter()
+        .map(|file| {
+            let content = file.content.reveal();
+            format!("{} {content:?} {}:{} {:04o}", file.target, file.uid, file.gid, file.mode)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            r#"/i "a $b hunter2" 0:0 0444"#,
+            r#"/etc/app.conf "hunter2" 0:0 0444"#,
+            r#"/run/secrets/k "hunter2" 0:0 0444"#,
+            r#"/run/secrets/sub/other "hunter2" 12:13 0440"#,
+        ]
+    );
+    let digest = "f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7";
+    assert_eq!(container.files[1].digest, digest);
+    assert!(container.mounts.is_empty());
+    assert!(!format!("{converted:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_secret_from_a_variable_that_is_not_set_is_refused() {
+    let text = file("secrets: [k]", "secrets:\n  k: {environment: TOKEN}\n");
+    let with = |value: Option<&str>, more: &str| {
+        let mut input = input(&text.replace("secrets: [k]", &format!("secrets: [k]{more}")));
+        input.variables.insert("TOKEN".to_owned(), value.map(str::to_owned));
+        convert(&load(&input), &GroupRef::parse("group", "shop").unwrap())
+    };
+    let error = with(None, "").unwrap_err();
+    assert!(error.message().contains("the variable `TOKEN`, which is not set"), "{error}");
+    // An empty value is one.
+    assert_eq!(with(Some(""), "").unwrap().services[0].container().files[0].content.reveal(), "");
+    let error = with(Some("hunter2"), "\n    read_only: true").unwrap_err();
+    assert!(error.message().contains("comes from the variable `TOKEN` and is copied"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"));
 }
 

@@ -90,7 +90,7 @@ async fn a_network_of_somebody_else_is_not_joined_unasked() {
     let operation = bed.apply(adopting).await.unwrap().operation.unwrap();
     assert_completed(&bed.ended(&operation).await);
     assert_on_it(&bed);
-    let down = bed.control.groups().down(&bed.ctx, "shop", Default::default()).await.unwrap();
+    let down = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
     assert_completed(&bed.ended(&down).await);
     assert!(bed.engine.network(NETWORK).is_some(), "it is not ours to remove");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use clos_domain::copied::Obstacle;
 use clos_domain::health::Check;
 use clos_domain::name::shown;
 use clos_domain::service::Service;
@@ -59,7 +60,8 @@ pub(crate) fn docker(
         wanted.healthcheck.as_ref().and_then(|check| health::engine(v, "docker_config.healthcheck", check));
     let restart = restart(v, &wanted.restart_policy);
     let old_build = old.and_then(|old| old.container().build.as_ref());
-    let container = container(v, wanted, old_build)?;
+    let mut container = container(v, wanted, old_build)?;
+    keep_files(v, &mut container, old.map(|old| old.container()));
     if v.count() > count {
         return None;
     }
@@ -150,7 +152,28 @@ fn container(v: &mut Violations, wanted: &pb::DockerConfig, old_build: Option<&B
         runtime: some(&wanted.runtime),
         oom_score_adj,
         volumes_from: wanted.volumes_from.clone(),
+        files: Vec::new(),
     })
+}
+
+/// Secrets and configs that are copied into the container come from the compose file only; the API neither shows
+/// nor changes them.
+fn keep_files(v: &mut Violations, container: &mut Container, old: Option<&Container>) {
+    let files = old.map(|old| old.files.clone()).unwrap_or_default();
+    for file in &files {
+        let Some(obstacle) = container.obstacle(&file.target) else { continue };
+        let field = match obstacle {
+            Obstacle::ReadOnly => "docker_config.read_only",
+            Obstacle::Mount { target, .. } if container.tmpfs.contains_key(target) => "docker_config.tmpfs",
+            Obstacle::Mount { .. } | Obstacle::Engine(_) => "docker_config.volumes",
+        };
+        let message = format!(
+            "a secret or config is copied to `{}` before the container starts, but {obstacle}",
+            shown(&file.target)
+        );
+        v.add(field, message);
+    }
+    container.files = files;
 }
 
 /// No words leave the image's own, one empty word clears them.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use clos_domain::copied::CopiedFile;
 use clos_domain::event::Severity;
 use clos_domain::health::{Check, Test, Verdict};
 use clos_domain::port::{Binding, Protocol, Wish};
 use clos_domain::seams::store::{ServiceKey, ServiceOrder};
+use clos_domain::secret::Hidden;
 use clos_domain::service::{Definition, Observed, Service, Status};
-use clos_domain::workload::PullPolicy;
+use clos_domain::workload::{ConfigHash, PullPolicy};
 use clos_domain::{Error, Reason};
 use clos_proto::v2 as pb;
 use clos_testkit::ids::SeqIds;
@@ -487,6 +489,43 @@ fn a_masked_value_keeps_what_there_is() {
     let environment = BTreeMap::from([("C_SECRET".to_owned(), encode::MASK.to_owned())]);
     let refused = put(&before, pb::Service { environment, ..good() }).unwrap_err();
     assert_eq!(refused.violations()[0].field, "environment[C_SECRET]");
+}
+
+#[test]
+fn a_file_that_is_copied_into_the_container_is_not_shown_and_stays() {
+    let mut before = web();
+    let key = CopiedFile {
+        target: "/run/secrets/key".into(),
+        content: Hidden::new("hunter2"),
+        digest: "d1".into(),
+        mode: 0o444,
+        ..CopiedFile::default()
+    };
+    before.definition.container_mut().files = vec![key.clone()];
+    before.definition.config_hash = Some(ConfigHash::Known("c1".into()));
+    let shown = encode::service::service(&before);
+    assert!(!format!("{shown:?}").contains("hunter2"));
+    assert_eq!(put(&before, shown).unwrap(), before.definition);
+    assert_eq!(patch(&before, good(), &["*"]).unwrap().container().files, [key.clone()]);
+    let image = docker(|docker| docker.image = "app:2".into());
+    let changed = put(&before, image).unwrap();
+    assert_eq!((changed.container().image.as_str(), &changed.container().files), ("app:2", &vec![key]));
+
+    let read_only = docker(|docker| docker.read_only = true);
+    let memory = docker(|docker| drop(docker.tmpfs.insert("/run".into(), String::new())));
+    for (service, field, words) in [
+        (read_only, "docker_config.read_only", "the service is `read_only`"),
+        (
+            memory,
+            "docker_config.tmpfs",
+            "copied to `/run/secrets/key` before the container starts, but the tmpfs at `/run`",
+        ),
+    ] {
+        let refused = put(&before, service).unwrap_err();
+        let violation = &refused.violations()[0];
+        assert_eq!(violation.field, field);
+        assert!(violation.description.contains(words), "{violation:?}");
+    }
 }
 
 #[test]

@@ -230,6 +230,7 @@ prop_compose! {
             runtime: texts[11].clone(),
             oom_score_adj,
             volumes_from: lists[9].clone(),
+            files: Vec::new(),
         }
     }
 }
