@@ -38,10 +38,12 @@ pub struct Source {
     pub working_dir: String,
     /// Path and text of each compose file, in order.
     pub files: Vec<(String, String)>,
-    /// The text of `.env`.
-    pub dotenv: Option<String>,
+    /// Path and text of `.env`, or of each `--env-file`, in order.
+    pub env_files: Vec<(String, String)>,
     /// The caller's variables: a value, or known to be unset.
     pub variables: BTreeMap<String, Option<String>>,
+    /// The caller's home folder, absolute.
+    pub home: Option<String>,
 }
 
 /// What is to be applied, and how.
@@ -174,16 +176,15 @@ async fn roots(shared: &Shared, working_dir: &str) -> Vec<String> {
 /// Reads the project, and the files that it names, until nothing is missing.
 async fn read(shared: &Shared, roots: &[String], request: &Request) -> Result<compose::Project> {
     let source = &request.source;
+    let files = |files: &[(String, String)]| -> Vec<compose::File> {
+        files.iter().map(|(path, text)| compose::File { path: path.clone(), text: text.clone() }).collect()
+    };
     let mut input = compose::Input {
         working_dir: source.working_dir.clone(),
-        files: source
-            .files
-            .iter()
-            .map(|(path, text)| compose::File { path: path.clone(), text: text.clone() })
-            .collect(),
-        dotenv: source.dotenv.clone().map(|text| compose::File { path: ".env".to_owned(), text }),
+        files: files(&source.files),
+        env_files: files(&source.env_files),
         variables: source.variables.clone(),
-        home: source.variables.get("HOME").cloned().flatten(),
+        home: source.home.clone(),
         project_name: request.group.clone(),
         profiles: request.profiles.clone(),
         ..compose::Input::default()
