@@ -13,6 +13,7 @@ mod demo;
 mod doors;
 mod guests;
 mod neighbours;
+mod paths;
 mod ports;
 mod rest;
 mod socket;

@@ -24,6 +24,7 @@ mod monitor;
 pub mod observer;
 pub mod operations;
 mod ports;
+mod reach;
 pub mod runner;
 pub mod services;
 mod snapshot;
