@@ -14,6 +14,7 @@ mod doors;
 mod guests;
 mod neighbours;
 mod networks;
+mod paths;
 mod ports;
 mod rebuilding;
 mod rest;

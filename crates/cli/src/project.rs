@@ -28,35 +28,35 @@ const FILE_MAX: u64 = 16 * 1024 * 1024;
 /// What is sent to be applied.
 pub(crate) fn source(context: &Context, desired: &Desired) -> Result<pb::ComposeSource, Failure> {
     let (folder, files) = files(context, &desired.place.files)?;
+    // As one would name it in the folder: that is what messages say.
+    let sent = |file: &Path, content: String| pb::SourceFile {
+        path: file.strip_prefix(&folder).unwrap_or(file).to_string_lossy().into_owned(),
+        content,
+    };
     let mut texts = Vec::new();
     for file in &files {
         let content = match file.to_str() {
             Some("-") => context.read_input()?,
             _ => read(file)?.ok_or_else(|| no_file(file))?,
         };
-        // As one would name it in the folder: that is what messages say.
-        let shown = file.strip_prefix(&folder).unwrap_or(file);
-        texts.push(pb::SourceFile { path: shown.to_string_lossy().into_owned(), content });
+        texts.push(sent(file, content));
     }
-    let dotenv = match &desired.env_files[..] {
-        [] => read(&folder.join(".env"))?,
-        // Later files win and see what earlier ones set, as the later lines of one file do.
-        named => {
-            let mut texts = Vec::new();
-            for name in named {
-                let path = context.folder.join(name);
-                texts.push(read(&path)?.ok_or_else(|| no_file(&path))?);
-            }
-            Some(texts.join("\n"))
-        }
-    };
-    let variables =
-        variables(context, texts.iter().map(|file| file.content.as_str()).chain(dotenv.as_deref()));
+    let mut env_files = Vec::new();
+    for name in &desired.env_files {
+        let path = canonical(&context.folder.join(expanded(context, name)));
+        let content = read(&path)?.ok_or_else(|| no_file(&path))?;
+        env_files.push(sent(&path, content));
+    }
+    let dotenv = if env_files.is_empty() { read(&folder.join(".env"))? } else { None };
+    let read = texts.iter().chain(&env_files).map(|file| file.content.as_str());
+    let variables = variables(context, read.chain(dotenv.as_deref()));
     Ok(pb::ComposeSource {
         working_dir: folder.to_string_lossy().into_owned(),
         files: texts,
         dotenv,
         variables,
+        home: context.var("HOME").filter(|home| home.starts_with('/')).unwrap_or_default().to_owned(),
+        env_files,
     })
 }
 
@@ -162,7 +162,10 @@ fn files(context: &Context, named: &[String]) -> Result<(PathBuf, Vec<PathBuf>),
 fn beside(context: &Context, relative_to: &Path, named: &[String]) -> (PathBuf, Vec<PathBuf>) {
     let paths: Vec<PathBuf> = named
         .iter()
-        .map(|file| if file == "-" { PathBuf::from("-") } else { canonical(&relative_to.join(file)) })
+        .map(|file| match file.as_str() {
+            "-" => PathBuf::from("-"),
+            file => canonical(&relative_to.join(expanded(context, Path::new(file)))),
+        })
         .collect();
     let first = paths.iter().find(|path| path.as_os_str() != "-").and_then(|path| path.parent());
     (canonical(first.unwrap_or(&context.folder)), paths)
@@ -173,6 +176,14 @@ fn nearest(from: &Path) -> Option<(PathBuf, &'static str)> {
         let name = FILES.iter().find(|name| folder.join(name).is_file())?;
         Some((folder.to_owned(), *name))
     })
+}
+
+/// A leading `~` is the home folder: a shell expands it only where a word begins, not in `--file=~/x` or `COMPOSE_FILE`.
+fn expanded(context: &Context, path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), context.var("HOME")) {
+        (Ok(below), Some(home)) => Path::new(home).join(below),
+        _ => path.to_owned(),
+    }
 }
 
 /// Without links, so that one folder has one name; what is not there stays as it was written.
@@ -218,8 +229,7 @@ fn variables<'a>(
     let mut variables: BTreeMap<String, pb::VariableValue> =
         used.into_iter().map(|name| (name.to_owned(), pb::VariableValue { value: None })).collect();
     for (name, value) in &context.env {
-        // `~` may stand in files that only the daemon opens.
-        if words.contains(name.as_str()) || name.starts_with("COMPOSE_") || name == "HOME" {
+        if words.contains(name.as_str()) || name.starts_with("COMPOSE_") {
             variables.insert(name.clone(), pb::VariableValue { value: Some(value.clone()) });
         }
     }

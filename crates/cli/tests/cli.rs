@@ -846,15 +846,25 @@ async fn files_are_found_as_compose_finds_them() {
     assert_eq!(asked(&bed), ("HOME/checkout/shop".into(), paths(&["b.yaml", "compose.yaml"])));
     bed.run("up --no-start -f a.yaml --env-file ../.env").await;
     let last: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
-    assert!(last.source.unwrap().dotenv.unwrap().contains("COMPOSE_FILE"));
+    assert!(last.source.unwrap().env_files[0].content.contains("COMPOSE_FILE"));
     write(&root.join("more.env"), "MORE=1\n");
     bed.env.insert("HOME".into(), "/home/dev".into());
     bed.run("up --no-start -f a.yaml --env-file ../.env --env-file ../more.env").await;
     let last: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
     let source = last.source.unwrap();
-    assert_eq!(source.variables["HOME"].value.as_deref(), Some("/home/dev"), "`~` is the caller's home");
-    let dotenv = source.dotenv.unwrap();
-    assert!(dotenv.contains("COMPOSE_FILE") && dotenv.ends_with("\nMORE=1\n"), "{dotenv}");
+    assert_eq!((source.home.as_str(), &source.dotenv), ("/home/dev", &None));
+    assert!(!source.variables.contains_key("HOME"), "no file names it");
+    let [all, more] = &source.env_files[..] else { panic!("two files") };
+    assert!(all.path.ends_with("/shop/.env") && more.path.ends_with("/shop/more.env"), "{source:?}");
+    assert_eq!(more.content, "MORE=1\n");
+    bed.env.insert("HOME".into(), root.parent().unwrap().to_string_lossy().into_owned());
+    bed.env.insert("COMPOSE_FILE".into(), "~/shop/ops/a.yaml;~/shop/b.yaml".into());
+    bed.run("up --no-start --env-file=~/shop/more.env").await;
+    assert_eq!(
+        asked(&bed),
+        ("HOME/checkout/shop/ops".into(), paths(&["a.yaml", "HOME/checkout/shop/b.yaml"]))
+    );
+    bed.env.remove("COMPOSE_FILE");
     assert_eq!(bed.run("up -f nowhere.yaml").await.code, 5);
     assert_eq!(bed.run("up --env-file nowhere").await.code, 5);
     std::fs::write(root.join("ops/bad.yaml"), [0x61, 0xff]).unwrap();

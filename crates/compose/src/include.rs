@@ -111,6 +111,7 @@ impl<'a> Loader<'a> {
         }
         let path_key = key.child("path");
         let mut files: Vec<(String, &'a str)> = Vec::new();
+        let mut cannot_be_had = false;
         for node in &item.paths {
             let path = self.path(&scope.base, node.as_text().unwrap_or_default(), &node.at, &path_key);
             if scope.chain.contains(&path) {
@@ -121,9 +122,14 @@ impl<'a> Loader<'a> {
                 self.fatal = true;
                 return None;
             }
+            cannot_be_had |= matches!(self.input.fetched.get(&path), Some(Err(_)));
             if let Fetch::Text(text) = self.fetch(&path, Purpose::Include, true, &node.at, &path_key) {
                 files.push((path, text));
             }
+        }
+        // The `.env` beside it is nobody's concern then.
+        if cannot_be_had {
+            return None;
         }
         if scope.chain.len() >= limits::CHAIN {
             self.fail(

@@ -15,8 +15,8 @@ pub struct Input {
     pub files: Vec<File>,
     /// `--project-directory`: where relative paths in the files start. Without it, the folder of the first file.
     pub project_dir: Option<String>,
-    /// The text of `.env`, if there is one.
-    pub dotenv: Option<File>,
+    /// `.env` if there is one, or the files of `--env-file` in order.
+    pub env_files: Vec<File>,
     /// The caller's environment as far as it was asked for: a value, or known to be unset.
     pub variables: BTreeMap<String, Option<String>>,
     /// The caller's home folder, for `~`.

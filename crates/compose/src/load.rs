@@ -162,23 +162,26 @@ impl<'a> Loader<'a> {
     }
 
     fn dotenv(&mut self) -> Option<BTreeMap<String, String>> {
-        let Some(file) = &self.input.dotenv else { return Some(BTreeMap::new()) };
-        let shown = self.shown(&paths::join(&self.input.working_dir, &file.path));
-        if file.text.len() > limits::FILE_BYTES {
-            let message =
-                format!("the file has {} bytes; the limit is {}", file.text.len(), limits::FILE_BYTES);
-            self.fail(Code::TooLarge, &Location::whole(&shown), &message);
-            return None;
-        }
         let environment = Environment::new(&self.input.variables);
-        let unknown = &mut self.unknown;
-        match dotenv::parse(&file.text, &BTreeMap::new(), &mut |name| unknown.look(&environment, name)) {
-            Ok(parsed) => Some(parsed.entries.into_iter().collect()),
-            Err(problem) => {
-                self.fail(Code::Syntax, &Location::new(&shown, problem.line, 1), &problem.message);
-                None
+        let mut values = BTreeMap::new();
+        for file in &self.input.env_files {
+            let shown = self.shown(&paths::join(&self.input.working_dir, &file.path));
+            if file.text.len() > limits::FILE_BYTES {
+                let message =
+                    format!("the file has {} bytes; the limit is {}", file.text.len(), limits::FILE_BYTES);
+                self.fail(Code::TooLarge, &Location::whole(&shown), &message);
+                return None;
+            }
+            let unknown = &mut self.unknown;
+            match dotenv::parse(&file.text, &values, &mut |name| unknown.look(&environment, name)) {
+                Ok(parsed) => values.extend(parsed.entries),
+                Err(problem) => {
+                    self.fail(Code::Syntax, &Location::new(&shown, problem.line, 1), &problem.message);
+                    return None;
+                }
             }
         }
+        Some(values)
     }
 
     /// `-p`, then `COMPOSE_PROJECT_NAME`, then the last `name:` of the files, then the folder.

@@ -253,7 +253,7 @@ fn text_cannot_be_multiplied_without_end() {
     big_file.fetched.insert("/home/dev/shop/a.env".to_owned(), Ok("#".repeat(1_048_577)));
     assert!(fails(&big_file).contains("/home/dev/shop/a.env has 1048577 bytes; the limit is 1048576"));
     let mut big_dotenv = input("services: {a: {image: x}}\n");
-    big_dotenv.dotenv = Some(File { path: ".env".to_owned(), text: "#".repeat(1_048_577) });
+    big_dotenv.env_files = vec![File { path: ".env".to_owned(), text: "#".repeat(1_048_577) }];
     assert!(fails(&big_dotenv).contains(".env: the file has 1048577 bytes"));
 }
 

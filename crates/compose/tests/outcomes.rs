@@ -35,7 +35,8 @@ fn names_of_all_files_are_asked_for_at_once() {
     let mut input = input(
         "include: [more.yaml]\nservices:\n  web: {image: \"x:$TAG\", env_file: web.env, environment: [PASSED, A=1]}\n",
     );
-    input.dotenv = Some(File { path: ".env".to_owned(), text: "FROM_DOTENV=1\nMADE=${BASE}\n".to_owned() });
+    input.env_files =
+        vec![File { path: ".env".to_owned(), text: "FROM_DOTENV=1\nMADE=${BASE}\n".to_owned() }];
     let Outcome::NeedsFiles(wanted) = load(&input) else { panic!("it does not ask for files") };
     let asked: Vec<_> = wanted.iter().map(|file| (file.path.as_str(), file.purpose, file.required)).collect();
     assert_eq!(
@@ -102,9 +103,21 @@ fn a_required_variable_is_asked_for_before_it_is_missed() {
 fn text_that_is_no_yaml_fails_before_anything_is_asked() {
     let mut input = input("services: {a: {image: $X, env_file: y}\n");
     assert!(matches!(load(&input), Outcome::Failed(_)));
-    input.dotenv = Some(File { path: ".env".to_owned(), text: "A='open".to_owned() });
+    input.env_files = vec![File { path: ".env".to_owned(), text: "A='open".to_owned() }];
     let Outcome::Failed(errors) = load(&input) else { panic!("a broken .env is taken") };
     assert!(errors.to_string().starts_with(".env:1:1: the quote is not closed"), "{errors}");
+}
+
+#[test]
+fn env_files_are_laid_over_each_other_and_their_errors_name_the_file() {
+    let env_file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
+    let mut input = input("services: {a: {image: \"$NAME:$TAG\"}}\n");
+    input.env_files =
+        vec![env_file("base.env", "NAME=app\nTAG=1"), env_file("../ops/more.env", "TAG=${TAG}.5\n")];
+    assert_eq!(ready(input.clone()).services[0].image.as_deref(), Some("app:1.5"));
+    input.env_files.push(env_file("/etc/last.env", "A=1\nB='open\n"));
+    let Outcome::Failed(errors) = load(&input) else { panic!("a broken file is taken") };
+    assert!(errors.to_string().starts_with("/etc/last.env:2:1: the quote is not closed"), "{errors}");
 }
 
 #[test]

@@ -148,7 +148,7 @@ proptest! {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         load_to_the_end(input(std::slice::from_ref(&text)));
         let mut input = input(&["services: {a: {image: x}}".to_owned()]);
-        input.dotenv = Some(File { path: ".env".to_owned(), text });
+        input.env_files = vec![File { path: ".env".to_owned(), text }];
         load_to_the_end(input);
     }
 

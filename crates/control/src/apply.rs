@@ -1,33 +1,28 @@
 //! `up` and `plan`: from compose files to rows, a plan, and an operation.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clos_compose as compose;
-use clos_domain::admit;
-use clos_domain::error::{Finding, Severity};
+use clos_domain::error::Finding;
 use clos_domain::event::types;
 use clos_domain::group::{self, Group};
 use clos_domain::id::{GroupId, ServiceId};
-use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName, ServiceRef};
+use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName};
 use clos_domain::operation::{FailurePolicy, Operation, Verb};
 use clos_domain::plan::{Plan, Policy};
-use clos_domain::problem::Problem;
 use clos_domain::seams::Tx;
-use clos_domain::seams::files::{self, FileKind};
 use clos_domain::service::{self, Observed, Service};
-use clos_domain::workload::{Mount, MountKind, PullPolicy};
+use clos_domain::workload::PullPolicy;
 use clos_domain::{Ctx, Error, Reason, Result};
 
 use crate::convert::{self, Converted};
 use crate::groups::{self, GroupView};
+use crate::reach::Reach;
 use crate::snapshot::Scope;
 use crate::verbs::{self, Planned, Wish};
 use crate::{Shared, services};
 
-/// A file that a project names may have so many bytes.
-const FILE_LIMIT: u64 = 1 << 20;
 /// Files name files; so many rounds of reading are enough for every honest project.
 const ROUNDS: usize = 64;
 
@@ -38,10 +33,12 @@ pub struct Source {
     pub working_dir: String,
     /// Path and text of each compose file, in order.
     pub files: Vec<(String, String)>,
-    /// The text of `.env`.
-    pub dotenv: Option<String>,
+    /// Path and text of `.env`, or of each `--env-file`, in order.
+    pub env_files: Vec<(String, String)>,
     /// The caller's variables: a value, or known to be unset.
     pub variables: BTreeMap<String, Option<String>>,
+    /// The caller's home folder, absolute.
+    pub home: Option<String>,
 }
 
 /// What is to be applied, and how.
@@ -118,18 +115,19 @@ impl groups::Groups<'_> {
 }
 
 async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Applied> {
-    let roots = roots(shared, &request.source.working_dir).await;
-    let project = read(shared, &roots, &request).await?;
+    let mut reach = Reach::of(shared, ctx, &request.source.working_dir).await;
+    let project = read(shared, &mut reach, &request).await?;
     let name = GroupRef {
         name: GroupName::parse("name", &project.name)?,
         instance: request.instance.as_deref().map(|raw| Instance::parse("instance", raw)).transpose()?,
     };
     let mut converted = convert::convert(&project, &name)?;
-    drop(project);
     let mut findings = std::mem::take(&mut converted.findings);
-    let (found, problems) = judge(shared, &roots, &name, &converted).await;
+    let (found, problems) = reach.judge(shared, &name, &project, &converted).await;
+    drop(project);
     findings.extend(found);
-    let notes = std::mem::take(&mut converted.notes);
+    let mut notes = std::mem::take(&mut converted.notes);
+    notes.extend(reach.into_notes());
 
     let _turn = shared.submitting.lock().await;
     let rows = rows(shared, &request, &name, converted).await?;
@@ -164,26 +162,18 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
     Ok(Applied { group, plan, findings, operation })
 }
 
-/// The folders that this project may read from.
-async fn roots(shared: &Shared, working_dir: &str) -> Vec<String> {
-    let mut roots: Vec<String> = shared.world.files.project_root(working_dir).await.into_iter().collect();
-    roots.extend(shared.settings.roots.iter().cloned());
-    roots
-}
-
 /// Reads the project, and the files that it names, until nothing is missing.
-async fn read(shared: &Shared, roots: &[String], request: &Request) -> Result<compose::Project> {
+async fn read(shared: &Shared, reach: &mut Reach, request: &Request) -> Result<compose::Project> {
     let source = &request.source;
+    let files = |files: &[(String, String)]| -> Vec<compose::File> {
+        files.iter().map(|(path, text)| compose::File { path: path.clone(), text: text.clone() }).collect()
+    };
     let mut input = compose::Input {
         working_dir: source.working_dir.clone(),
-        files: source
-            .files
-            .iter()
-            .map(|(path, text)| compose::File { path: path.clone(), text: text.clone() })
-            .collect(),
-        dotenv: source.dotenv.clone().map(|text| compose::File { path: ".env".to_owned(), text }),
+        files: files(&source.files),
+        env_files: files(&source.env_files),
         variables: source.variables.clone(),
-        home: source.variables.get("HOME").cloned().flatten(),
+        home: source.home.clone(),
         project_name: request.group.clone(),
         profiles: request.profiles.clone(),
         ..compose::Input::default()
@@ -208,8 +198,7 @@ async fn read(shared: &Shared, roots: &[String], request: &Request) -> Result<co
             }
             compose::Outcome::NeedsFiles(wanted) => {
                 for one in wanted {
-                    let text = shared.world.files.read_text(roots, &one.path, FILE_LIMIT).await;
-                    let text = text.map_err(|error| source_error(error, roots));
+                    let text = reach.read(shared.world.files.as_ref(), &one).await;
                     input.fetched.insert(one.path, text);
                 }
             }
@@ -228,86 +217,6 @@ fn listed(names: &[String]) -> String {
         None | Some(0) => names.join(", "),
         Some(more) => format!("{} and {more} more", names[..MOST].join(", ")),
     }
-}
-
-fn source_error(error: files::Error, roots: &[String]) -> compose::SourceError {
-    use compose::SourceError as S;
-    match error {
-        files::Error::NotFound(path) => S::NotFound { path },
-        files::Error::OutsideRoot(path) => {
-            S::OutsideRoot { path, root: roots.first().cloned().unwrap_or_else(|| "(none)".to_owned()) }
-        }
-        files::Error::TooLarge { path, limit } => S::TooLarge { path, bytes: limit + 1, limit },
-        files::Error::Unreadable { path, why } => S::Unreadable { path, reason: why },
-    }
-}
-
-/// What the files want of this machine: build contexts must lie under a root, and what is
-/// mounted without being made must be there; the rest is told.
-async fn judge(
-    shared: &Shared,
-    roots: &[String],
-    group: &GroupRef,
-    converted: &Converted,
-) -> (Vec<Finding>, Vec<Problem>) {
-    let (mut findings, mut problems) = (Vec::new(), Vec::new());
-    for definition in &converted.services {
-        let owner = ServiceRef { group: group.clone(), name: definition.name.clone() };
-        if let Some(build) = &definition.container().build {
-            problems.extend(check_context(shared, roots, &owner, &build.context).await);
-        }
-        let mut container = Cow::Borrowed(definition.container());
-        for at in 0..container.mounts.len() {
-            let mount = &container.mounts[at];
-            if let (MountKind::Bind, Some(source)) = (mount.kind, &mount.source) {
-                problems.extend(check_source(shared, &owner, mount, source).await);
-                let canonical = shared.world.files.canonical(source).await;
-                container.to_mut().mounts[at].source = Some(canonical);
-            }
-        }
-        let request = admit::Request { container: &container, volumes: &converted.group.volumes, roots };
-        findings.extend(admit::admit(&request).into_iter().map(|found| {
-            finding(Severity::Warning, format!("services.{}.{}", definition.name, found.key), found.message)
-        }));
-    }
-    (findings, problems)
-}
-
-async fn check_context(
-    shared: &Shared,
-    roots: &[String],
-    owner: &ServiceRef,
-    context: &str,
-) -> Option<Problem> {
-    let (reason, message, hint) = match shared.world.files.resolve(roots, context).await {
-        Ok((_, FileKind::Folder)) => return None,
-        Ok(_) => (Reason::FileNotFound, format!("{context} is not a folder"), "name its folder"),
-        Err(files::Error::OutsideRoot(path)) => (
-            Reason::OutsideRoot,
-            format!("{path} is outside the project root"),
-            "add its folder to `roots:` in closd.yaml or move it",
-        ),
-        Err(error) => {
-            (Reason::FileNotFound, error.to_string(), "create the folder or correct `build.context`")
-        }
-    };
-    let key = format!("services.{}.build.context", owner.name);
-    let problem = Problem::new(reason, owner, format!("{key}: {message}"), hint);
-    Some(problem.at(finding(Severity::Error, key, message)))
-}
-
-/// What is mounted without being made must be there.
-async fn check_source(shared: &Shared, owner: &ServiceRef, mount: &Mount, source: &str) -> Option<Problem> {
-    if mount.create_host_path || shared.world.files.exists(source).await {
-        return None;
-    }
-    let message = format!("`{owner}` mounts {source} at {}, and {source} does not exist", mount.target);
-    let problem = Problem::new(Reason::FileNotFound, owner, message, "create it or correct the path");
-    Some(problem.with("path", source))
-}
-
-fn finding(severity: Severity, key: String, message: String) -> Finding {
-    Finding { severity, file: String::new(), line: 0, column: 0, key, message }
 }
 
 /// Lays the files over the rows that there are.

@@ -112,13 +112,13 @@ fn finding(found: &compose::Finding, severity: Severity) -> Finding {
     located(severity, &found.at, &found.key, found.message.clone())
 }
 
-fn located(severity: Severity, at: &Location, key: &Key, message: String) -> Finding {
+pub(crate) fn located(severity: Severity, at: &Location, key: &Key, message: String) -> Finding {
     let (file, key) = (at.file.to_string(), key.to_string());
     Finding { severity, file, line: at.line, column: at.column, key, message }
 }
 
 /// `compose.yaml:12:5: services.web.ports[0]: …`
-fn rendered(finding: &Finding) -> String {
+pub(crate) fn rendered(finding: &Finding) -> String {
     let mut text = finding.file.clone();
     if finding.line > 0 {
         text.push_str(&format!(":{}:{}", finding.line, finding.column));

@@ -26,6 +26,7 @@ mod networks;
 pub mod observer;
 pub mod operations;
 mod ports;
+mod reach;
 pub mod runner;
 pub mod services;
 mod sight;

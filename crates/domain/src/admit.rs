@@ -13,6 +13,21 @@ pub struct Finding {
     pub key: String,
     /// What it would allow, and the way out.
     pub message: String,
+    /// How grave it is.
+    pub kind: Kind,
+    /// The mount that it is about, by its index.
+    pub mount: Option<usize>,
+}
+
+/// How grave a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It gives power over the machine.
+    Power,
+    /// A mount from outside every root that gives power over the machine: the system's files, an engine's socket.
+    System,
+    /// A mount from outside every root, of nothing in particular.
+    Outside,
 }
 
 /// What an admission looks at.
@@ -57,7 +72,9 @@ const SYSTEM_PATHS: [&str; 12] = [
 pub fn admit(request: &Request<'_>) -> Vec<Finding> {
     let container = request.container;
     let mut findings = Vec::new();
-    let mut find = |key: String, message: String| findings.push(Finding { key, message });
+    let mut find = |key: String, message: String| {
+        findings.push(Finding { key, message, kind: Kind::Power, mount: None });
+    };
 
     if container.privileged {
         find("privileged".into(), "gives the container every right over this machine; name the capability it needs in cap_add instead".into());
@@ -98,8 +115,8 @@ pub fn admit(request: &Request<'_>) -> Vec<Finding> {
         }
     }
     for (i, mount) in container.mounts.iter().enumerate() {
-        if let Some(message) = judge_mount(mount, request) {
-            find(format!("volumes[{i}]"), message);
+        if let Some((kind, message)) = judge_mount(mount, request) {
+            findings.push(Finding { key: format!("volumes[{i}]"), message, kind, mount: Some(i) });
         }
     }
     findings
@@ -114,7 +131,7 @@ fn namespace(key: &str) -> &str {
 }
 
 /// A bind mount, or a volume that is a bind mount in disguise.
-fn judge_mount(mount: &Mount, request: &Request<'_>) -> Option<String> {
+fn judge_mount(mount: &Mount, request: &Request<'_>) -> Option<(Kind, String)> {
     let source = mount.source.as_deref()?;
     match mount.kind {
         MountKind::Tmpfs => None,
@@ -130,26 +147,26 @@ fn judge_mount(mount: &Mount, request: &Request<'_>) -> Option<String> {
     }
 }
 
-fn judge_source(source: &str, roots: &[String]) -> Option<String> {
+fn judge_source(source: &str, roots: &[String]) -> Option<(Kind, String)> {
     let path = tidy(source);
     let name = path.rsplit('/').next().unwrap_or_default();
-    if ENGINE_SOCKETS.contains(&name) {
-        return Some(format!("{path} is an engine's socket: whoever has it is root on this machine"));
-    }
-    if path == "/" {
-        return Some("the whole file system of this machine would be mounted".to_owned());
-    }
     let under =
         |folder: &str| path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    if roots.iter().any(|root| under(root.trim_end_matches('/'))) {
+    let is_inside = roots.iter().any(|root| under(root.trim_end_matches('/')));
+    if ENGINE_SOCKETS.contains(&name) {
+        let kind = if is_inside { Kind::Power } else { Kind::System };
+        return Some((kind, format!("{path} is an engine's socket: whoever has it is root on this machine")));
+    }
+    if path == "/" {
+        return Some((Kind::System, "the whole file system of this machine would be mounted".to_owned()));
+    }
+    if is_inside {
         return None;
     }
     if SYSTEM_PATHS.iter().any(|folder| under(folder)) {
-        return Some(format!("{path} is a system path of this machine"));
+        return Some((Kind::System, format!("{path} is a system path of this machine")));
     }
-    Some(format!(
-        "{path} is outside the project root; add its folder to `roots:` in closd.yaml if it belongs to the project"
-    ))
+    Some((Kind::Outside, format!("mounts {path}, which is outside the project folder")))
 }
 
 /// `//etc/./x/../y` → `/etc/y`; `/proc/self/root` and `/proc/N/root` are ways round and are cut off.
@@ -292,6 +309,6 @@ mod tests {
     fn a_neighbour_folder_with_the_same_beginning_is_outside() {
         let lines =
             judged(&Container { mounts: vec![bind("/home/ann/shop-secrets")], ..Container::default() });
-        assert!(lines[0].contains("outside the project root"), "{lines:?}");
+        assert!(lines[0].contains("outside the project folder"), "{lines:?}");
     }
 }

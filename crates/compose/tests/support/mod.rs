@@ -68,7 +68,7 @@ impl Case {
         Input {
             working_dir: self.folder.to_string_lossy().into_owned(),
             files: files.collect(),
-            dotenv: dotenv.map(|text| File { path: ".env".to_owned(), text }),
+            env_files: dotenv.into_iter().map(|text| File { path: ".env".to_owned(), text }).collect(),
             // As the command line does: what is called so, unasked.
             variables: self
                 .shell

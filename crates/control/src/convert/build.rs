@@ -1,6 +1,7 @@
 //! How an image is built, as far as the engine's own builder goes.
 
 use clos_compose::model;
+use clos_domain::admit::tidy;
 use clos_domain::name::shown;
 use clos_domain::workload::Build;
 
@@ -19,7 +20,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Option<Build> {
     unsupported(site, build);
     Some(Build {
         context: build.context.clone(),
-        dockerfile: dockerfile(site, build),
+        dockerfile: dockerfile(build),
         dockerfile_inline: build.dockerfile_inline.clone(),
         args: build.args.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
         labels: build.labels.clone(),
@@ -63,32 +64,13 @@ fn unsupported(site: &mut Site<'_>, build: &model::Build) {
     }
 }
 
-/// Relative to the context, and inside it: nothing else is sent to the engine.
-fn dockerfile(site: &mut Site<'_>, build: &model::Build) -> Option<String> {
+/// Relative to the context where it is below it, else the whole path: the engine is sent it beside the context.
+fn dockerfile(build: &model::Build) -> Option<String> {
     let path = build.dockerfile.as_deref()?;
-    let context = build.context.trim_end_matches('/');
-    let below = path.strip_prefix(context).and_then(|rest| rest.strip_prefix('/'));
-    let relative = below.unwrap_or(path);
-    let mut depth = 0i32;
-    for part in relative.split('/') {
-        depth += match part {
-            "" | "." => 0,
-            ".." => -1,
-            _ => 1,
-        };
-        if depth < 0 {
-            break;
-        }
-    }
-    if relative.starts_with('/') || depth < 0 {
-        let message = format!(
-            "`{}` is outside the context `{}`; move it there, or make the context a folder above both",
-            shown(path),
-            shown(&build.context)
-        );
-        site.error("build.dockerfile", message);
-    }
-    Some(relative.to_owned())
+    let context = tidy(&build.context);
+    let whole = if path.starts_with('/') { tidy(path) } else { tidy(&format!("{context}/{path}")) };
+    let below = whole.strip_prefix(context.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+    Some(below.map_or_else(|| whole.clone(), str::to_owned))
 }
 
 /// An image that is run here is built for one platform: the service's, else the only one of the list.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use clos_control::apply::Request;
 use clos_control::verbs::StartOptions;
 use clos_domain::Reason;
+use clos_domain::ctx::Principal;
 use clos_domain::group::Status as GroupStatus;
 use clos_domain::operation::State;
 use clos_domain::service::Status;
@@ -86,7 +87,8 @@ fn bad_input() -> Vec<(&'static str, String, Reason, &'static str)> {
 
 #[tokio::test]
 async fn bad_input_is_named_and_leaves_nothing() {
-    let bed = Bed::new().await;
+    let mut bed = Bed::new().await;
+    bed.ctx.principal = Principal::TokenBearer;
     let head = bed.control.events().head();
     for (what, text, reason, word) in bad_input() {
         let answer = bed.apply(request(&text)).await;
@@ -102,6 +104,110 @@ async fn bad_input_is_named_and_leaves_nothing() {
     let other: Vec<_> =
         journaled.filter(|event| event.kind != clos_domain::event::types::PORT_CONFLICT_DETECTED).collect();
     assert!(other.is_empty(), "{other:#?}");
+}
+
+const BESIDE: &str = "
+include: [../shared/more.yaml]
+services:
+  web:
+    image: app
+    env_file: [/etc/app.env, {path: ../none.env, required: false}]
+    volumes: [data:/data, '../assets:/assets', './own:/own', 'disguised:/d']
+    secrets: [key]
+  api: {build: {context: ../lib, dockerfile: ../docker/api.Dockerfile}}
+  own: {build: {context: ., dockerfile: ../lib/Dockerfile}}
+volumes:
+  data: {}
+  disguised: {driver_opts: {type: none, o: bind, device: /home/ann/disguised}}
+secrets: {key: {file: /home/ann/key}}
+";
+
+async fn bed_with_files_beside() -> Bed {
+    let bed = Bed::new().await;
+    for (path, text) in [
+        ("shared/more.yaml", "services: {more: {image: app}}"),
+        ("assets/a", ""),
+        ("lib/Dockerfile", "FROM app"),
+        ("docker/api.Dockerfile", "FROM app"),
+        ("key", "k"),
+        ("shop/own/a", ""),
+    ] {
+        bed.files.write(&format!("/home/ann/{path}"), text);
+    }
+    bed.files.write("/etc/app.env", "A=1\n");
+    bed
+}
+
+#[tokio::test]
+async fn what_lies_outside_the_project_is_noted_for_the_owner() {
+    let bed = bed_with_files_beside().await;
+    let mut plan = request(BESIDE);
+    plan.dry_run = true;
+    let applied = bed.apply(plan).await.unwrap();
+    assert_eq!(applied.plan.problems, []);
+    let mut notes: Vec<&str> = applied
+        .plan
+        .notes
+        .iter()
+        .filter_map(|note| note.strip_suffix(", which is outside the project folder"))
+        .collect();
+    notes.sort_unstable();
+    assert_eq!(
+        notes,
+        [
+            "compose.yaml:10:16: services.own.build.dockerfile: reads ../lib/Dockerfile",
+            "compose.yaml:13:3: volumes.disguised.driver_opts.device: mounts /home/ann/disguised",
+            "compose.yaml:14:11: secrets.key.file: mounts /home/ann/key",
+            "compose.yaml:2:11: include[0].path: reads ../shared/more.yaml",
+            "compose.yaml:6:16: services.web.env_file[0]: reads /etc/app.env",
+            "compose.yaml:7:27: services.web.volumes[1]: mounts /home/ann/assets",
+            "compose.yaml:9:16: services.api.build.context: builds from ../lib",
+            "compose.yaml:9:16: services.api.build.dockerfile: reads ../docker/api.Dockerfile",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_lies_outside_the_project_is_refused_to_everybody_else() {
+    let mut bed = bed_with_files_beside().await;
+    bed.ctx.principal = Principal::TokenBearer;
+    let error = assert_refused(bed.apply(request(BESIDE)).await, Reason::OutsideRoot, "/etc/app.env");
+    let places: Vec<String> =
+        error.findings().iter().map(|found| format!("{}:{} {}", found.file, found.line, found.key)).collect();
+    assert_eq!(
+        places,
+        [
+            "compose.yaml:2 include[0].path",
+            "compose.yaml:6 services.web.env_file[0]",
+            "compose.yaml:6 services.web.env_file[1]",
+        ]
+    );
+    // What is written in the files that could be read is judged when all of them could.
+    let rest = BESIDE.replace("include: [../shared/more.yaml]", "").replace("/etc/app.env, ", "");
+    let rest = rest.replace("{path: ../none.env, required: false}", "");
+    let mut plan = request(&rest);
+    plan.dry_run = true;
+    let planned = bed.apply(plan).await.unwrap();
+    let told: Vec<String> = planned
+        .plan
+        .problems
+        .iter()
+        .map(|one| {
+            let found = one.finding.as_ref().unwrap();
+            format!("{} {} {}:{} {}", one.reason.as_str(), one.subject, found.file, found.line, found.key)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "OUTSIDE_ROOT shop/web compose.yaml:7 services.web.volumes[1]",
+            "OUTSIDE_ROOT shop/web compose.yaml:13 volumes.disguised.driver_opts.device",
+            "OUTSIDE_ROOT shop/web compose.yaml:14 secrets.key.file",
+            "OUTSIDE_ROOT shop/api compose.yaml:9 services.api.build.context",
+            "OUTSIDE_ROOT shop/own compose.yaml:10 services.own.build.dockerfile",
+        ]
+    );
+    assert_refused(bed.apply(request(&rest)).await, Reason::OutsideRoot, "services.own.build.dockerfile");
 }
 
 #[tokio::test]

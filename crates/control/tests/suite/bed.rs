@@ -7,6 +7,7 @@ use std::time::Duration;
 use clos_control::apply::{Applied, Request, Source};
 use clos_control::supervisor::Supervisor;
 use clos_control::{Control, Engine, Settings, World};
+use clos_domain::ctx::Principal;
 use clos_domain::event::{Event, Filter};
 use clos_domain::operation::{Operation, State};
 use clos_domain::service::{Service, Status};
@@ -79,7 +80,7 @@ impl Bed {
             world,
             clock,
             supervisor,
-            ctx: Ctx::system("test"),
+            ctx: Ctx { principal: Principal::Owner { uid: 1000 }, ..Ctx::system("test") },
         }
     }
 

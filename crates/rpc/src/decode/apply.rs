@@ -135,13 +135,26 @@ fn source(v: &mut Violations, source: Option<pb::ComposeSource>) -> Option<Sourc
     if source.files.is_empty() || source.files.len() > FILES {
         v.add("source.files", format!("there are {}; 1-{FILES} are allowed", source.files.len()));
     }
-    for (index, file) in source.files.iter().enumerate() {
-        if file.path.is_empty() || file.path.contains('\0') {
-            v.add(format!("source.files[{index}].path"), "it is missing; give the file's path, for findings");
+    if source.env_files.len() > FILES {
+        let message = format!("there are {}; at most {FILES} are allowed", source.env_files.len());
+        v.add("source.env_files", message);
+    }
+    if source.dotenv.is_some() && !source.env_files.is_empty() {
+        v.add("source.dotenv", "`env_files` replace it; send one of them");
+    }
+    if !source.home.is_empty() && (!source.home.starts_with('/') || source.home.contains('\0')) {
+        v.add("source.home", format!("`{}` must be an absolute folder", shown(&source.home)));
+    }
+    for (field, files) in [("files", &source.files), ("env_files", &source.env_files)] {
+        for (index, file) in files.iter().enumerate() {
+            if file.path.is_empty() || file.path.contains('\0') {
+                let message = "it is missing; give the file's path, for findings";
+                v.add(format!("source.{field}[{index}].path"), message);
+            }
         }
     }
-    let dotenv = source.dotenv.as_ref().map_or(0, String::len);
-    let bytes = dotenv + source.files.iter().map(|file| file.content.len()).sum::<usize>();
+    let texts = source.files.iter().chain(&source.env_files).map(|file| &file.content).chain(&source.dotenv);
+    let bytes = texts.map(String::len).sum::<usize>();
     if bytes > BYTES {
         v.add("source.files", format!("the texts have {bytes} bytes; at most {BYTES} are allowed"));
     }
@@ -156,10 +169,17 @@ fn source(v: &mut Violations, source: Option<pb::ComposeSource>) -> Option<Sourc
         let message = "a variable's name must not be empty and has no `=`";
         v.add(format!("source.variables[{}]", shown(&name.escape_debug().to_string())), message);
     }
+    let files = |files: Vec<pb::SourceFile>| -> Vec<(String, String)> {
+        files.into_iter().map(|file| (file.path, file.content)).collect()
+    };
     Some(Source {
         working_dir: source.working_dir,
-        files: source.files.into_iter().map(|file| (file.path, file.content)).collect(),
-        dotenv: source.dotenv,
+        files: files(source.files),
+        env_files: match source.dotenv {
+            Some(text) => vec![(".env".to_owned(), text)],
+            None => files(source.env_files),
+        },
+        home: Some(source.home).filter(|home| !home.is_empty()),
         variables: source.variables.into_iter().map(|(name, value)| (name, value.value)).collect(),
     })
 }

@@ -834,6 +834,7 @@ fn what_is_applied_reads_every_flag() {
         name: "shop~x".into(),
         source: Some(pb::ComposeSource {
             dotenv: Some("A=1".into()),
+            home: "/home/ann".into(),
             variables: BTreeMap::from([("B".into(), pb::VariableValue { value: None })]),
             ..source()
         }),
@@ -848,6 +849,8 @@ fn what_is_applied_reads_every_flag() {
     assert_eq!((read.start, read.build, read.pull), (false, true, None));
     assert!(read.adopt && read.move_here);
     assert_eq!(read.source.variables, BTreeMap::from([("B".to_owned(), None)]));
+    assert_eq!(read.source.env_files, [(".env".to_owned(), "A=1".to_owned())]);
+    assert_eq!(read.source.home.as_deref(), Some("/home/ann"));
     let unnamed = pb::ApplyGroupRequest { name: "-".into(), source: Some(source()), ..Default::default() };
     let read = apply::apply(unnamed).unwrap();
     assert_eq!((read.group, read.instance, read.start, read.pull), (None, None, true, None));
@@ -867,7 +870,9 @@ fn every_bad_field_of_what_is_applied_is_named() {
             working_dir: "src".into(),
             files: many_files,
             variables: BTreeMap::from([("A=".into(), pb::VariableValue::default())]),
-            dotenv: None,
+            dotenv: Some(String::new()),
+            home: "home".into(),
+            env_files: vec![pb::SourceFile::default()],
         }),
         services: vec!["a b".into()],
         start: Some(false),
@@ -882,6 +887,9 @@ fn every_bad_field_of_what_is_applied_is_named() {
         "name",
         "source.working_dir",
         "source.files",
+        "source.dotenv",
+        "source.home",
+        "source.env_files[0].path",
         "source.files",
         "source.variables[A=]",
         "services[0]",
