@@ -17,4 +17,5 @@ mod ports;
 mod rest;
 mod socket;
 mod surface;
+mod volumes;
 mod watching;

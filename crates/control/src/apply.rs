@@ -80,6 +80,8 @@ pub struct Request {
     pub force_recreate: bool,
     /// Do not wait for gates that nothing needs.
     pub no_wait: bool,
+    /// Volumes without a name are made anew.
+    pub renew_anon_volumes: bool,
 }
 
 /// What became of it.
@@ -141,6 +143,7 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
         adopt: request.adopt,
         remove_orphans: request.remove_orphans,
         no_wait: request.no_wait,
+        renew_anon_volumes: request.renew_anon_volumes,
         failure: if request.atomic { FailurePolicy::Undo } else { FailurePolicy::Leave },
         ..Policy::default()
     };

@@ -127,6 +127,8 @@ pub struct Policy {
     pub remove_volumes: bool,
     /// Do not wait for gates that nothing depends on.
     pub no_wait: bool,
+    /// Give services new anonymous volumes instead of those that they have.
+    pub renew_anon_volumes: bool,
     /// Grace period of every stop; `None` is each service's own.
     pub grace: Option<Duration>,
     /// What happens on failure.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::seats::temporary_name;
 use super::{Part, Planner, Swap, Work};
 use crate::error::Reason;
-use crate::operation::Verb;
+use crate::operation::{FailurePolicy, Verb};
 use crate::problem::Problem;
 use crate::service::{Condition, Service};
 use crate::workload::{Spec, State};
@@ -141,6 +141,7 @@ impl Planner<'_> {
             }
             self.wait(i, &mut done);
         }
+        self.discard_renewed(&fates, &done);
     }
 
     /// Replaces a container: the new one is created beside the old one, which is stopped only
@@ -193,9 +194,41 @@ impl Planner<'_> {
     /// The spec with the volumes without a name that the container had, or the one before it.
     fn inheriting(&self, i: usize) -> Spec {
         let spec = &self.order.nodes[i].wanted.spec;
+        let inherited = if self.renews_volumes(i) { BTreeMap::new() } else { self.heirlooms(i) };
+        Spec { inherited, ..spec.clone() }
+    }
+
+    /// The volumes without a name that the container has, or had before `down`, by target.
+    fn heirlooms(&self, i: usize) -> BTreeMap<String, String> {
         let present = self.seats[i].present.map(|present| &present.anonymous_volumes);
-        let kept = self.snapshot.anonymous_volumes.get(&spec.identity.service_id);
-        Spec { inherited: present.or(kept).cloned().unwrap_or_default(), ..spec.clone() }
+        let kept = self.snapshot.anonymous_volumes.get(&self.order.nodes[i].wanted.service.id);
+        present.or(kept).cloned().unwrap_or_default()
+    }
+
+    fn renews_volumes(&self, i: usize) -> bool {
+        self.policy.renew_anon_volumes && !self.order.nodes[i].along
+    }
+
+    /// Removes the volumes that new ones have taken the place of, once nothing uses them any more.
+    fn discard_renewed(&mut self, fates: &[Fate], done: &[Done]) {
+        let starts: Vec<u32> = done.iter().filter_map(|done| done.start).collect();
+        let waits: Vec<u32> = done.iter().filter_map(|done| done.wait).collect();
+        for (i, fate) in fates.iter().enumerate() {
+            if !self.renews_volumes(i) || !matches!(fate, Fate::Create | Fate::Replace) {
+                continue;
+            }
+            let (mut needs, mut after) = (Vec::from_iter(done[i].start), starts.clone());
+            // What fails is undone: the old volumes go only when nothing can fail any more.
+            let gates = if self.policy.failure == FailurePolicy::Undo { &mut needs } else { &mut after };
+            gates.extend(&waits);
+            let service = self.order.nodes[i].wanted.service.resource();
+            for (target, volume) in self.heirlooms(i) {
+                if self.snapshot.volumes.contains_key(&volume) {
+                    let why = format!("{target} of {service} has a new volume");
+                    self.step(None, Work::RemoveVolume(volume), needs.clone(), after.clone(), why);
+                }
+            }
+        }
     }
 
     pub(super) fn swap_step(
@@ -242,6 +275,9 @@ impl Planner<'_> {
         let renews = self.verb == Verb::Up && !node.along;
         if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
             return (Fate::Replace, "recreate was asked for".into());
+        }
+        if self.renews_volumes(i) && !self.heirlooms(i).is_empty() {
+            return (Fate::Replace, "new anonymous volumes were asked for".into());
         }
         if present.spec_hash != spec.identity.spec_hash {
             if renews {
