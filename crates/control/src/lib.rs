@@ -12,6 +12,7 @@
 mod adoption;
 pub mod apply;
 mod changes;
+mod containers;
 mod convert;
 pub mod etag;
 pub mod events;

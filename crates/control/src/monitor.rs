@@ -15,7 +15,7 @@ use clos_domain::{Reason, Result};
 use futures::StreamExt as _;
 use tokio::time::Instant;
 
-use crate::Shared;
+use crate::{Shared, containers};
 use crate::supervisor::Task;
 
 /// The world is looked at afresh this often.
@@ -75,8 +75,8 @@ async fn look(shared: &Shared, watched: &mut HashMap<ServiceId, Watched>) -> Res
     }
     let answers: Vec<(Service, Check, Answer)> = futures::stream::iter(due)
         .map(|(row, check)| async move {
-            let name = row.workload_name();
-            let answer = shared.runner.gates().ask(&row, &name, &check, QUESTION).await;
+            let container = containers::handle(&row);
+            let answer = shared.runner.gates().ask(&row, &container, &check, QUESTION).await;
             let answer = answer.unwrap_or_else(|error| Answer::Unreachable(error.message().to_owned()));
             (row, check, answer)
         })

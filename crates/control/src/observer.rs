@@ -561,7 +561,7 @@ fn observed(row: &Service, before: Observed, found: &Found) -> Observed {
 
 /// The container that a service is shown by, where it has several: an interrupted replacement
 /// leaves two.
-fn main_of(service: &Service, mut found: Vec<Found>) -> Option<Found> {
+pub(crate) fn main_of(service: &Service, mut found: Vec<Found>) -> Option<Found> {
     let name = service.workload_name();
     found.sort_by_key(|one| {
         let is_known = service.container_id.as_deref() == Some(&one.id);

@@ -276,6 +276,25 @@ async fn a_recreated_container_is_followed_with_its_own_id() {
 }
 
 #[tokio::test]
+async fn a_container_is_found_while_its_row_says_another_name_already() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.say("shop-web-1", "one");
+    let mut rows_only = request(&WEB.replace("image: app", "image: app, container_name: front"));
+    rows_only.start = false;
+    bed.apply(rows_only).await.unwrap();
+    for request in [clos_control::logs::LogRequest::default(), followed()] {
+        let mut lines = bed.control.groups().logs(&bed.ctx, "shop", &[], request).await.unwrap();
+        assert_eq!(within(lines.next()).await.unwrap().unwrap().line.text, "one");
+    }
+    assert!(bed.control.services().stats(&bed.ctx, "shop/web").await.unwrap().memory > 0);
+    let mut lines = bed.control.groups().logs(&bed.ctx, "shop", &[], followed()).await.unwrap();
+    within(lines.next()).await.unwrap().unwrap();
+    bed.engine.run_shortly("shop-web-1", "two", 0);
+    assert_eq!(within(lines.next()).await.unwrap().unwrap().line.text, "two");
+}
+
+#[tokio::test]
 async fn one_service_without_a_log_spoils_nobodys() {
     let bed = Bed::new().await;
     let text = "services: {web: {image: app}, mute: {image: app, logging: {driver: none}}}";
