@@ -8,7 +8,7 @@ use clos_domain::seams::host::Answer;
 use clos_domain::service::{Observed, Status};
 use futures::StreamExt as _;
 
-use crate::bed::{Bed, assert_completed, within};
+use crate::bed::{Bed, assert_completed, request, within};
 
 const WEB: &str = "services: {web: {image: app, restart: unless-stopped}}";
 
