@@ -10,6 +10,7 @@ mod guests;
 mod handover;
 mod images;
 mod order;
+mod renamed;
 mod seats;
 mod shared;
 mod up;
@@ -41,11 +42,30 @@ pub struct Part<'a> {
     pub services: Vec<Wanted<'a>>,
     /// Services of ours that the files no longer have.
     pub orphans: Vec<&'a Service>,
+    /// Groups that the same files made under an earlier name.
+    pub former: Vec<Former<'a>>,
     /// It only comes along because the group that was asked for needs it: what runs is
     /// left as it is, whatever its definition says meanwhile.
     pub along: bool,
     /// All services of the group take part.
     pub is_whole: bool,
+}
+
+/// What a project was before it was renamed.
+#[derive(Debug, Clone)]
+pub struct Former<'a> {
+    /// The group.
+    pub group: &'a Group,
+    /// Its services that still have containers.
+    pub services: Vec<&'a Service>,
+}
+
+impl<'a> Part<'a> {
+    /// Services with containers that are no longer wanted.
+    fn leaving(&self) -> impl Iterator<Item = &'a Service> {
+        let former = self.former.iter().flat_map(|former| former.services.iter());
+        self.orphans.iter().chain(former).copied()
+    }
 }
 
 /// One service of what is wanted.
@@ -393,7 +413,7 @@ pub fn plan(
         verb,
         seats: seats::seats(&order, snapshot, policy.adopt),
         order,
-        orphans: parts.iter().flat_map(|part| part.orphans.iter().copied()).collect(),
+        orphans: parts.iter().flat_map(Part::leaving).collect(),
         snapshot,
         policy,
         steps: vec![],

@@ -11,6 +11,7 @@ mod images;
 mod naming;
 mod observing;
 mod ports;
+mod renaming;
 mod replacing;
 mod rows;
 mod starting;

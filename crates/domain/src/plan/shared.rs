@@ -10,7 +10,8 @@ use crate::problem::Problem;
 use crate::spec;
 
 impl Planner<'_> {
-    pub(super) fn networks(&mut self, fates: &[Fate]) -> BTreeMap<String, u32> {
+    /// A network is made after `gone`, which may have had its addresses.
+    pub(super) fn networks(&mut self, fates: &[Fate], gone: &[u32]) -> BTreeMap<String, u32> {
         let mut planned = BTreeMap::new();
         let mut missing = BTreeSet::new();
         for at in 0..self.order.start.len() {
@@ -37,7 +38,7 @@ impl Planner<'_> {
                     None,
                     Work::MakeNetwork(Box::new(network)),
                     vec![],
-                    vec![],
+                    gone.to_vec(),
                     "not there yet".into(),
                 );
                 planned.insert(join.network.clone(), number);

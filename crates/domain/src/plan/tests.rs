@@ -186,7 +186,7 @@ fn what_only_comes_along_is_never_replaced() {
     world.present("web", "h0", State::Running { health: Verdict::None });
     world.policy.force_recreate = true;
     let part =
-        Part { group: &world.group, services: world.wanted(), orphans: vec![], along: true, is_whole: true };
+        Part { group: &world.group, services: world.wanted(), orphans: vec![], along: true, is_whole: true, former: vec![] };
     assert!(plan(Verb::Up, "other", &[part], &world.snapshot, &world.policy).unwrap().is_empty());
 }
 

@@ -57,9 +57,11 @@ impl Planner<'_> {
             }
         }
         let images = self.images(&fates);
-        let networks = self.networks(&fates);
+        let retired = self.retire(parts);
+        let networks = self.networks(&fates, &retired.networks);
         let volumes = self.volumes(&fates);
-        let orphans = self.orphans(parts);
+        let mut orphans = retired.containers;
+        orphans.extend(self.orphans(parts));
         let givers: BTreeMap<usize, usize> = (0..self.order.nodes.len())
             .filter_map(|i| Some((i, self.gives_up(&self.order.nodes[i].wanted.spec.name)?)))
             .collect();
