@@ -13,18 +13,13 @@ volumes: {{data: {{}}}}"
     )
 }
 
-/// The files name the group.
-fn named_by_files(name: &str) -> clos_control::apply::Request {
-    clos_control::apply::Request { group: None, ..request(&text(name)) }
-}
-
 #[tokio::test]
 async fn the_old_group_is_named_and_removed_on_request_and_its_volumes_are_kept() {
     let bed = Bed::new().await;
-    let operation = bed.apply(named_by_files("old")).await.unwrap().operation.unwrap();
+    let operation = bed.apply(request(&text("old"))).await.unwrap().operation.unwrap();
     assert_completed(&bed.ended(&operation).await);
 
-    let mut asked = named_by_files("new");
+    let mut asked = request(&text("new"));
     asked.dry_run = true;
     let plan = bed.apply(asked.clone()).await.unwrap().plan;
     let note = "these files were group `old` before, and it still has containers; --remove-orphans removes them and its networks, and keeps its volumes";
@@ -49,7 +44,7 @@ async fn the_old_group_is_named_and_removed_on_request_and_its_volumes_are_kept(
     let old = bed.service("old/web").await;
     assert_eq!((old.desired, old.observed), (Desired::Absent, Observed::Absent));
 
-    let operation = bed.apply(named_by_files("new")).await.unwrap().operation.unwrap();
+    let operation = bed.apply(request(&text("new"))).await.unwrap().operation.unwrap();
     assert_eq!(bed.ended(&operation).await.message, "", "there is nothing left to tell");
 }
 
@@ -60,11 +55,11 @@ async fn a_second_group_of_the_same_files_that_was_asked_for_by_name_is_left_alo
     let copy = clos_control::apply::Request { group: Some("copy".into()), ..request(named) };
     let operation = bed.apply(copy).await.unwrap().operation.unwrap();
     assert_completed(&bed.ended(&operation).await);
-    let mut by_variable = clos_control::apply::Request { group: None, ..request(named) };
+    let mut by_variable = request(named);
     by_variable.source.variables.insert("COMPOSE_PROJECT_NAME".into(), Some("other".into()));
     let operation = bed.apply(by_variable).await.unwrap().operation.unwrap();
     assert_completed(&bed.ended(&operation).await);
-    let mut asked = clos_control::apply::Request { group: None, ..request(named) };
+    let mut asked = request(named);
     asked.remove_orphans = true;
     let operation = bed.apply(asked).await.unwrap().operation.unwrap();
     let operation = bed.ended(&operation).await;
