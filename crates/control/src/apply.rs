@@ -11,8 +11,8 @@ use clos_domain::event::types;
 use clos_domain::group::{self, Group};
 use clos_domain::id::{GroupId, ServiceId};
 use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName, ServiceRef};
-use clos_domain::page;
 use clos_domain::operation::{FailurePolicy, Operation, Verb};
+use clos_domain::page;
 use clos_domain::plan::{Plan, Policy};
 use clos_domain::problem::Problem;
 use clos_domain::seams::Tx;
@@ -411,7 +411,8 @@ async fn former(shared: &Shared, group: &Group) -> Result<Vec<(Group, Vec<Servic
     }
     let mut view = shared.world.store.view().await?;
     let mut found = Vec::new();
-    for other in view.groups().list(None, page::Request::ALL).await?.items {
+    let all = view.groups().list(None, page::Request::ALL).await?.items;
+    for other in all {
         let (own, its) = (&group.definition, &other.definition);
         let is_former = other.id != group.id
             && other.name.instance == group.name.instance

@@ -1,10 +1,10 @@
 //! The container of a service, found by whose it is: its name is what the definition said when it
 //! was made, and the definition may say another one by now.
 
+use clos_domain::Result;
 use clos_domain::id::ServiceId;
 use clos_domain::service::Service;
 use clos_domain::workload::Found;
-use clos_domain::Result;
 
 use crate::observer::{self, engine_error};
 use crate::{Shared, adoption};
@@ -13,7 +13,8 @@ use crate::{Shared, adoption};
 pub(crate) async fn current(shared: &Shared, service: &ServiceId) -> Result<Option<Found>> {
     let (row, known) = {
         let mut view = shared.world.store.view().await?;
-        (view.services().get(service).await?, adoption::Known::read(view.as_mut()).await?)
+        let row = view.services().get(service).await?;
+        (row, adoption::Known::read(view.as_mut()).await?)
     };
     let Some(row) = row else { return Ok(None) };
     let workloads = &shared.world.engine.workloads;

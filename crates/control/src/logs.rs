@@ -16,8 +16,8 @@ use futures::stream::{self, BoxStream};
 use self::filter::Wanted;
 use self::follower::{Follower, Told};
 use self::merge::Merge;
-use crate::{Shared, containers};
 use crate::observer::engine_error;
+use crate::{Shared, containers};
 
 /// Which lines are wanted.
 #[derive(Debug, Clone, Default)]

@@ -15,8 +15,8 @@ use clos_domain::{Reason, Result};
 use futures::StreamExt as _;
 use tokio::time::Instant;
 
-use crate::{Shared, containers};
 use crate::supervisor::Task;
+use crate::{Shared, containers};
 
 /// The world is looked at afresh this often.
 const LOOK: Duration = Duration::from_secs(1);

@@ -329,7 +329,8 @@ impl Services<'_> {
         }
         let container = containers::handle(&service);
         let first = async {
-            let mut stats = self.shared.world.engine.workloads.stats(&container).await.map_err(engine_error)?;
+            let mut stats =
+                self.shared.world.engine.workloads.stats(&container).await.map_err(engine_error)?;
             // The first sample has no earlier one to tell the share of the processor from.
             let mut latest = None;
             while let Some(sample) = stats.next().await {

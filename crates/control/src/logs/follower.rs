@@ -11,9 +11,9 @@ use clos_domain::{Result, Timestamp};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
-use crate::{Shared, containers};
 use crate::ledger::Item;
 use crate::observer::engine_error;
+use crate::{Shared, containers};
 
 /// A log that broke off is opened again after so long, if nothing is told before.
 const BROKE_PAUSE: Duration = Duration::from_secs(2);

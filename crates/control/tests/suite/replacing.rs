@@ -242,6 +242,7 @@ async fn a_plan_says_what_changed() {
 async fn volumes_without_a_name_are_made_anew_only_when_that_is_asked_for() {
     let bed = Bed::new().await;
     bed.engine.declare_volume("app", "/data");
+    bed.engine.add_image("other");
     let text = "
 services:
   web: {image: app, volumes: [/cache, 'kept:/kept']}

@@ -64,6 +64,7 @@ impl World {
             orphans: vec![],
             along: false,
             is_whole: true,
+            former: vec![],
         };
         plan(verb, "shop", &[part], &self.snapshot, &self.policy)
     }
@@ -185,8 +186,15 @@ fn what_only_comes_along_is_never_replaced() {
     let mut world = World::new(&["web"]).everything_runs();
     world.present("web", "h0", State::Running { health: Verdict::None });
     world.policy.force_recreate = true;
-    let part =
-        Part { group: &world.group, services: world.wanted(), orphans: vec![], along: true, is_whole: true, former: vec![] };
+    let part = Part {
+        group: &world.group,
+        services: world.wanted(),
+        orphans: vec![],
+        along: true,
+        is_whole: true,
+        former: vec![],
+        former: vec![],
+    };
     assert!(plan(Verb::Up, "other", &[part], &world.snapshot, &world.policy).unwrap().is_empty());
 }
 
@@ -329,6 +337,7 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
                 orphans: vec![],
                 along: false,
                 is_whole: true,
+                former: vec![],
             },
             Part {
                 group: infra,
@@ -336,6 +345,7 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
                 orphans: vec![],
                 along: true,
                 is_whole: true,
+                former: vec![],
             },
         ];
         plan(Verb::Start, "shop", &parts, &snapshot, &Policy::default()).map(|plan| words(&plan))
@@ -522,6 +532,7 @@ fn orphans_are_named_and_removed_on_request() {
             orphans: vec![&orphan],
             along: false,
             is_whole: true,
+            former: vec![],
         };
         plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap()
     };
