@@ -193,7 +193,6 @@ fn what_only_comes_along_is_never_replaced() {
         along: true,
         is_whole: true,
         former: vec![],
-        former: vec![],
     };
     assert!(plan(Verb::Up, "other", &[part], &world.snapshot, &world.policy).unwrap().is_empty());
 }
@@ -277,6 +276,43 @@ fn down_tells_what_it_leaves_and_why() {
     );
     world.policy.remove_volumes = true;
     assert_eq!(world.plan(Verb::Down).unwrap().notes.len(), 5);
+}
+
+#[test]
+fn what_a_renamed_project_was_is_removed_before_its_network_is_made_again() {
+    let mut world = World::new(&["web"]);
+    let mut old = world.group.clone();
+    old.name = GroupRef::parse("group", "old").unwrap();
+    old.definition.volumes.insert("data".into(), Volume::default());
+    let web = service(&old, "web");
+    world.snapshot.networks.insert("old_default".into(), true);
+    world.snapshot.volumes.insert("old_data".into(), true);
+    let present = Present { service: Some(web.id.clone()), ..stranger() };
+    world.snapshot.workloads.insert("old-web-1".into(), present);
+    world.policy.remove_orphans = true;
+    let former = vec![Former { group: &old, services: vec![&web] }];
+    let part = Part {
+        group: &world.group,
+        services: world.wanted(),
+        orphans: vec![],
+        along: false,
+        is_whole: true,
+        former,
+    };
+    let plan = plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap();
+    assert_eq!(
+        words(&plan)[..5],
+        [
+            "remove old-web-1",
+            "network old_default",
+            "network shop_default",
+            "create shop-web-1",
+            "start shop-web-1"
+        ]
+    );
+    assert_eq!(plan.steps[2].after, [2], "its addresses may be those of the old one");
+    assert_eq!(plan.steps[3].after, [1], "so may its name and ports");
+    assert_eq!(plan.notes, ["kept: volume `old_data` of group `old`"]);
 }
 
 #[test]
