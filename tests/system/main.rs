@@ -21,4 +21,5 @@ mod rest;
 mod secrets;
 mod socket;
 mod surface;
+mod volumes;
 mod watching;

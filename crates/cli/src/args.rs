@@ -219,6 +219,9 @@ pub(crate) struct Desired {
     /// Recreate containers even if nothing changed
     #[arg(long)]
     pub(crate) force_recreate: bool,
+    /// Replace anonymous volumes with new, empty ones; the old ones are removed
+    #[arg(short = 'V', long)]
+    pub(crate) renew_anon_volumes: bool,
     /// Only these services and what they depend on
     #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,

@@ -10,6 +10,7 @@ use clos_domain::group::{self, Group};
 use clos_domain::id::{GroupId, ServiceId};
 use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName};
 use clos_domain::operation::{FailurePolicy, Operation, Verb};
+use clos_domain::page;
 use clos_domain::plan::{Plan, Policy};
 use clos_domain::seams::Tx;
 use clos_domain::service::{self, Observed, Service};
@@ -23,6 +24,8 @@ use crate::snapshot::Scope;
 use crate::verbs::{self, Planned, Wish};
 use crate::{Shared, services};
 
+/// Names the project over what the files say.
+const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 /// Files name files; so many rounds of reading are enough for every honest project.
 const ROUNDS: usize = 64;
 
@@ -77,6 +80,8 @@ pub struct Request {
     pub force_recreate: bool,
     /// Do not wait for gates that nothing needs.
     pub no_wait: bool,
+    /// Volumes without a name are made anew.
+    pub renew_anon_volumes: bool,
 }
 
 /// What became of it.
@@ -100,6 +105,7 @@ struct Rows {
     updates: Vec<Service>,
     kept: Vec<Service>,
     orphans: Vec<Service>,
+    former: Vec<(Group, Vec<Service>)>,
 }
 
 impl groups::Groups<'_> {
@@ -139,6 +145,7 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
         adopt: request.adopt,
         remove_orphans: request.remove_orphans,
         no_wait: request.no_wait,
+        renew_anon_volumes: request.renew_anon_volumes,
         failure: if request.atomic { FailurePolicy::Undo } else { FailurePolicy::Leave },
         ..Policy::default()
     };
@@ -255,11 +262,14 @@ async fn rows(shared: &Shared, request: &Request, name: &GroupRef, converted: Co
         description: from_api.description,
         start_order: from_api.start_order,
         auto_restart: from_api.auto_restart,
+        is_named_by_files: is_named_by_files(request),
         ..converted.group
     };
     group.updated_at = now;
 
-    let mut rows = Rows { group, is_new, inserts: vec![], updates: vec![], kept: vec![], orphans: vec![] };
+    let former = if request.start { former(shared, &group).await? } else { Vec::new() };
+    let mut rows =
+        Rows { group, is_new, inserts: vec![], updates: vec![], kept: vec![], orphans: vec![], former };
     let mut old: BTreeMap<ServiceName, Service> =
         before.into_iter().map(|service| (service.definition.name.clone(), service)).collect();
     for definition in converted.services {
@@ -296,6 +306,39 @@ async fn rows(shared: &Shared, request: &Request, name: &GroupRef, converted: Co
     Ok(rows)
 }
 
+/// Nobody asked for another name than that of the files or their folder.
+fn is_named_by_files(request: &Request) -> bool {
+    let asked = request.source.variables.get(PROJECT_NAME).and_then(Option::as_deref);
+    request.group.is_none() && asked.unwrap_or_default().is_empty()
+}
+
+/// The groups that these files were before they, or their folder, got another name, and their
+/// services that still have containers.
+async fn former(shared: &Shared, group: &Group) -> Result<Vec<(Group, Vec<Service>)>> {
+    if !group.definition.is_named_by_files || group.definition.compose_files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut view = shared.world.store.view().await?;
+    let mut found = Vec::new();
+    let all = view.groups().list(None, page::Request::ALL).await?.items;
+    for other in all {
+        let (own, its) = (&group.definition, &other.definition);
+        let is_former = other.id != group.id
+            && other.name.instance == group.name.instance
+            && its.is_named_by_files
+            && (&its.working_dir, &its.compose_files) == (&own.working_dir, &own.compose_files);
+        if !is_former {
+            continue;
+        }
+        let mut services = view.services().of_group(&other.id).await?;
+        services.retain(|service| service.observed != Observed::Absent);
+        if !services.is_empty() {
+            found.push((other, services));
+        }
+    }
+    Ok(found)
+}
+
 /// What only the API sets is kept over a new reading of the file.
 fn merged(mut new: service::Definition, old: &service::Definition) -> service::Definition {
     new.tags.clone_from(&old.tags);
@@ -320,7 +363,8 @@ impl Rows {
 async fn scopes(shared: &Shared, request: &Request, rows: &Rows) -> Result<Vec<Scope>> {
     let all = rows.all();
     let chosen: Vec<Service> = all.iter().filter(|service| service.definition.enabled).cloned().collect();
-    let mut scope = Scope { group: rows.group.clone(), all, chosen, orphans: rows.orphans.clone() };
+    let (orphans, former) = (rows.orphans.clone(), rows.former.clone());
+    let mut scope = Scope { group: rows.group.clone(), all, chosen, orphans, former };
     if !request.services.is_empty() {
         let names =
             request.services.iter().map(|raw| ServiceName::parse("services", raw)).collect::<Result<_>>()?;

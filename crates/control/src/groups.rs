@@ -124,7 +124,8 @@ impl Groups<'_> {
         let mut tx = self.shared.world.store.begin().await?;
         let mut group = lookup::group(tx.as_mut(), name).await?;
         etag::check(seen, &etag::group(&group), &group.name)?;
-        group.definition = definition;
+        let is_named_by_files = group.definition.is_named_by_files;
+        group.definition = Definition { is_named_by_files, ..definition };
         group.updated_at = self.shared.world.clock.now();
         tx.groups().update(&group).await?;
         tx.journal().append(told(types::GROUP_UPDATED, &group));

@@ -13,6 +13,7 @@ mod adoption;
 pub mod apply;
 mod changes;
 mod checks;
+mod containers;
 mod convert;
 pub mod etag;
 pub mod events;

@@ -16,8 +16,8 @@ use futures::stream::{self, BoxStream};
 use self::filter::Wanted;
 use self::follower::{Follower, Told};
 use self::merge::Merge;
-use crate::Shared;
 use crate::observer::engine_error;
+use crate::{Shared, containers};
 
 /// Which lines are wanted.
 #[derive(Debug, Clone, Default)]
@@ -84,8 +84,11 @@ async fn read(
     service: &Service,
     query: LogQuery,
 ) -> Result<BoxStream<'static, Result<Told>>> {
-    let container = service.container_id.clone().unwrap_or_default();
-    match shared.world.engine.workloads.logs(&service.workload_name(), query).await {
+    let Some(found) = containers::current(shared, &service.id).await? else {
+        return Ok(stream::empty().boxed());
+    };
+    let container = found.id;
+    match shared.world.engine.workloads.logs(&container, query).await {
         Ok(lines) => Ok(lines
             .map(move |line| match line {
                 Ok(line) => Ok(Told::Line(container.clone(), line)),

@@ -14,8 +14,8 @@ use clos_domain::{Reason, Result};
 use futures::StreamExt as _;
 use tokio::time::Instant;
 
-use crate::Shared;
 use crate::supervisor::Task;
+use crate::{Shared, containers};
 
 /// The world is looked at afresh this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -74,8 +74,8 @@ async fn look(shared: &Shared, watched: &mut HashMap<ServiceId, Watched>) -> Res
     }
     let answers: Vec<(Service, Check, LastCheck)> = futures::stream::iter(due)
         .map(|(row, check)| async move {
-            let name = row.workload_name();
-            let last = shared.runner.gates().ask(&row, &name, &check, QUESTION).await;
+            let container = containers::handle(&row);
+            let last = shared.runner.gates().ask(&row, &container, &check, QUESTION).await;
             (row, check, last)
         })
         .buffer_unordered(AT_ONCE)

@@ -24,7 +24,7 @@ use futures::stream::BoxStream;
 use crate::logs::{self, LogRequest};
 use crate::observer::{Reachability, engine_error};
 use crate::verbs::{self, Wish};
-use crate::{Shared, etag, lookup, ports};
+use crate::{Shared, containers, etag, lookup, ports};
 
 /// A delete by force waits so long for its down.
 const DOWN_PATIENCE: Duration = Duration::from_secs(120);
@@ -325,9 +325,10 @@ impl Services<'_> {
                 format!("`{}` does not run; start it to see what it uses", service.resource()),
             ));
         }
-        let name = service.workload_name();
+        let container = containers::handle(&service);
         let first = async {
-            let mut stats = self.shared.world.engine.workloads.stats(&name).await.map_err(engine_error)?;
+            let mut stats =
+                self.shared.world.engine.workloads.stats(&container).await.map_err(engine_error)?;
             // The first sample has no earlier one to tell the share of the processor from.
             let mut latest = None;
             while let Some(sample) = stats.next().await {

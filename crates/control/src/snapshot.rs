@@ -6,7 +6,7 @@ use clos_domain::group::Group;
 use clos_domain::id::{OperationId, ServiceId};
 use clos_domain::operation::Verb;
 use clos_domain::page;
-use clos_domain::plan::{Beside, Part, Present, Snapshot, Wanted};
+use clos_domain::plan::{Beside, Former, Part, Present, Snapshot, Wanted};
 use clos_domain::seams::store::OperationFilter;
 use clos_domain::service::Service;
 use clos_domain::workload::{Build, Found, Image, Run, Spec};
@@ -31,9 +31,16 @@ pub(crate) struct Scope {
     pub(crate) chosen: Vec<Service>,
     /// Services of ours that the files no longer have.
     pub(crate) orphans: Vec<Service>,
+    /// Groups that the same files made under an earlier name, with what of them still has containers.
+    pub(crate) former: Vec<(Group, Vec<Service>)>,
 }
 
 impl Scope {
+    /// Services with containers that the files no longer have, under this name or an earlier one.
+    pub(crate) fn leaving(&self) -> impl Iterator<Item = &Service> {
+        self.orphans.iter().chain(self.former.iter().flat_map(|(_, services)| services))
+    }
+
     /// The planner's view of it.
     pub(crate) fn part(&self, installation: &str) -> Result<Part<'_>> {
         let mut services = Vec::with_capacity(self.chosen.len());
@@ -43,10 +50,13 @@ impl Scope {
         }
         let is_aside =
             |service: &&Service| self.chosen.iter().chain(&self.orphans).all(|other| other.id != service.id);
+        let former = self.former.iter();
+        let former = former.map(|(group, services)| Former { group, services: services.iter().collect() });
         Ok(Part {
             group: &self.group,
             services,
             orphans: self.orphans.iter().collect(),
+            former: former.collect(),
             aside: self.all.iter().filter(is_aside).collect(),
             along: false,
             is_whole: self.chosen.len() == self.all.len(),
@@ -101,6 +111,7 @@ pub(crate) async fn take(
                 .iter()
                 .map(|wanted| &wanted.service.id)
                 .chain(part.orphans.iter().map(|one| &one.id))
+                .chain(part.former.iter().flat_map(|former| &former.services).map(|one| &one.id))
         })
         .collect();
     let listed = workloads.map_err(engine_error)?;

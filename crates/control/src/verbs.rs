@@ -93,13 +93,12 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
         for (i, scope) in wish.scopes.iter_mut().enumerate() {
             let is_along = i >= wish.along_from;
             let leaving = scope
-                .orphans
-                .iter()
+                .leaving()
                 .filter(|orphan| wish.policy.remove_orphans || orphan.observed == Observed::Absent);
             let asked = ports::Asked {
                 group: &scope.group,
                 services: &scope.chosen,
-                orphans: scope.orphans.iter().map(|orphan| orphan.resource().to_string()).collect(),
+                orphans: scope.leaving().map(|orphan| orphan.resource().to_string()).collect(),
                 leaving: leaving.map(|orphan| orphan.id.clone()).collect(),
                 own: shared.own_port.get().map(AsRef::as_ref),
                 replaces: matches!(wish.verb, Verb::Up | Verb::Recreate) && !is_along,
@@ -254,7 +253,11 @@ pub(crate) async fn submit(
             }
             planned.plan.notes.extend(ports::write(tx.as_mut(), &assigned, &mut scope.chosen, now).await?);
         }
+        let former = scope.former.iter().filter(|_| planned.policy.remove_orphans);
+        let former: Vec<&Service> = former.flat_map(|(_, services)| services).collect();
+        let is_former = |id: &ServiceId| former.iter().any(|service| service.id == *id);
         let gone = scope.orphans.iter().filter(|orphan| discard.contains(&orphan.id));
+        let gone = gone.chain(former.iter().copied());
         for service in scope.chosen.iter().chain(gone) {
             services.insert(service.id.clone());
             let Some(before) = tx.services().get(&service.id).await? else { continue };
@@ -264,7 +267,7 @@ pub(crate) async fn submit(
                 tx.adoptions().replace(&row.id, &[one.adoption()]).await?;
                 sight::show(&mut row, Some(&one.found), now);
             }
-            row.desired = desired(planned.verb, &row, discard.contains(&row.id));
+            row.desired = desired(planned.verb, &row, discard.contains(&row.id) || is_former(&row.id));
             let is_wanted_again = before.desired != Desired::Running && row.desired == Desired::Running;
             if is_wanted_again && matches!(row.observed, Observed::Exited(_)) {
                 row.ended_by = Some(Ended::Clos);
@@ -365,7 +368,7 @@ async fn tell_conflict(shared: &Shared, error: &Error, group: &clos_domain::name
 pub(crate) async fn scope_of(tx: &mut dyn Tx, group: Group) -> Result<Scope> {
     let all = tx.services().of_group(&group.id).await?;
     let chosen = all.iter().filter(|service| service.definition.enabled).cloned().collect();
-    Ok(Scope { group, all, chosen, orphans: Vec::new() })
+    Ok(Scope { group, all, chosen, orphans: Vec::new(), former: Vec::new() })
 }
 
 /// The groups that a group needs, however far away, each in its base instance unless the edge names one.

@@ -19,6 +19,8 @@ pub struct Definition {
     pub working_dir: String,
     /// Paths of its files as they were given.
     pub compose_files: Vec<String>,
+    /// Its name was not asked for: it is what the files, or their folder, say.
+    pub is_named_by_files: bool,
     /// Active profiles.
     pub profiles: Vec<String>,
     /// Owner of the port range, when it is not the group's own name.

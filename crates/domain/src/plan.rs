@@ -13,6 +13,7 @@ mod handover;
 mod images;
 mod networks;
 mod order;
+mod renamed;
 mod seats;
 mod shared;
 mod up;
@@ -48,11 +49,30 @@ pub struct Part<'a> {
     pub orphans: Vec<&'a Service>,
     /// Services of the group that take no part; what they are on may still change under them.
     pub aside: Vec<&'a Service>,
+    /// Groups that the same files made under an earlier name.
+    pub former: Vec<Former<'a>>,
     /// It only comes along because the group that was asked for needs it: what runs is
     /// left as it is, whatever its definition says meanwhile.
     pub along: bool,
     /// All services of the group take part.
     pub is_whole: bool,
+}
+
+/// What a project was before it was renamed.
+#[derive(Debug, Clone)]
+pub struct Former<'a> {
+    /// The group.
+    pub group: &'a Group,
+    /// Its services that still have containers.
+    pub services: Vec<&'a Service>,
+}
+
+impl<'a> Part<'a> {
+    /// Services with containers that are no longer wanted.
+    fn leaving(&self) -> impl Iterator<Item = &'a Service> {
+        let former = self.former.iter().flat_map(|former| former.services.iter());
+        self.orphans.iter().chain(former).copied()
+    }
 }
 
 /// One service of what is wanted.
@@ -153,6 +173,8 @@ pub struct Policy {
     pub remove_volumes: bool,
     /// Do not wait for gates that nothing depends on.
     pub no_wait: bool,
+    /// Give services new anonymous volumes instead of those that they have.
+    pub renew_anon_volumes: bool,
     /// Grace period of every stop; `None` is each service's own.
     pub grace: Option<Duration>,
     /// What happens on failure.
@@ -444,7 +466,7 @@ pub fn plan(
         seats: seats::seats(&order, snapshot, policy.adopt),
         conditions: vec![None; order.nodes.len()],
         order,
-        orphans: parts.iter().flat_map(|part| part.orphans.iter().copied()).collect(),
+        orphans: parts.iter().flat_map(Part::leaving).collect(),
         snapshot,
         policy,
         steps: vec![],

@@ -309,7 +309,8 @@ mod tests {
     #[test]
     fn the_last_entry_of_the_log_of_checks_is_taken() {
         let entry = |end: &str, code: i64, output: &str| -> HealthcheckResult {
-            serde_json::from_value(serde_json::json!({"End": end, "ExitCode": code, "Output": output})).unwrap()
+            serde_json::from_value(serde_json::json!({"End": end, "ExitCode": code, "Output": output}))
+                .unwrap()
         };
         let health = |log: Vec<HealthcheckResult>| Health {
             status: Some(HealthStatusEnum::UNHEALTHY),

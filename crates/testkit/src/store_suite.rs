@@ -420,6 +420,7 @@ fn full_group(ids: &SeqIds, name: &str) -> Group {
             description: "the shop".into(),
             working_dir: "/home/ann/shop".into(),
             compose_files: text(&["compose.yml", "compose.override.yml"]),
+            is_named_by_files: true,
             profiles: text(&["dev"]),
             project: Some("apis".into()),
             networks: IndexMap::from([("z".into(), network), ("a".into(), Network::default())]),

@@ -104,6 +104,7 @@ async fn request(
         services: desired.services.clone(),
         no_deps: desired.no_deps,
         force_recreate: desired.force_recreate,
+        renew_anon_volumes: desired.renew_anon_volumes,
         ..pb::ApplyGroupRequest::default()
     })
 }

@@ -11,9 +11,9 @@ use clos_domain::{Result, Timestamp};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
-use crate::Shared;
 use crate::ledger::Item;
 use crate::observer::engine_error;
+use crate::{Shared, containers};
 
 /// A log that broke off is opened again after so long, if nothing is told before.
 const BROKE_PAUSE: Duration = Duration::from_secs(2);
@@ -33,7 +33,6 @@ type Run = (String, Option<Timestamp>);
 
 pub(super) struct Follower {
     shared: Arc<Shared>,
-    name: String,
     query: LogQuery,
     /// The log that is being read.
     open: Option<BoxStream<'static, std::result::Result<LogLine, E>>>,
@@ -94,7 +93,6 @@ impl Follower {
         });
         let mut this = Self {
             shared: shared.clone(),
-            name: service.workload_name(),
             query,
             open: None,
             run: None,
@@ -104,11 +102,9 @@ impl Follower {
             service: service.id.clone(),
             changes: changes.boxed(),
         };
-        let engine = &this.shared.world.engine.workloads;
         // Before the log: a run that begins between the two is read and then looked at again.
-        let found = engine.inspect(&this.name).await.map_err(engine_error)?;
-        if let Some(found) = found {
-            match engine.logs(&found.id, this.query.clone()).await {
+        if let Some(found) = containers::current(shared, &service.id).await? {
+            match shared.world.engine.workloads.logs(&found.id, this.query.clone()).await {
                 Ok(lines) => {
                     this.open = Some(lines);
                     this.run = Some((found.id, found.started_at));
@@ -161,8 +157,7 @@ impl Follower {
             if !std::mem::take(&mut is_due) && !self.change().await? {
                 continue;
             }
-            let engine = &self.shared.world.engine.workloads;
-            let Ok(Some(found)) = engine.inspect(&self.name).await else { continue };
+            let Ok(Some(found)) = containers::current(&self.shared, &self.service).await else { continue };
             let run = Some((found.id.clone(), found.started_at));
             if run == self.run && !self.broke {
                 continue;
@@ -174,7 +169,7 @@ impl Follower {
             self.told.repeats = self.told.last;
             let since = self.told.last.map(|(at, _)| at).or(self.query.since);
             let query = LogQuery { tail: None, since, ..self.query.clone() };
-            match engine.logs(&found.id, query).await {
+            match self.shared.world.engine.workloads.logs(&found.id, query).await {
                 Ok(lines) => {
                     self.open = Some(lines);
                     (self.run, self.broke) = (run, false);

@@ -187,6 +187,7 @@ pub(crate) fn request_in(folder: &str, text: &str) -> Request {
         services: Vec::new(),
         no_deps: false,
         force_recreate: false,
+        renew_anon_volumes: false,
         no_wait: false,
     }
 }

@@ -14,6 +14,7 @@ mod networks;
 mod observing;
 mod ports;
 mod rebuilding;
+mod renaming;
 mod replacing;
 mod rows;
 mod starting;

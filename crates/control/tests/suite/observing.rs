@@ -9,7 +9,7 @@ use clos_domain::seams::host::Answer;
 use clos_domain::service::{Observed, Status};
 use futures::StreamExt as _;
 
-use crate::bed::{Bed, assert_completed, within};
+use crate::bed::{Bed, assert_completed, request, within};
 
 const WEB: &str = "services: {web: {image: app, restart: unless-stopped}}";
 
@@ -349,6 +349,25 @@ async fn a_recreated_container_is_followed_with_its_own_id() {
     assert_eq!(two.line.text, "two");
     assert_ne!(one.container_id, two.container_id);
     assert_eq!(Some(two.container_id), bed.service("shop/web").await.container_id);
+}
+
+#[tokio::test]
+async fn a_container_is_found_while_its_row_says_another_name_already() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.say("shop-web-1", "one");
+    let mut rows_only = request(&WEB.replace("image: app", "image: app, container_name: front"));
+    rows_only.start = false;
+    bed.apply(rows_only).await.unwrap();
+    for request in [clos_control::logs::LogRequest::default(), followed()] {
+        let mut lines = bed.control.groups().logs(&bed.ctx, "shop", &[], request).await.unwrap();
+        assert_eq!(within(lines.next()).await.unwrap().unwrap().line.text, "one");
+    }
+    assert!(bed.control.services().stats(&bed.ctx, "shop/web").await.unwrap().memory > 0);
+    let mut lines = bed.control.groups().logs(&bed.ctx, "shop", &[], followed()).await.unwrap();
+    within(lines.next()).await.unwrap().unwrap();
+    bed.engine.run_shortly("shop-web-1", "two", 0);
+    assert_eq!(within(lines.next()).await.unwrap().unwrap().line.text, "two");
 }
 
 #[tokio::test]

@@ -237,3 +237,51 @@ async fn a_plan_says_what_changed() {
     let text = plan(&bed, OLD).await;
     assert!(text.contains("its definition changed: environment.V: 2 → 1"), "{text}");
 }
+
+#[tokio::test]
+async fn volumes_without_a_name_are_made_anew_only_when_that_is_asked_for() {
+    let bed = Bed::new().await;
+    bed.engine.declare_volume("app", "/data");
+    bed.engine.add_image("other");
+    let text = "
+services:
+  web: {image: app, volumes: [/cache, 'kept:/kept']}
+  side: {image: other, volumes_from: [web]}
+volumes: {kept: {}}
+";
+    assert_completed(&bed.up(text).await);
+    let first = anonymous(&bed).await;
+    let mut renew = request(text);
+    renew.renew_anon_volumes = true;
+    let operation = bed.apply(renew.clone()).await.unwrap().operation.unwrap();
+    let operation = bed.ended(&operation).await;
+    assert_completed(&operation);
+    let second = anonymous(&bed).await;
+    assert_eq!(second.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
+    let volumes = bed.engine.volume_names();
+    assert!(first.values().all(|old| !volumes.contains(old)), "{volumes:?}");
+    assert!(second.values().all(|new| volumes.contains(new)), "{volumes:?}");
+    assert!(volumes.contains(&"shop_kept".to_owned()), "{volumes:?}");
+
+    assert_completed(&bed.up(text).await);
+    assert_eq!(anonymous(&bed).await, second, "an ordinary up leaves them");
+
+    // What cannot start has taken nothing away.
+    let id = bed.engine.id("shop-web-1").unwrap();
+    bed.engine.fail_always(
+        "start",
+        &format!("{}_shop-web-1", id.chars().take(12).collect::<String>()),
+        E::Failed("no space left on device".into()),
+    );
+    let operation = bed.apply(renew.clone()).await.unwrap().operation.unwrap();
+    assert_eq!(bed.ended(&operation).await.state, State::Failed);
+    assert_eq!(anonymous(&bed).await, second);
+    assert!(second.values().all(|kept| bed.engine.volume_names().contains(kept)));
+
+    let down = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
+    assert_completed(&bed.ended(&down).await);
+    let operation = bed.apply(renew).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    let volumes = bed.engine.volume_names();
+    assert!(second.values().all(|old| !volumes.contains(old)), "after down too: {volumes:?}");
+}

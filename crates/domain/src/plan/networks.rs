@@ -115,13 +115,15 @@ impl<'a> Planner<'a> {
 
     /// What runs on a network that is replaced is started again.
     pub(super) fn exchange_fates(
-        &self,
+        &mut self,
         exchanges: &[Exchange<'_>],
         fates: &mut [Fate],
         reasons: &mut [String],
     ) {
         for exchange in exchanges {
             for i in exchange.nodes.iter().copied().filter(|i| self.seats[*i].runs()) {
+                // It is stopped in any case, so it is replaced in any case.
+                self.conditions[i] = None;
                 if fates[i] == Fate::Keep {
                     fates[i] = Fate::Restart;
                     reasons[i] = format!("network `{}` is replaced", exchange.network.name);
@@ -145,8 +147,14 @@ impl<'a> Planner<'a> {
         joined.find(|(name, id)| !is_there(name, id)).map(|(name, _)| name.clone())
     }
 
-    /// Makes the networks that are missing; returns the steps by name.
-    pub(super) fn networks(&mut self, fates: &[Fate], exchanges: &[Exchange<'_>]) -> BTreeMap<String, u32> {
+    /// Makes the networks that are missing; returns the steps by name. They are made after `gone`, which may
+    /// have had their addresses.
+    pub(super) fn networks(
+        &mut self,
+        fates: &[Fate],
+        exchanges: &[Exchange<'_>],
+        gone: &[u32],
+    ) -> BTreeMap<String, u32> {
         let mut planned = BTreeMap::new();
         let mut seen: BTreeSet<String> =
             exchanges.iter().map(|exchange| exchange.network.name.clone()).collect();
@@ -170,8 +178,10 @@ impl<'a> Planner<'a> {
                         continue;
                     }
                     let work = Work::MakeNetwork(Box::new(network));
-                    planned
-                        .insert(name.clone(), self.step(None, work, vec![], vec![], "not there yet".into()));
+                    planned.insert(
+                        name.clone(),
+                        self.step(None, work, vec![], gone.to_vec(), "not there yet".into()),
+                    );
                     continue;
                 };
                 if network.external || present.is_ours || present.group.as_ref() == Some(&group.name) {

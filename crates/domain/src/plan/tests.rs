@@ -67,6 +67,7 @@ impl World {
             aside: vec![],
             along: false,
             is_whole: true,
+            former: vec![],
         };
         plan(verb, "shop", &[part], &self.snapshot, &self.policy)
     }
@@ -207,6 +208,7 @@ fn what_only_comes_along_is_never_replaced() {
         aside: vec![],
         along: true,
         is_whole: true,
+        former: vec![],
     };
     assert!(plan(Verb::Up, "other", &[part], &world.snapshot, &world.policy).unwrap().is_empty());
 }
@@ -283,7 +285,7 @@ fn down_tells_what_it_leaves_and_why() {
     definition.volumes.insert("theirs".into(), Volume { external: true, ..Volume::default() });
     definition.networks.insert("lan".into(), Network { external: true, ..Network::default() });
     world.snapshot.volumes = [("shop_data".into(), true), ("theirs".into(), false)].into();
-    world.snapshot.networks.insert("lan".into(), false);
+    world.snapshot.networks.insert("lan".into(), PresentNetwork::default());
     world.snapshot.workloads.get_mut("shop-db-1").unwrap().service = None;
     let web = world.services[0].id.clone();
     world.snapshot.anonymous_volumes.insert(web, [("/cache".into(), "4f1c".into())].into());
@@ -305,6 +307,45 @@ fn down_tells_what_it_leaves_and_why() {
     );
     world.policy.remove_volumes = true;
     assert_eq!(world.plan(Verb::Down).unwrap().notes.len(), 5);
+}
+
+#[test]
+fn what_a_renamed_project_was_is_removed_before_its_network_is_made_again() {
+    let mut world = World::new(&["web"]);
+    let mut old = world.group.clone();
+    old.name = GroupRef::parse("group", "old").unwrap();
+    old.definition.volumes.insert("data".into(), Volume::default());
+    let web = service(&old, "web");
+    let network = PresentNetwork { is_ours: true, ..PresentNetwork::default() };
+    world.snapshot.networks.insert("old_default".into(), network);
+    world.snapshot.volumes.insert("old_data".into(), true);
+    let present = Present { service: Some(web.id.clone()), ..stranger() };
+    world.snapshot.workloads.insert("old-web-1".into(), present);
+    world.policy.remove_orphans = true;
+    let former = vec![Former { group: &old, services: vec![&web] }];
+    let part = Part {
+        group: &world.group,
+        services: world.wanted(),
+        orphans: vec![],
+        aside: vec![],
+        along: false,
+        is_whole: true,
+        former,
+    };
+    let plan = plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap();
+    assert_eq!(
+        words(&plan)[..5],
+        [
+            "remove old-web-1",
+            "network old_default",
+            "network shop_default",
+            "create shop-web-1",
+            "start shop-web-1"
+        ]
+    );
+    assert_eq!(plan.steps[2].after, [2], "its addresses may be those of the old one");
+    assert_eq!(plan.steps[3].after, [1], "so may its name and ports");
+    assert_eq!(plan.notes, ["kept: volume `old_data` of group `old`"]);
 }
 
 #[test]
@@ -366,6 +407,7 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
                 aside: vec![],
                 along: false,
                 is_whole: true,
+                former: vec![],
             },
             Part {
                 group: infra,
@@ -374,6 +416,7 @@ fn another_group_comes_first_and_a_circle_of_groups_is_refused() {
                 aside: vec![],
                 along: true,
                 is_whole: true,
+                former: vec![],
             },
         ];
         plan(Verb::Start, "shop", &parts, &snapshot, &Policy::default()).map(|plan| words(&plan))
@@ -561,6 +604,7 @@ fn orphans_are_named_and_removed_on_request() {
             aside: vec![],
             along: false,
             is_whole: true,
+            former: vec![],
         };
         plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap()
     };
@@ -815,6 +859,8 @@ fn services_that_take_no_part_come_back_on_the_new_network() {
         orphans: vec![],
         aside: vec![&db],
         along: false,
+        is_whole: false,
+        former: vec![],
     };
     let plan = plan(Verb::Up, "shop", &[part], &world.snapshot, &world.policy).unwrap();
     assert!(plan.problems.is_empty(), "{:?}", plan.problems);

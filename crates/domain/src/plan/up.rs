@@ -63,9 +63,11 @@ impl<'a> Planner<'a> {
             }
         }
         let images = self.images(&fates);
-        let mut networks = self.networks(&fates, &exchanges);
+        let retired = self.retire(parts);
+        let mut networks = self.networks(&fates, &exchanges, &retired.networks);
         let volumes = self.volumes(&fates);
-        let orphans = self.orphans(parts);
+        let mut orphans = retired.containers;
+        orphans.extend(self.orphans(parts));
         let givers: BTreeMap<usize, usize> = (0..self.order.nodes.len())
             .filter_map(|i| Some((i, self.gives_up(&self.order.nodes[i].wanted.spec.name)?)))
             .collect();
@@ -158,6 +160,7 @@ impl<'a> Planner<'a> {
             self.wait(i, &mut done);
         }
         self.resume_others(&exchanges, &exchanged, &done);
+        self.tell_renewed(&fates);
     }
 
     /// Replaces a container: the new one is created beside the old one, which is stopped only
@@ -210,9 +213,36 @@ impl<'a> Planner<'a> {
     /// The spec with the volumes without a name that the container had, or the one before it.
     fn inheriting(&self, i: usize) -> Spec {
         let spec = &self.order.nodes[i].wanted.spec;
+        let inherited = if self.renews_volumes(i) { BTreeMap::new() } else { self.heirlooms(i) };
+        Spec { inherited, ..spec.clone() }
+    }
+
+    /// The volumes without a name that the container has, or had before `down`, by target.
+    fn heirlooms(&self, i: usize) -> BTreeMap<String, String> {
         let present = self.seats[i].present.map(|present| &present.anonymous_volumes);
-        let kept = self.snapshot.anonymous_volumes.get(&spec.identity.service_id);
-        Spec { inherited: present.or(kept).cloned().unwrap_or_default(), ..spec.clone() }
+        let kept = self.snapshot.anonymous_volumes.get(&self.order.nodes[i].wanted.service.id);
+        present.or(kept).cloned().unwrap_or_default()
+    }
+
+    fn renews_volumes(&self, i: usize) -> bool {
+        self.policy.renew_anon_volumes && !self.order.nodes[i].along
+    }
+
+    /// Names the volumes that new ones take the place of: they are nobody's from then on, and hold what was in them.
+    fn tell_renewed(&mut self, fates: &[Fate]) {
+        for (i, fate) in fates.iter().enumerate() {
+            if !self.renews_volumes(i) || !matches!(fate, Fate::Create | Fate::Replace) {
+                continue;
+            }
+            let service = self.order.nodes[i].wanted.service.resource();
+            for (target, volume) in self.heirlooms(i) {
+                if self.snapshot.volumes.contains_key(&volume) {
+                    self.notes.push(format!(
+                        "`{target}` of {service} gets a new volume; the old one is kept, `docker volume rm {volume}` removes it"
+                    ));
+                }
+            }
+        }
     }
 
     pub(super) fn swap_step(
@@ -259,6 +289,9 @@ impl<'a> Planner<'a> {
         let renews = self.verb == Verb::Up && !node.along;
         if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
             return (Fate::Replace, "recreate was asked for".into());
+        }
+        if self.renews_volumes(i) && !self.heirlooms(i).is_empty() {
+            return (Fate::Replace, "new anonymous volumes were asked for".into());
         }
         if present.spec_hash != spec.identity.spec_hash {
             if renews {

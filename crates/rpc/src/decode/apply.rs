@@ -53,6 +53,7 @@ pub(crate) fn apply(request: pb::ApplyGroupRequest) -> Result<Request> {
         no_deps: request.no_deps,
         force_recreate: request.force_recreate,
         no_wait: request.no_wait,
+        renew_anon_volumes: request.renew_anon_volumes,
     });
     v.finish(read)
 }
@@ -80,6 +81,7 @@ pub(crate) fn import(request: pb::ImportServicesRequest) -> Result<Request> {
         no_deps: false,
         force_recreate: false,
         no_wait: false,
+        renew_anon_volumes: false,
     });
     v.finish(read)
 }

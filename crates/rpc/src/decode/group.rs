@@ -88,6 +88,8 @@ fn definition(
         description: v.text("description", &wanted.description, 10_000),
         working_dir: wanted.working_dir.clone(),
         compose_files: files.to_vec(),
+        // Who reads files says so.
+        is_named_by_files: false,
         profiles: wanted.profiles.clone(),
         project: some(&v.text("project", &wanted.project, 100)),
         networks,
