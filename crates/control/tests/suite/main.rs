@@ -6,6 +6,7 @@ mod adoption;
 mod apply;
 mod bed;
 mod cancelling;
+mod compose_cases;
 mod guests;
 mod images;
 mod naming;
