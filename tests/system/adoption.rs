@@ -124,6 +124,10 @@ async fn what_compose_started_is_adopted_and_nothing_is_recreated() {
     assert_eq!(shop.containers(), Vec::<String>::new());
     assert_eq!(shop.networks(), "", "the network of the project goes with it");
     assert_ne!(shop.volumes(), "", "the volume stays");
+    let gone = shop.clos(&daemon, &["down", "--volumes"]);
+    let said = format!("removes with its data: volume `{}_data` (made by docker compose)", shop.name);
+    assert!(gone.code == 0 && gone.err.contains(&said), "{gone:?}");
+    assert_eq!(shop.volumes(), "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -220,8 +224,13 @@ async fn after_each_verb(daemon: &Daemon, shop: &Project) {
     assert_eq!(left.len(), 2, "{left:?}");
     for line in &left {
         let name = line.split(' ').next().unwrap();
+        let how = if name.contains("-db-run-") { "docker compose run" } else { "docker compose" };
         assert!(name.ends_with("-web-2") || name.contains("-db-run-"), "{left:?}");
+        let said = format!("kept: container `{name}`, which was made by {how}\n");
+        assert!(down.err.contains(&said), "{down:?}");
     }
+    let said = format!("kept: container `{}-web-2` uses it", shop.name);
+    assert!(down.err.contains(&said), "{down:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

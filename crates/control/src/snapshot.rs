@@ -9,7 +9,7 @@ use clos_domain::page;
 use clos_domain::plan::{Beside, Former, Part, Present, Snapshot, Wanted};
 use clos_domain::seams::store::OperationFilter;
 use clos_domain::service::Service;
-use clos_domain::workload::{Build, Found, Image, Run, Spec};
+use clos_domain::workload::{Build, Found, Image, Owner, Run, Spec};
 use clos_domain::{Error, Result, spec};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
@@ -174,17 +174,20 @@ pub(crate) async fn take(
         .filter(|part| part.services.iter().any(|wanted| known.has(&wanted.service.id)))
         .map(|part| &part.group.name)
         .collect();
-    let is_ours = |owner: Option<clos_domain::workload::Owner>| {
-        owner.is_some_and(|one| {
-            one.installation == installation || (one.installation.is_empty() && adopting.contains(&one.group))
-        })
+    let is_adopted = |owner: &Option<Owner>| {
+        owner.as_ref().is_some_and(|one| one.installation.is_empty() && adopting.contains(&one.group))
     };
+    let is_ours = |owner: &Option<Owner>| {
+        owner.as_ref().is_some_and(|one| one.installation == installation) || is_adopted(owner)
+    };
+    let volumes = volumes.map_err(engine_error)?;
+    let adopted = volumes.iter().filter(|(_, owner)| is_adopted(owner));
+    snapshot.adopted_volumes = adopted.map(|(name, _)| name.clone()).collect();
     snapshot.networks =
         networks::present(listed_networks.map_err(engine_error)?, installation, parts, |found| {
-            is_ours(found.network.owner.clone())
+            is_ours(&found.network.owner)
         })?;
-    snapshot.volumes =
-        volumes.map_err(engine_error)?.into_iter().map(|(name, owner)| (name, is_ours(owner))).collect();
+    snapshot.volumes = volumes.into_iter().map(|(name, owner)| (name, is_ours(&owner))).collect();
     let mut view = world.store.view().await?;
     for wanted in parts.iter().flat_map(|part| &part.services).filter(|_| makes) {
         let name = &wanted.spec.name;

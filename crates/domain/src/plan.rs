@@ -97,6 +97,8 @@ pub struct Snapshot {
     pub volumes: BTreeMap<String, bool>,
     /// Containers that docker compose made for a project and that are no service's of the plan, by project.
     pub composed: BTreeMap<String, Vec<Beside>>,
+    /// Those volumes of ours that docker compose made for a group whose containers were adopted.
+    pub adopted_volumes: BTreeSet<String>,
     /// What differs between a service's container and its definition; absent where that is not known.
     pub changes: BTreeMap<ServiceId, Vec<Change>>,
     /// Volumes without a name that are there, by service and target.

@@ -1,6 +1,7 @@
-//! Files that a test wrote down; the project root is the working folder.
+//! Files that a test wrote down; the project root is the folder with `.git` above, else the working folder.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -38,7 +39,13 @@ fn is_under(roots: &[String], path: &str) -> Result<(), Error> {
 #[async_trait]
 impl Files for FakeFiles {
     async fn project_root(&self, working_dir: &str) -> Option<String> {
-        (working_dir != "/").then(|| working_dir.to_owned())
+        let mut folders = Path::new(working_dir).ancestors().filter_map(Path::to_str);
+        let is_repository = |folder: &&str| {
+            let below = format!("{}/.git", folder.trim_end_matches('/'));
+            self.texts().contains_key(&below)
+        };
+        let root = folders.find(is_repository).unwrap_or(working_dir);
+        (root != "/").then(|| root.to_owned())
     }
 
     async fn read_text(&self, roots: &[String], path: &str, limit: u64) -> Result<String, Error> {

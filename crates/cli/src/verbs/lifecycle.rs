@@ -184,13 +184,22 @@ async fn end(
     name: &str,
     operation: &pb::Operation,
 ) -> Result<(), Failure> {
-    let ended = progress::follow(session, client, operation).await?;
-    if output::is_for_programs(session.global) {
-        output::one(session.context, session.global, "Operation", &ended, name, String::new)?;
-    } else {
-        for note in ended.message.split("; ").filter(|note| !note.is_empty()) {
+    let is_for_programs = output::is_for_programs(session.global);
+    // What is removed with its data is named before it goes, the rest when all is said and done.
+    let is_urgent = |note: &&str| note.starts_with("removes ");
+    let notes = |message: &str, urgent: bool| {
+        for note in message.split("; ").filter(|note| !note.is_empty() && is_urgent(note) == urgent) {
             session.note(&format!("note: {note}"));
         }
+    };
+    if !is_for_programs {
+        notes(&operation.message, true);
+    }
+    let ended = progress::follow(session, client, operation).await?;
+    if is_for_programs {
+        output::one(session.context, session.global, "Operation", &ended, name, String::new)?;
+    } else {
+        notes(&ended.message, false);
     }
     Ok(())
 }

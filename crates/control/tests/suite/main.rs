@@ -6,6 +6,7 @@ mod adoption;
 mod apply;
 mod bed;
 mod cancelling;
+mod compose_cases;
 mod files;
 mod guests;
 mod images;

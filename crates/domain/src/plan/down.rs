@@ -152,8 +152,12 @@ impl Planner<'_> {
                 self.step(None, Work::RemoveNetwork(name), vec![], removed.to_vec(), why);
             }
         }
+        let mut adopted = Vec::new();
         for name in volumes {
             if self.policy.remove_volumes && self.snapshot.volumes.get(&name) == Some(&true) {
+                if self.snapshot.adopted_volumes.contains(&name) {
+                    adopted.push(format!("volume `{name}`"));
+                }
                 self.step(
                     None,
                     Work::RemoveVolume(name),
@@ -162,6 +166,10 @@ impl Planner<'_> {
                     "down with volumes".into(),
                 );
             }
+        }
+        if !adopted.is_empty() {
+            self.notes
+                .push(format!("removes with its data: {} (made by docker compose)", adopted.join(", ")));
         }
         for part in parts.iter().filter(|_| self.policy.remove_volumes) {
             let services =

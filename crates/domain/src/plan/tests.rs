@@ -273,6 +273,12 @@ fn down_removes_what_is_ours_and_volumes_only_on_request() {
     );
     world.policy.remove_volumes = true;
     assert_eq!(words(&world.plan(Verb::Down).unwrap())[3], "volume shop_data");
+    assert!(world.plan(Verb::Down).unwrap().notes.is_empty());
+    world.snapshot.adopted_volumes.insert("shop_data".into());
+    assert_eq!(
+        world.plan(Verb::Down).unwrap().notes,
+        ["removes with its data: volume `shop_data` (made by docker compose)"]
+    );
     world.snapshot.volumes.insert("shop_data".into(), false);
     assert_eq!(world.plan(Verb::Down).unwrap().steps.len(), 3);
 }
