@@ -16,8 +16,6 @@ const MISSING: &str = "missing";
 const FAILS: &str = "fails in `docker compose up` too";
 /// What compose acts on and CLOS does not.
 const UNSUPPORTED: &str = "not supported";
-/// The same, for the time being: an entry may be left over.
-const NOT_YET: &str = "not supported yet";
 
 /// What `plan` refuses on purpose though `docker compose config` takes it: the case, a part of each line that is
 /// said, and why.
@@ -27,7 +25,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("17-include", "monitoring/prometheus.yml does not exist", MISSING),
     ("18-extends", "services.far.build.context", MISSING),
     ("21-volumes-in-all-forms", "mounts of type `image`", UNSUPPORTED),
-    ("22-secrets-and-configs", "only files can be mounted", NOT_YET),
+    ("22-secrets-and-configs", "does not exist", MISSING),
     ("23-builds", "is no folder of this machine", UNSUPPORTED),
     ("23-builds", "additional_contexts", UNSUPPORTED),
     ("28-external-things", "is external and does not exist", MISSING),
@@ -39,11 +37,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("45-three-files", "does not exist", MISSING),
     ("51-kept-extensions", "depends on `infra`, and there is no such group", MISSING),
     ("56-override-in-another-folder", "services.a.build.context", MISSING),
-    ("61-long-syntax-merge", "only files can be mounted", NOT_YET),
     ("70-mount-paths", "`rshared` is no absolute path", FAILS),
     ("73-home-everywhere", "additional_contexts", UNSUPPORTED),
-    ("74-parents-everywhere", "is outside the context", NOT_YET),
-    ("76-secrets-and-configs-of-variables", "only files can be mounted", NOT_YET),
+    ("74-parents-everywhere", "does not exist", MISSING),
     ("80-project-directory-of-an-include", "services.b.build.context", MISSING),
     ("85-fixed-names", "`v:/v` is no absolute path", FAILS),
 ];
@@ -101,10 +97,16 @@ impl Case {
                 (self.folder.join(name).to_string_lossy().into_owned(), text(&self.folder.join(name)))
             })
             .collect();
-        request.source.dotenv = std::fs::read_to_string(self.folder.join(".env")).ok();
+        let env_files = match self.given("--env-file") {
+            named if named.is_empty() => vec![".env".to_owned()],
+            named => named,
+        };
+        let env_files = env_files.iter().map(|name| self.folder.join(name)).filter(|path| path.exists());
+        request.source.env_files =
+            env_files.map(|path| (path.to_string_lossy().into_owned(), text(&path))).collect();
         let own = self.shell.iter().filter(|(name, _)| name.starts_with("COMPOSE_"));
         request.source.variables = own.map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
-        request.source.variables.insert("HOME".into(), Some(HOME.into()));
+        request.source.home = Some(HOME.into());
         request.group = self.given("-p").pop();
         request.profiles = self.given("--profile");
         request.dry_run = true;
@@ -159,7 +161,7 @@ async fn plan_takes_what_compose_takes() {
     let bed = Bed::new().await;
     copy(&bed, &root());
     bed.files.write(&root().join(".git").to_string_lossy(), "");
-    let mut unused: Vec<_> = REFUSED.iter().copied().filter(|(_, _, why)| *why != NOT_YET).collect();
+    let mut unused = REFUSED.to_vec();
     let mut report = String::new();
     for case in Case::all() {
         for said in case.plan(&bed).await {

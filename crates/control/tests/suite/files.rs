@@ -35,7 +35,7 @@ async fn a_secret_reaches_its_container_and_is_told_nowhere() {
     assert!(apply(&bed, "canary-1", false).await.plan.is_empty());
 
     let planned = apply(&bed, "canary-2", true).await.plan.render();
-    assert!(planned.contains("files./run/secrets/key: content changed"), "{planned}");
+    assert!(planned.contains("files./run/secrets/key.content changed"), "{planned}");
     assert!(!planned.contains("/etc/site"), "{planned}");
     told.push_str(&planned);
     let second = apply(&bed, "canary-2", false).await;

@@ -253,13 +253,17 @@ volumes: {kept: {}}
     let first = anonymous(&bed).await;
     let mut renew = request(text);
     renew.renew_anon_volumes = true;
-    let operation = bed.apply(renew.clone()).await.unwrap().operation.unwrap();
-    let operation = bed.ended(&operation).await;
-    assert_completed(&operation);
+    let applied = bed.apply(renew.clone()).await.unwrap();
+    for old in first.values() {
+        let way_out = format!("`docker volume rm {old}` removes it");
+        assert!(applied.plan.notes.iter().any(|note| note.contains(&way_out)), "{:?}", applied.plan.notes);
+    }
+    assert_completed(&bed.ended(&applied.operation.unwrap()).await);
     let second = anonymous(&bed).await;
     assert_eq!(second.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
     let volumes = bed.engine.volume_names();
-    assert!(first.values().all(|old| !volumes.contains(old)), "{volumes:?}");
+    assert!(first.values().all(|old| volumes.contains(old)), "what was in them is kept: {volumes:?}");
+    assert!(second.values().all(|new| !first.values().any(|old| old == new)), "{second:?}");
     assert!(second.values().all(|new| volumes.contains(new)), "{volumes:?}");
     assert!(volumes.contains(&"shop_kept".to_owned()), "{volumes:?}");
 
@@ -282,6 +286,6 @@ volumes: {kept: {}}
     assert_completed(&bed.ended(&down).await);
     let operation = bed.apply(renew).await.unwrap().operation.unwrap();
     assert_completed(&bed.ended(&operation).await);
-    let volumes = bed.engine.volume_names();
-    assert!(second.values().all(|old| !volumes.contains(old)), "after down too: {volumes:?}");
+    let third = anonymous(&bed).await;
+    assert!(third.values().all(|new| !second.values().any(|old| old == new)), "after down too: {third:?}");
 }
