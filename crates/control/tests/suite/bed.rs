@@ -86,6 +86,10 @@ impl Bed {
 
     /// A second process on the same store and engine; the first one is gone.
     pub(crate) async fn restarted(self) -> Self {
+        // Killed: its tasks do nothing more, and what it was committing is committed or is not. Two that write
+        // would each have events that the other one never hears of.
+        self.supervisor.drain(Duration::ZERO).await;
+        drop(clos_domain::seams::Store::begin(&*self.store).await.unwrap());
         let (control, supervisor) = open(&self.world).await;
         Self { control, supervisor, ..self }
     }
@@ -109,7 +113,11 @@ impl Bed {
     /// The operation when it has ended.
     pub(crate) async fn ended(&self, operation: &Operation) -> Operation {
         let ended = self.control.operations().wait(&self.ctx, operation.id.as_str(), PATIENCE).await.unwrap();
-        assert!(ended.state.is_terminal(), "the operation hangs: {ended:#?}");
+        if !ended.state.is_terminal() {
+            let mut view = clos_domain::seams::Store::view(&*self.store).await.unwrap();
+            let rows = view.services().of_group(&ended.group_id).await.unwrap();
+            panic!("the operation hangs: {ended:#?}\n{rows:#?}");
+        }
         ended
     }
 

@@ -104,7 +104,6 @@ async fn what_a_dead_process_left_open_ends_as_interrupted_at_the_next_start() {
     let operation =
         bed.begin_up("services: {web: {image: app}, late: {image: app, depends_on: [web]}}").await;
     within(held.reached()).await;
-    // The first process is still there but stuck; the second one owns the rows now.
     let bed = bed.restarted().await;
     let ended = bed.control.operations().get(&bed.ctx, operation.id.as_str()).await.unwrap();
     assert_eq!((ended.state, ended.reason), (State::Failed, Some(Reason::Interrupted)));
