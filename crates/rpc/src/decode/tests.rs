@@ -506,7 +506,7 @@ fn a_file_that_is_copied_into_the_container_is_not_shown_and_stays() {
     let shown = encode::service::service(&before);
     assert!(!format!("{shown:?}").contains("hunter2"));
     assert_eq!(put(&before, shown).unwrap(), before.definition);
-    assert_eq!(patch(&before, good(), &["*"]).unwrap().container().files, [key.clone()]);
+    assert_eq!(patch(&before, good(), &["*"]).unwrap().container().files, std::slice::from_ref(&key));
     let image = docker(|docker| docker.image = "app:2".into());
     let changed = put(&before, image).unwrap();
     assert_eq!((changed.container().image.as_str(), &changed.container().files), ("app:2", &vec![key]));
