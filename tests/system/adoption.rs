@@ -229,8 +229,9 @@ async fn after_each_verb(daemon: &Daemon, shop: &Project) {
         let said = format!("kept: container `{name}`, which was made by {how}\n");
         assert!(down.err.contains(&said), "{down:?}");
     }
-    let said = format!("kept: container `{}-web-2` uses it", shop.name);
-    assert!(down.err.contains(&said), "{down:?}");
+    let network =
+        down.err.lines().find(|line| line.contains("_default kept: containers ")).unwrap_or_default();
+    assert!(left.iter().all(|line| network.contains(line.split(' ').next().unwrap())), "{down:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

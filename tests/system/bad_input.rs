@@ -34,7 +34,7 @@ async fn bad_input_is_named_and_nothing_comes_of_it() {
         ("a name with a slash", format!("name: {name}\nservices: {{'a/b': {{image: {IMAGE}}}}}\n"), 2, "a/b"),
         ("an endless value", one(&format!("hostname: {}", "x".repeat(10_000))), 2, "hostname"),
         ("an alias bomb", bomb, 2, "aliases"),
-        ("a file outside of the project", one("env_file: /etc/hostname"), 7, "/etc/hostname"),
+        ("a file that is not there", one("env_file: /etc/nowhere.env"), 5, "/etc/nowhere.env"),
         ("two replicas", one("deploy: {replicas: 2}"), 2, "replicas"),
         ("a variable that must be set", one("hostname: '${MUST:?say which}'"), 2, "say which"),
     ];

@@ -77,7 +77,7 @@ async fn what_is_no_file_is_copied_as_compose_copies_it_and_shown_nowhere() {
     assert_eq!(id(), first, "nothing has changed");
 
     let plan = clos(&["plan"], "2");
-    assert!(plan.contains("files./run/secrets/token: content changed"), "{plan}");
+    assert!(plan.contains("files./run/secrets/token.content changed"), "{plan}");
     clos(&["up"], "2");
     assert_ne!(id(), first);
     assert_eq!(read(&name).0, theirs.0.replace(&format!("{CANARY}-1"), &format!("{CANARY}-2")));

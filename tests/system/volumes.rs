@@ -126,11 +126,13 @@ async fn no_two_verbs_lose_a_file_in_any_volume() {
         before = verb;
     }
 
+    let plan = daemon.clos(shop.checkout.path(), &["plan", "-V"]).well();
     shop.clos(&daemon, &["up", "-V"]);
     assert!(shop.has("named") && !shop.has("anonymous") && !shop.has("declared"));
-    let left = docker(&["volume", "ls", "-q"]).well();
-    let gone = volumes.iter().filter(|volume| !left.contains(volume.as_str())).count();
-    assert_eq!(gone, 2, "those without a name: {volumes:?}");
+    for old in volumes.iter().filter(|volume| !volume.ends_with("_named")) {
+        assert!(plan.contains(&format!("`docker volume rm {old}` removes it")), "{plan}");
+        docker(&["volume", "rm", old]).well();
+    }
 
     let last = shop.volumes();
     shop.clos(&daemon, &["down", "--volumes"]);

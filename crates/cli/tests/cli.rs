@@ -731,6 +731,7 @@ fn applied(with_operation: bool) -> pb::ApplyGroupResponse {
                 pb::PlanStep { number: 1, service: "web".into(), ..Default::default() },
                 pb::PlanStep { number: 2, service: "infra/db".into(), ..Default::default() },
             ],
+            notes: vec!["shop/old is no longer in the files; --remove-orphans removes it".into()],
             findings: vec![finding],
             text: "plan: up shop\n".into(),
             ..Default::default()

@@ -11,7 +11,7 @@ use clos_domain::id::{GroupId, ServiceId};
 use clos_domain::name::{GroupName, GroupRef, Instance, ServiceName};
 use clos_domain::operation::{FailurePolicy, Operation, Verb};
 use clos_domain::page;
-use clos_domain::plan::{Plan, Policy};
+use clos_domain::plan::{Plan, Policy, Work};
 use clos_domain::seams::Tx;
 use clos_domain::service::{self, Observed, Service};
 use clos_domain::workload::PullPolicy;
@@ -149,6 +149,7 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
         failure: if request.atomic { FailurePolicy::Undo } else { FailurePolicy::Leave },
         ..Policy::default()
     };
+    let of_files = notes.clone();
     let wish = Wish { verb: Verb::Up, scopes, along_from: 1, service: None, policy, notes, problems };
     let mut planned = verbs::plan_wish(shared, wish).await?;
     if request.start {
@@ -160,6 +161,10 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
         return Ok(Applied { group, plan: planned.plan, findings, operation: None });
     }
     verbs::refuse(shared, &planned).await?;
+    if !planned.plan.steps.iter().any(|step| matches!(step.work, Work::Create(_))) {
+        // What the files say is noted when a container is made of it, and not again with each `up`.
+        planned.plan.notes.retain(|note| !of_files.contains(note));
+    }
     let plan = planned.plan.clone();
     if request.start {
         verbs::prepare(shared, &planned).await?;

@@ -121,7 +121,7 @@ async fn of(
 fn table(session: &Session<'_>, services: &[pb::Service], wide: bool) -> Table {
     let mut head = vec!["NAME", "GROUP", "PORT", "STATUS", "STARTED", "HEALTH"];
     if wide {
-        head.extend(["LAST CHECK", "PORTS", "IMAGE", "CONTAINER", "ID"]);
+        head.extend(["PORTS", "IMAGE", "CONTAINER", "ID", "LAST CHECK"]);
     }
     let mut table = Table::new(head);
     for service in services {
@@ -142,11 +142,11 @@ fn table(session: &Session<'_>, services: &[pb::Service], wide: bool) -> Table {
             let ports: Vec<String> = service.ports.iter().map(published).collect();
             let container: String = docker.container_id.chars().take(12).collect();
             row.extend([
-                last_check(session, service).into(),
                 ports.join(", ").into(),
                 docker.image.into(),
                 container.into(),
                 service.id.clone().into(),
+                last_check(session, service).into(),
             ]);
         }
         table.row(row);

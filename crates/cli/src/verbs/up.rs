@@ -27,6 +27,11 @@ pub(super) async fn up(session: &Session<'_>, args: &Up) -> Result<Exit, Failure
         return Ok(Exit::Ok);
     }
     tell_findings(session, &plan);
+    if !output::is_for_programs(session.global) {
+        for note in &plan.notes {
+            session.note(&format!("note: {note}"));
+        }
+    }
     let whole = answer.group.as_ref().map(target::full_name).unwrap_or_default();
     let Some(operation) = answer.operation else {
         let group = answer.group.unwrap_or_default();

@@ -433,3 +433,18 @@ async fn no_wait_returns_before_gates_that_nobody_needs() {
     assert_completed(&bed.ended(&operation).await);
     assert_eq!(bed.status("shop/web").await, (Status::Starting, None));
 }
+
+#[tokio::test]
+async fn what_left_the_files_is_noted_each_time_and_the_rest_when_a_container_is_made() {
+    const BOTH: &str = "services: {web: {image: app, ports: ['3010:80']}, old: {image: app}}";
+    const ONE: &str = "services: {web: {image: app, ports: ['3010:80']}}";
+    let bed = Bed::new().await;
+    let first = bed.apply(request(BOTH)).await.unwrap();
+    assert!(first.plan.notes.iter().any(|note| note.contains("web 3010")), "{:?}", first.plan.notes);
+    assert_completed(&bed.ended(&first.operation.unwrap()).await);
+    for _ in 0..2 {
+        let again = bed.apply(request(ONE)).await.unwrap();
+        assert_eq!(again.plan.notes, ["shop/old is no longer in the files; --remove-orphans removes it"]);
+        assert_completed(&bed.ended(&again.operation.unwrap()).await);
+    }
+}
