@@ -10,7 +10,7 @@ const NAMES: usize = 434;
 fn project(name: &str, home: &std::path::Path) -> Checkout {
     let bare = |prefix: &str| -> String {
         (0..NAMES).fold(String::new(), |mut text, number| {
-            write!(text, "      - {prefix}_{number}\n").unwrap();
+            writeln!(text, "      - {prefix}_{number}").unwrap();
             text
         })
     };
@@ -70,7 +70,7 @@ async fn the_owner_takes_files_from_beside_the_project_and_nobody_else() {
 
     let refused = clos(&["--host", &daemon.tcp(), "plan"]);
     assert_eq!(refused.code, 7, "{}", refused.err);
-    for word in ["OUTSIDE_ROOT", "compose.yaml:2:11: include[0]", "clos/lib.yaml", "compose.yaml:5:"] {
+    for word in ["OUTSIDE_ROOT", "compose.yaml:2:11 include[0]", "clos/lib.yaml", "compose.yaml:5:"] {
         assert!(refused.err.contains(word), "{word}: {}", refused.err);
     }
 
