@@ -6,15 +6,16 @@ use std::path::Path;
 use std::process::Command;
 
 /// Our crates, and which of ours each may use.
-const OURS: [(&str, &[&str]); 19] = [
+const OURS: [(&str, &[&str]); 20] = [
     ("clos-domain", &[]),
     ("clos-proto", &[]),
     ("clos-telemetry", &[]),
     ("clos-migrations", &[]),
     ("clos-testapp", &[]),
-    ("clos-transcoder", &[]),
+    ("clos-protojson", &[]),
+    ("clos-transcoder", &["clos-protojson"]),
     ("clos-gateway", &["clos-telemetry", "clos-transcoder"]),
-    ("clos-gateway-bench", &["clos-transcoder"]),
+    ("clos-gateway-bench", &["clos-protojson", "clos-transcoder"]),
     ("clos-compose", &["clos-domain"]),
     ("clos-control", &["clos-compose", "clos-domain", "clos-telemetry"]),
     ("clos-engine", &["clos-domain", "clos-telemetry"]),
@@ -82,7 +83,10 @@ const HOMES: [(&str, &[&str]); 47] = [
     ("petgraph", &["clos-domain"]),
     ("prometheus", &["clos-telemetry"]),
     ("prost", &["clos-cli", "clos-client", "clos-gateway-bench", "clos-proto", "clos-rpc"]),
-    ("prost-reflect", &["clos-gateway", "clos-gateway-bench", "clos-proto", "clos-transcoder"]),
+    (
+        "prost-reflect",
+        &["clos-gateway", "clos-gateway-bench", "clos-proto", "clos-protojson", "clos-transcoder"],
+    ),
     ("prost-types", &["clos-cli", "clos-client", "clos-gateway-bench", "clos-proto", "clos-rpc"]),
     ("protox", &["clos-gateway-bench", "clos-proto", "clos-tests"]),
     ("rand", &["clos-host", "clos-transcoder"]),

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use clos_fuzz::{ALL, Backend, DESCRIPTORS, POOL, Says, ask, framed, json, transcoder};
-use clos_transcoder::{Codec, Options, Spelling, Transcoder};
+use clos_protojson::{Codec, Spelling};
+use clos_transcoder::{Options, Transcoder};
 use http::Request;
 use http_body_util::Full;
 use libfuzzer_sys::fuzz_target;

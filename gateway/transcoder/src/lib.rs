@@ -37,22 +37,19 @@
 //! # }
 //! ```
 //!
-//! Where to look: `route` compiles annotations, `bind` makes a message of a request's parts, `codec`
-//! is JSON and wire, `call` speaks gRPC, `answer` makes responses, `status` errors.
+//! Where to look: `route` compiles annotations, `bind` makes a message of a request's parts, `call`
+//! speaks gRPC, `answer` makes responses, `status` errors. JSON and wire bytes are `clos_protojson`.
 #![warn(missing_docs)]
 
 mod answer;
 mod bind;
 mod call;
-mod codec;
-mod editions;
 mod headers;
 mod negotiate;
 mod openapi;
 mod options;
 mod route;
 mod rules;
-mod schema;
 mod serve;
 mod status;
 
@@ -68,13 +65,13 @@ use tonic::body::Body;
 use tower::Service;
 
 pub use crate::call::Upstream;
-pub use crate::codec::{Codec, Unfit};
 pub use crate::openapi::Document;
-pub use crate::options::{Enums, Int64, Limits, Multiplex, Names, Options, Source, Spelling};
+pub use crate::options::{Limits, Multiplex, Options, Source};
 pub use crate::route::Refused;
+pub use clos_protojson::{Enums, Int64, Names, Spelling};
 
 use crate::route::Routes;
-use crate::schema::Schema;
+use clos_protojson::schema::Schema;
 
 /// REST, NDJSON, server-sent events and WebSocket in front of a service of gRPC.
 #[derive(Debug)]
@@ -116,7 +113,7 @@ impl<S: Upstream> Transcoder<S> {
     pub fn new(descriptor_set: &[u8], upstream: S, options: Options) -> Result<Self, Refused> {
         let broken =
             |error: prost_reflect::DescriptorError| Refused(vec![format!("no descriptor set: {error}")]);
-        let mut pool = DescriptorPool::decode(&*editions::lowered(descriptor_set)).map_err(broken)?;
+        let mut pool = clos_protojson::pool(descriptor_set).map_err(broken)?;
         // Errors carry these whether or not the set has them.
         let known = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).map_err(broken)?;
         for file in known.files() {

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::Shared;
 use crate::route::{Body, Route};
-use crate::schema::{Card, Field, Kind, Message, Scalar, Schema, Shape};
+use crate::rules::Rules;
+use clos_protojson::schema::{Card, Field, Kind, Message, Scalar, Schema, Shape};
 
 /// How deep the fields of nested messages become query parameters.
 const QUERY_DEPTH: usize = 3;
@@ -191,11 +192,12 @@ fn operation(
 /// The response of every error that has none of its own, with an example for each reason that is declared.
 fn failure(shared: &Shared) -> Value {
     let schema = &shared.schema;
+    let rules = Rules::of(schema.pool());
     let mut examples = Map::new();
     for of in schema.pool().all_enums() {
         let mut values: Vec<_> = of.values().collect();
         values.sort_by_key(|value| value.number());
-        if !values.iter().any(|value| schema.rules().reason(value).is_some()) {
+        if !values.iter().any(|value| rules.reason(value).is_some()) {
             continue;
         }
         for value in values.iter().filter(|value| value.number() != 0) {
@@ -537,11 +539,7 @@ fn object(
             if !text.is_empty() {
                 own.insert("description".to_owned(), json!(text));
             }
-            let behaviors = descriptor
-                .get_field(field.number)
-                .map(|descriptor| schema.rules().behaviors(&descriptor))
-                .unwrap_or_default();
-            if behaviors.iter().any(|word| word == "OUTPUT_ONLY") {
+            if field.output_only {
                 own.insert("readOnly".to_owned(), json!(true));
             }
         }

@@ -1,21 +1,17 @@
-//! What the descriptors say of HTTP: `google.api.http`, `google.api.field_behavior`
-//! and our own `transcoding.v1`. All of them are read by name, so that nothing
-//! has to be compiled in and a set without them is as good as any.
+//! What the descriptors say of HTTP: `google.api.http` and our own `transcoding.v1`.
+//! They are read by name, so that nothing has to be compiled in and a set without
+//! them is as good as any. What they say of JSON is read by `clos_protojson`.
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, EnumValueDescriptor, ExtensionDescriptor,
-    FieldDescriptor, FileDescriptor, MethodDescriptor, ReflectMessage as _, Value,
+    DescriptorPool, DynamicMessage, EnumValueDescriptor, ExtensionDescriptor, MethodDescriptor,
+    ReflectMessage as _,
 };
 
 /// The extensions that a pool knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     http: Option<ExtensionDescriptor>,
-    behavior: Option<ExtensionDescriptor>,
-    file: Option<ExtensionDescriptor>,
     method: Option<ExtensionDescriptor>,
-    field: Option<ExtensionDescriptor>,
-    enumeration: Option<ExtensionDescriptor>,
     reason: Option<ExtensionDescriptor>,
 }
 
@@ -35,22 +31,6 @@ pub(crate) struct HttpRules {
     pub(crate) rules: Vec<HttpRule>,
     /// An additional binding has additional bindings of its own.
     pub(crate) is_nested: bool,
-}
-
-/// How the messages of a file are spelled.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct FileRules {
-    pub(crate) short_enums: bool,
-    pub(crate) number64: bool,
-}
-
-/// How a field is spelled.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct FieldRules {
-    pub(crate) csv: bool,
-    pub(crate) number64: bool,
-    pub(crate) nullable: bool,
-    pub(crate) lenient_duration: bool,
 }
 
 /// How the messages of a stream are told apart.
@@ -101,11 +81,7 @@ impl Rules {
     pub(crate) fn of(pool: &DescriptorPool) -> Self {
         Self {
             http: pool.get_extension_by_name("google.api.http"),
-            behavior: pool.get_extension_by_name("google.api.field_behavior"),
-            file: pool.get_extension_by_name("transcoding.v1.file"),
             method: pool.get_extension_by_name("transcoding.v1.method"),
-            field: pool.get_extension_by_name("transcoding.v1.field"),
-            enumeration: pool.get_extension_by_name("transcoding.v1.enumeration"),
             reason: pool.get_extension_by_name("transcoding.v1.reason"),
         }
     }
@@ -120,41 +96,9 @@ impl Rules {
         Some(rules)
     }
 
-    pub(crate) fn file(&self, file: &FileDescriptor) -> FileRules {
-        let Some(rules) = extension(&file.options(), self.file.as_ref()) else { return FileRules::default() };
-        FileRules { short_enums: flag(&rules, "short_enums"), number64: flag(&rules, "number64") }
-    }
-
-    pub(crate) fn field(&self, field: &FieldDescriptor) -> FieldRules {
-        let Some(rules) = extension(&field.options(), self.field.as_ref()) else {
-            return FieldRules::default();
-        };
-        FieldRules {
-            csv: flag(&rules, "csv"),
-            number64: flag(&rules, "number64"),
-            nullable: flag(&rules, "nullable"),
-            lenient_duration: flag(&rules, "lenient_duration"),
-        }
-    }
-
-    pub(crate) fn is_short(&self, of: &EnumDescriptor) -> bool {
-        extension(&of.options(), self.enumeration.as_ref()).is_some_and(|rules| flag(&rules, "short"))
-    }
-
     pub(crate) fn reason(&self, value: &EnumValueDescriptor) -> Option<ReasonRules> {
         let rules = extension(&value.options(), self.reason.as_ref())?;
         Some(ReasonRules { http_status: status(&rules, "http_status") })
-    }
-
-    /// The words of `google.api.field_behavior`: `REQUIRED`, `OUTPUT_ONLY`.
-    pub(crate) fn behaviors(&self, field: &FieldDescriptor) -> Vec<String> {
-        let Some(extension) = &self.behavior else { return Vec::new() };
-        let options = field.options();
-        let value = options.get_extension(extension);
-        let kind = extension.kind();
-        let numbers = value.as_list().unwrap_or_default().iter().filter_map(Value::as_enum_number);
-        let word = |number| Some(kind.as_enum()?.get_value(number)?.name().to_owned());
-        numbers.filter_map(word).collect()
     }
 
     pub(crate) fn method(&self, method: &MethodDescriptor) -> MethodRules {

@@ -13,13 +13,13 @@ use crate::bind::{self, Bound, text};
 use crate::call::body::{Decoder, Incoming, Splitter, judge_length};
 use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
-use crate::codec::{Violation, shown};
 use crate::headers::{self, Named};
 use crate::negotiate::{self, Accept};
 use crate::route::router::Found;
 use crate::route::{self, Route};
 use crate::status::{About, Failure};
 use crate::{RouteTemplate, Shared};
+use clos_protojson::{Violation, shown};
 
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

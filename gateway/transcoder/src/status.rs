@@ -8,12 +8,12 @@ use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use tonic::Code;
 
-use crate::codec::json::put_string;
-use crate::codec::wire::{self, Raw, Reader};
-use crate::codec::{Violation, print, time};
 use crate::options::Options;
 use crate::route::{Route, Routes};
-use crate::schema::Schema;
+use clos_protojson::json::put_string;
+use clos_protojson::schema::Schema;
+use clos_protojson::wire::{self, Raw, Reader};
+use clos_protojson::{Violation, print, time};
 
 /// A call that did not succeed.
 #[derive(Debug, Clone)]

@@ -518,7 +518,7 @@ async fn what_is_kept_is_masked_bound_and_required() {
         let response = suite.ask(text).await;
         if text.contains("/kept") && response.status == 200 {
             // The answer is another message: what was asked is seen by the backend.
-            let codec = clos_transcoder::Codec::new(&support::descriptors(), Spelling::default()).unwrap();
+            let codec = clos_protojson::Codec::new(&support::descriptors(), Spelling::default()).unwrap();
             let mut out = Vec::new();
             codec
                 .print("conformance.v1.KeepRequest", &suite.backend.message.lock().unwrap(), &mut out)
@@ -558,7 +558,7 @@ fn piece(number: u8, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn whatever_a_backend_encodes_is_printed_or_refused() {
-    let codec = clos_transcoder::Codec::new(&support::descriptors(), Spelling::default()).unwrap();
+    let codec = clos_protojson::Codec::new(&support::descriptors(), Spelling::default()).unwrap();
     let print = |message: &str, wire: &[u8]| {
         let mut out = Vec::new();
         codec

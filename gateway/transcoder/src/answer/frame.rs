@@ -1,8 +1,8 @@
 //! What a client says on a socket: an object whose members are told apart before anybody knows what
 //! they mean. No name may stand in it twice, since two readers could take different ones.
 
-use crate::codec::json::{Cursor, Peek, Syntax, put_string};
-use crate::codec::{DEPTH, Violation};
+use clos_protojson::json::{Cursor, Peek, Syntax, put_string};
+use clos_protojson::{DEPTH, Violation};
 
 /// An object by its members.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -19,16 +19,16 @@ use tonic::body::Body;
 
 use crate::Shared;
 use crate::call::messages::Messages;
-use crate::codec::print::{self, Filter};
-use crate::codec::wire::{self, Raw};
-use crate::codec::{json, scalar};
 use crate::negotiate::Accept;
 use crate::route::Route;
 use crate::route::template::{Segment, Template};
 use crate::rules::Framing;
-use crate::schema::{Field, Kind as FieldKind, MessageId, Schema, Shape};
 use crate::serve::Asked;
 use crate::status::{About, Failure};
+use clos_protojson::print::{self, Filter};
+use clos_protojson::schema::{Field, Kind as FieldKind, MessageId, Schema, Shape};
+use clos_protojson::wire::{self, Raw};
+use clos_protojson::{json, scalar};
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -394,7 +394,7 @@ fn field_text<'m>(schema: &Schema, field: &Field, message: &'m [u8]) -> Option<C
     let raw = wire::last(message, field.number)?;
     let mut out = Vec::new();
     match field.kind {
-        FieldKind::Scalar(crate::schema::Scalar::String) => {
+        FieldKind::Scalar(clos_protojson::schema::Scalar::String) => {
             let Raw::Bytes(bytes) = raw else { return None };
             return std::str::from_utf8(bytes).ok().map(Cow::Borrowed);
         }

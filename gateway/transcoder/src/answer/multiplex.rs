@@ -25,14 +25,14 @@ use super::stream::begin;
 use crate::Shared;
 use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
-use crate::codec::json::put_string;
-use crate::codec::parse::{self, How};
-use crate::codec::wire::{self, Raw};
-use crate::codec::{Violation, shown};
 use crate::options::Multiplex;
 use crate::route::Route;
 use crate::serve::{Asked, text_of};
 use crate::status::Failure;
+use clos_protojson::json::put_string;
+use clos_protojson::parse::{self, How};
+use clos_protojson::wire::{self, Raw};
+use clos_protojson::{Violation, shown};
 
 /// Subscriptions of one socket.
 const MOST: usize = 64;

@@ -17,11 +17,11 @@ use crate::Streamed;
 use crate::call::body::BoxError;
 use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
-use crate::codec::wire::{self, Raw};
 use crate::headers;
 use crate::rules::Framing;
 use crate::serve::Asked;
 use crate::status::Failure;
+use clos_protojson::wire::{self, Raw};
 
 /// How long an error may take that comes instead of a first message.
 const EARLY: Duration = Duration::from_millis(5);

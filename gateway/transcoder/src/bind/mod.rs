@@ -8,12 +8,12 @@ use http::HeaderMap;
 use http::header::{HeaderName, IF_MATCH};
 
 use self::text::{Keep, decode};
-use crate::codec::parse::{self, How};
-use crate::codec::print::Filter;
-use crate::codec::wire::{self, Raw, Reader};
-use crate::codec::{Violation, shown};
 use crate::route::{Body, Route, is_mask};
-use crate::schema::{Card, Field, Kind, MaskOf, MessageId, Scalar, Schema, Shape};
+use clos_protojson::parse::{self, How};
+use clos_protojson::print::Filter;
+use clos_protojson::schema::{Card, Field, Kind, MaskOf, MessageId, Scalar, Schema, Shape};
+use clos_protojson::wire::{self, Raw, Reader};
+use clos_protojson::{Violation, shown};
 
 /// How deep a path of a query may go.
 const PATH_DEPTH: usize = 64;
@@ -320,7 +320,7 @@ impl<'s> Binder<'s> {
         };
         let full = format!("{name}[{}]", shown(key));
         let mut entry = Vec::new();
-        if parse::text_scalar(of, 1, key, crate::codec::scalar::Digits::Plain, &mut entry).is_none() {
+        if parse::text_scalar(of, 1, key, clos_protojson::scalar::Digits::Plain, &mut entry).is_none() {
             return self.bad(full, format!("the key is not {}", of.expected()));
         }
         let mut place = numbers.to_vec();

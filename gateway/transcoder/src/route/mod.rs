@@ -13,8 +13,8 @@ use prost_reflect::{DescriptorPool, MethodDescriptor};
 use self::router::Router;
 use self::template::Template;
 use crate::options::Options;
-use crate::rules::{Framing, HttpRule, MethodRules};
-use crate::schema::{Card, Field, Kind, MessageId, Scalar, Schema, Shape};
+use crate::rules::{Framing, HttpRule, MethodRules, Rules};
+use clos_protojson::schema::{Card, Field, Kind, MessageId, Scalar, Schema, Shape};
 
 /// One way to call a method.
 #[derive(Debug)]
@@ -109,12 +109,13 @@ impl Routes {
         schema: &Schema,
         options: &Options,
     ) -> Result<Self, Refused> {
-        let mut routes = Self { reasons: reasons(pool, schema), ..Self::default() };
+        let rules = Rules::of(pool);
+        let mut routes = Self { reasons: reasons(pool, schema, &rules), ..Self::default() };
         let mut faults = Vec::new();
         for service in pool.services() {
             for method in service.methods() {
                 let of_method = |fault: String| format!("{}: {fault}", method.full_name());
-                let Some(http) = schema.rules().http(&method) else {
+                let Some(http) = rules.http(&method) else {
                     if let Some(prefix) = &options.auto_map {
                         let path = format!(
                             "{}/{}/{}",
@@ -230,12 +231,12 @@ impl Routes {
 }
 
 /// The statuses that values of enums of error reasons ask for, by word.
-fn reasons(pool: &DescriptorPool, schema: &Schema) -> HashMap<String, StatusCode> {
+fn reasons(pool: &DescriptorPool, schema: &Schema, rules: &Rules) -> HashMap<String, StatusCode> {
     let mut reasons = HashMap::new();
     for of in pool.all_enums() {
         let known = schema.find_enum(of.full_name());
         for value in of.values() {
-            let Some(rules) = schema.rules().reason(&value) else { continue };
+            let Some(rules) = rules.reason(&value) else { continue };
             let Some(status) = rules.http_status.and_then(|status| StatusCode::from_u16(status).ok()) else {
                 continue;
             };
@@ -264,7 +265,7 @@ fn route(
     let response =
         schema.find(method.output().full_name()).ok_or_else(|| vec!["its response is unknown".to_owned()])?;
     let (of_request, of_response) = (schema.message(request), schema.message(response));
-    let rules: MethodRules = schema.rules().method(method);
+    let rules: MethodRules = Rules::of(schema.pool()).method(method);
 
     let body = match rule.body.as_str() {
         "" => Body::None,
@@ -333,8 +334,9 @@ fn route(
         .filter_map(|(kind, field)| Some((kind.clone(), named(response, field, "rendition field", true)?)))
         .collect();
     // These names have their meaning without a word.
-    let usual =
-        |of: &crate::schema::Message, name: &str| of.by_name(name).filter(|at| of.fields[*at].is_text());
+    let usual = |of: &clos_protojson::schema::Message, name: &str| {
+        of.by_name(name).filter(|at| of.fields[*at].is_text())
+    };
     let success = match rules.success_status {
         Some(status) => StatusCode::from_u16(status).ok().filter(StatusCode::is_success),
         None if of_response.name == "google.protobuf.Empty" => Some(StatusCode::NO_CONTENT),

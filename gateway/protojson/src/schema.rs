@@ -5,48 +5,56 @@ use std::collections::HashMap;
 
 use prost_reflect::{Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor};
 
-use crate::codec::parse::snake;
-use crate::codec::print;
-use crate::codec::shown;
-use crate::options::{Enums, Int64, Names, Spelling};
+use crate::parse::snake;
+use crate::print;
 use crate::rules::Rules;
+use crate::shown;
+use crate::spelling::{Enums, Int64, Names, Spelling};
 
 /// Which message of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct MessageId(usize);
+pub struct MessageId(usize);
 
 /// Which enum of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct EnumId(usize);
+pub struct EnumId(usize);
 
 /// Every message and enum of a pool.
 #[derive(Debug)]
-pub(crate) struct Schema {
+pub struct Schema {
     messages: Vec<Message>,
     enums: Vec<Enum>,
     by_name: HashMap<String, MessageId>,
     pool: DescriptorPool,
-    rules: Rules,
 }
 
 /// What a field mask speaks of.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct MaskOf {
-    pub(crate) message: MessageId,
+pub struct MaskOf {
+    /// The message whose fields it names.
+    pub message: MessageId,
     /// A request that may have the message in one of its fields.
-    pub(crate) or_inside: Option<MessageId>,
+    pub or_inside: Option<MessageId>,
 }
 
 /// Whether a message has a JSON of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub enum Shape {
+    /// An object of its fields.
     Plain,
+    /// `google.protobuf.Timestamp`
     Timestamp,
+    /// `google.protobuf.Duration`
     Duration,
+    /// `google.protobuf.FieldMask`
     FieldMask,
+    /// `google.protobuf.Struct`
     Struct,
+    /// `google.protobuf.Value`
     Value,
+    /// `google.protobuf.ListValue`
     ListValue,
+    /// `google.protobuf.Any`
     Any,
     /// A wrapper of one scalar.
     Wrapper(Scalar),
@@ -56,18 +64,20 @@ pub(crate) enum Shape {
 
 impl Shape {
     /// Whether a path may lead into it.
-    pub(crate) const fn is_leaf(self) -> bool {
+    pub const fn is_leaf(self) -> bool {
         !matches!(self, Self::Plain | Self::HttpBody)
     }
 }
 
 /// One message.
 #[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) name: String,
-    pub(crate) shape: Shape,
+pub struct Message {
+    /// The full name.
+    pub name: String,
+    /// Whether it has a JSON of its own.
+    pub shape: Shape,
     /// By number.
-    pub(crate) fields: Vec<Field>,
+    pub fields: Vec<Field>,
     /// Both spellings.
     names: HashMap<String, u16>,
     /// Index + 1 of the field with a small number.
@@ -76,34 +86,45 @@ pub(crate) struct Message {
 
 /// One field.
 #[derive(Debug)]
-pub(crate) struct Field {
-    pub(crate) number: u32,
-    pub(crate) name: String,
+pub struct Field {
+    /// Its number on the wire.
+    pub number: u32,
+    /// As the proto spells it.
+    pub name: String,
     /// `"name":` as it is printed.
-    pub(crate) key: Vec<u8>,
+    pub key: Vec<u8>,
     /// How it is printed when it is not there, with its name; empty when it is left out.
-    pub(crate) absent: Vec<u8>,
-    pub(crate) kind: Kind,
-    pub(crate) card: Card,
+    pub absent: Vec<u8>,
+    /// What kind of value.
+    pub kind: Kind,
+    /// How many values.
+    pub card: Card,
     /// Which real oneof it belongs to.
-    pub(crate) oneof: Option<u16>,
-    pub(crate) nullable: bool,
-    pub(crate) csv: bool,
+    pub oneof: Option<u16>,
+    /// `null` is printed when it is not there.
+    pub nullable: bool,
+    /// A query parameter may carry several values with commas between.
+    pub csv: bool,
     /// 64-bit integers are printed as numbers.
-    pub(crate) number64: bool,
-    pub(crate) lenient_duration: bool,
-    pub(crate) required: bool,
+    pub number64: bool,
+    /// A duration may be written `1h30m` in a body too.
+    pub lenient_duration: bool,
+    /// `google.api.field_behavior` says REQUIRED.
+    pub required: bool,
+    /// `google.api.field_behavior` says OUTPUT_ONLY.
+    pub output_only: bool,
     /// A message without a length, as proto2 has them.
-    pub(crate) is_group: bool,
+    pub is_group: bool,
 }
 
 /// How many values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Card {
+pub enum Card {
     /// One, which is always there.
     Implicit,
     /// One, or none.
     Optional,
+    /// A list.
     Many,
     /// A map with such keys; the field's kind is that of the values.
     Map(Scalar),
@@ -111,15 +132,19 @@ pub(crate) enum Card {
 
 /// What kind of value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A number, boolean, string or bytes.
     Scalar(Scalar),
+    /// A word.
     Enum(EnumId),
+    /// An object, or what a well-known type is in JSON.
     Message(MessageId),
 }
 
 /// Which scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scalar {
+#[expect(missing_docs, reason = "the types of protobuf, by their names")]
+pub enum Scalar {
     Double,
     Float,
     Int32,
@@ -139,19 +164,20 @@ pub(crate) enum Scalar {
 
 /// One enum.
 #[derive(Debug)]
-pub(crate) struct Enum {
-    pub(crate) name: String,
+pub struct Enum {
+    /// The full name.
+    pub name: String,
     /// Accepted spellings.
     words: HashMap<String, i32>,
     /// Number and how it is printed, in quotes; sorted by number.
     printed: Vec<(i32, Vec<u8>)>,
     /// google.protobuf.NullValue.
-    pub(crate) is_null: bool,
+    pub is_null: bool,
 }
 
 impl Enum {
     /// The number of a word in any accepted spelling, or of a defined number.
-    pub(crate) fn parse(&self, word: &str) -> Option<i32> {
+    pub fn parse(&self, word: &str) -> Option<i32> {
         if let Some(number) = self.words.get(word) {
             return Some(*number);
         }
@@ -165,29 +191,29 @@ impl Enum {
     }
 
     /// The quoted word.
-    pub(crate) fn printed(&self, number: i32) -> Option<&[u8]> {
+    pub fn printed(&self, number: i32) -> Option<&[u8]> {
         let at = self.printed.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         Some(&self.printed[at].1)
     }
 
     /// Every spelling of a number.
-    pub(crate) fn spellings(&self, number: i32) -> Vec<String> {
+    pub fn spellings(&self, number: i32) -> Vec<String> {
         self.words.iter().filter(|(_, known)| **known == number).map(|(word, _)| word.clone()).collect()
     }
 
     /// A value's name without the enum's, as reasons of errors are spelled.
-    pub(crate) fn bare(&self, number: i32, full: &str) -> String {
+    pub fn bare(&self, number: i32, full: &str) -> String {
         let shorter = self.spellings(number).into_iter().filter(|word| full.ends_with(word.as_str()));
         shorter.min_by_key(String::len).unwrap_or_else(|| full.to_owned())
     }
 
     /// The words as they are printed, in the order of their numbers.
-    pub(crate) fn words(&self) -> impl Iterator<Item = String> {
+    pub fn words(&self) -> impl Iterator<Item = String> {
         self.printed.iter().map(|(_, word)| String::from_utf8_lossy(word).trim_matches('"').to_owned())
     }
 
     /// What somebody reads who used another word: `running, stopped`.
-    pub(crate) fn expected(&self) -> String {
+    pub fn expected(&self) -> String {
         let words: Vec<String> = self.words().take(12).collect();
         let more = if self.printed.len() > words.len() { ", …" } else { "" };
         format!("one of {}{more}", words.join(", "))
@@ -195,7 +221,8 @@ impl Enum {
 }
 
 impl Message {
-    pub(crate) fn by_number(&self, number: u32) -> Option<usize> {
+    /// The index of a field.
+    pub fn by_number(&self, number: u32) -> Option<usize> {
         if let Some(known) = usize::try_from(number).ok().and_then(|at| self.dense.get(at)) {
             return known.checked_sub(1).map(usize::from);
         }
@@ -210,22 +237,25 @@ impl Message {
         found.map(|at| due + at).or_else(|| self.by_name(name))
     }
 
-    pub(crate) fn by_name(&self, name: &str) -> Option<usize> {
+    /// The index of a field; either spelling.
+    pub fn by_name(&self, name: &str) -> Option<usize> {
         self.names.get(name).copied().map(usize::from)
     }
 
-    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
+    /// A field; either spelling.
+    pub fn field(&self, name: &str) -> Option<&Field> {
         self.by_name(name).map(|at| &self.fields[at])
     }
 }
 
 impl Field {
-    pub(crate) const fn is_single(&self) -> bool {
+    /// Whether it has one value at most.
+    pub const fn is_single(&self) -> bool {
         matches!(self.card, Card::Implicit | Card::Optional)
     }
 
     /// The value of a map's entries, as a field of the entry.
-    pub(crate) const fn value_of(map: &Self) -> Self {
+    pub const fn value_of(map: &Self) -> Self {
         Self {
             number: 2,
             name: String::new(),
@@ -239,34 +269,31 @@ impl Field {
             number64: map.number64,
             lenient_duration: map.lenient_duration,
             required: false,
+            output_only: false,
             is_group: false,
         }
     }
 
     /// The message of a field that has one.
-    pub(crate) const fn message(&self) -> Option<MessageId> {
+    pub const fn message(&self) -> Option<MessageId> {
         match self.kind {
             Kind::Message(id) => Some(id),
             _ => None,
         }
     }
 
-    pub(crate) fn is_text(&self) -> bool {
+    /// Whether it is one string.
+    pub fn is_text(&self) -> bool {
         self.is_single() && self.kind == Kind::Scalar(Scalar::String)
     }
 }
 
 impl Schema {
     /// Compiles a pool.
-    pub(crate) fn new(pool: &DescriptorPool, spelling: Spelling) -> Self {
+    pub fn new(pool: &DescriptorPool, spelling: Spelling) -> Self {
         let rules = Rules::of(pool);
-        let mut schema = Self {
-            messages: Vec::new(),
-            enums: Vec::new(),
-            by_name: HashMap::new(),
-            pool: pool.clone(),
-            rules: rules.clone(),
-        };
+        let mut schema =
+            Self { messages: Vec::new(), enums: Vec::new(), by_name: HashMap::new(), pool: pool.clone() };
         let mut enum_ids = HashMap::new();
         for of in pool.all_enums() {
             enum_ids.insert(of.full_name().to_owned(), EnumId(schema.enums.len()));
@@ -289,21 +316,23 @@ impl Schema {
         schema
     }
 
-    pub(crate) fn message(&self, id: MessageId) -> &Message {
+    /// The message of an id.
+    pub fn message(&self, id: MessageId) -> &Message {
         &self.messages[id.0]
     }
 
-    pub(crate) fn enumeration(&self, id: EnumId) -> &Enum {
+    /// The enum of an id.
+    pub fn enumeration(&self, id: EnumId) -> &Enum {
         &self.enums[id.0]
     }
 
     /// A message by its full name.
-    pub(crate) fn find(&self, name: &str) -> Option<MessageId> {
+    pub fn find(&self, name: &str) -> Option<MessageId> {
         self.by_name.get(name).copied()
     }
 
     /// An enum by its full name.
-    pub(crate) fn find_enum(&self, name: &str) -> &Enum {
+    pub fn find_enum(&self, name: &str) -> &Enum {
         self.enums.iter().find(|of| of.name == name).expect("every enum of the pool is in the schema")
     }
 
@@ -313,16 +342,12 @@ impl Schema {
     }
 
     /// The pool it was made from.
-    pub(crate) const fn pool(&self) -> &DescriptorPool {
+    pub const fn pool(&self) -> &DescriptorPool {
         &self.pool
     }
 
-    pub(crate) const fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     /// A path of a field mask, by the names that the proto gives; why it is none.
-    pub(crate) fn mask_path(&self, of: MaskOf, path: &str) -> Result<String, String> {
+    pub fn mask_path(&self, of: MaskOf, path: &str) -> Result<String, String> {
         if path == "*" {
             return Ok(path.to_owned());
         }
@@ -356,7 +381,7 @@ impl Schema {
     }
 
     /// Follows a dotted path through single messages; either spelling.
-    pub(crate) fn path(&self, from: MessageId, path: &str) -> Result<Vec<&Field>, String> {
+    pub fn path(&self, from: MessageId, path: &str) -> Result<Vec<&Field>, String> {
         let mut at = from;
         let mut fields: Vec<&Field> = Vec::new();
         for part in path.split('.') {
@@ -449,6 +474,7 @@ fn field(
     enums: &HashMap<String, EnumId>,
 ) -> Field {
     let own = rules.field(of);
+    let behaviors = rules.behaviors(of);
     let kind_of = |of: &FieldDescriptor| match of.kind() {
         prost_reflect::Kind::Message(message) => Kind::Message(messages[message.full_name()]),
         prost_reflect::Kind::Enum(of) => Kind::Enum(enums[of.full_name()]),
@@ -468,7 +494,7 @@ fn field(
         Names::Json => of.json_name(),
     };
     let mut key = Vec::new();
-    crate::codec::json::put_string(&mut key, printed);
+    crate::json::put_string(&mut key, printed);
     key.push(b':');
     // Every `optional` of proto3 stands in a oneof of its own, which is none.
     let oneof = of.containing_oneof().filter(|oneof| !oneof.is_synthetic());
@@ -485,7 +511,8 @@ fn field(
         csv: own.csv,
         number64: own.number64 || file.number64 || spelling.int64 == Int64::Number,
         lenient_duration: own.lenient_duration,
-        required: rules.behaviors(of).iter().any(|word| word == "REQUIRED"),
+        required: behaviors.iter().any(|word| word == "REQUIRED"),
+        output_only: behaviors.iter().any(|word| word == "OUTPUT_ONLY"),
         is_group: of.is_group(),
     }
 }
@@ -540,7 +567,7 @@ fn enumeration(of: &EnumDescriptor, rules: &Rules, spelling: Spelling) -> Enum {
         if printed.iter().all(|(number, _)| *number != value.number()) {
             let word = if is_short { short.to_ascii_lowercase() } else { full.to_owned() };
             let mut quoted = Vec::new();
-            crate::codec::json::put_string(&mut quoted, &word);
+            crate::json::put_string(&mut quoted, &word);
             printed.push((value.number(), quoted));
         }
     }

@@ -1,44 +1,69 @@
-//! Between JSON and the wire, by the tables of the [schema](crate::schema) and in one pass.
+//! The JSON of protobuf messages, by descriptors and without HTTP.
 //!
-//! [`parse`] reads a JSON text and writes protobuf, [`print`] reads protobuf and
-//! writes JSON. Neither builds a tree of values in between.
+//! A [`Schema`](schema::Schema) is the descriptors, compiled to tables. By them [`parse`] reads a
+//! JSON text and writes wire bytes, and [`print`](mod@print) reads wire bytes and writes JSON, each in one
+//! pass and without a tree of values in between. [`Codec`] is both for a tool that knows a message by its name.
+//!
+//! What is printed follows ProtoJSON, a [`Spelling`], and the annotations of `transcoding.v1` if the
+//! descriptors have them: short words of enums, 64-bit integers as numbers, `null` for what is absent.
+//! Every spelling is read.
+//!
+//! Where to look: `schema` compiles, `rules` reads annotations, `editions` makes older words of newer
+//! descriptors; `json` and `wire` are the two formats, `scalar` and `time` the values.
+//! `oracle` holds both ways against prost-reflect.
+#![warn(missing_docs)]
 
-pub(crate) mod json;
+mod editions;
+pub mod json;
 #[cfg(test)]
 mod oracle;
-pub(crate) mod parse;
-pub(crate) mod print;
-pub(crate) mod scalar;
+pub mod parse;
+pub mod print;
+mod rules;
+pub mod scalar;
+pub mod schema;
 mod seen;
-pub(crate) mod time;
-pub(crate) mod wire;
+mod spelling;
+pub mod time;
+pub mod wire;
 
-use crate::options::Spelling;
+use prost_reflect::{DescriptorError, DescriptorPool};
+
+pub use crate::spelling::{Enums, Int64, Names, Spelling};
+
 use crate::schema::{MessageId, Schema};
 
 /// How deeply messages, lists and objects may nest.
-pub(crate) const DEPTH: usize = 64;
+pub const DEPTH: usize = 64;
 /// How deeply messages may nest on the wire, where free objects take three levels for one of JSON and
 /// entries of maps are messages too: prost and upb read no more.
 pub(crate) const WIRE_DEPTH: usize = 100;
 
 /// A field that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
+pub struct Violation {
     /// Which: `ports[0].host_port`.
-    pub(crate) field: String,
+    pub field: String,
     /// What is wrong, and the way out.
-    pub(crate) description: String,
+    pub description: String,
 }
 
 impl Violation {
-    pub(crate) fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+    /// A field, and what is wrong with it.
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self { field: field.into(), description: description.into() }
     }
 }
 
-/// The JSON of the messages of a descriptor set, without HTTP: for tools that print or read what a
-/// transcoder would.
+/// Reads an encoded `FileDescriptorSet`, of editions too.
+///
+/// # Errors
+/// Bytes that are no descriptor set.
+pub fn pool(descriptor_set: &[u8]) -> Result<DescriptorPool, DescriptorError> {
+    DescriptorPool::decode(&*editions::lowered(descriptor_set))
+}
+
+/// The JSON of the messages of a descriptor set, by their names.
 #[derive(Debug)]
 pub struct Codec {
     schema: Schema,
@@ -63,10 +88,8 @@ impl Codec {
     ///
     /// # Errors
     /// Bytes that are no descriptor set.
-    pub fn new(descriptor_set: &[u8], spelling: Spelling) -> Result<Self, crate::Refused> {
-        let pool = prost_reflect::DescriptorPool::decode(&*crate::editions::lowered(descriptor_set))
-            .map_err(|error| crate::Refused(vec![format!("no descriptor set: {error}")]))?;
-        Ok(Self { schema: Schema::new(&pool, spelling) })
+    pub fn new(descriptor_set: &[u8], spelling: Spelling) -> Result<Self, DescriptorError> {
+        Ok(Self { schema: Schema::new(&pool(descriptor_set)?, spelling) })
     }
 
     fn find(&self, message: &str) -> Result<MessageId, Unfit> {
@@ -95,7 +118,7 @@ impl Codec {
 }
 
 /// What a caller reads of what it sent: printable, and not too much.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut shown: String =
         text.chars().take(100).map(|letter| if letter.is_control() { '?' } else { letter }).collect();
     if shown.len() < text.len() {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::codec::wire::{self, Malformed, Raw, Reader, Type};
+use crate::wire::{self, Malformed, Raw, Reader, Type};
 
 /// What of a file or message holds for what is in it.
 #[derive(Clone, Copy)]

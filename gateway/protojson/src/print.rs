@@ -3,18 +3,18 @@
 //!
 //! The output is stable: fields by number, keys of maps sorted, no white space.
 
-use super::json::put_string;
-use super::scalar;
-use super::time;
-use super::wire::{Malformed, Raw, Reader};
+use crate::json::put_string;
+use crate::scalar;
 use crate::schema::{Card, Field, Kind, Message, MessageId, Scalar, Schema, Shape};
+use crate::time;
+use crate::wire::{Malformed, Raw, Reader};
 
 /// How deeply an answer may nest; prost decodes no more.
-const DEPTH: usize = super::WIRE_DEPTH + 1;
+const DEPTH: usize = crate::WIRE_DEPTH + 1;
 
 /// A message that has no JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// It is no message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -28,14 +28,14 @@ pub(crate) enum Error {
 
 /// Which fields are printed: everything, or a tree of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Filter {
+pub struct Filter {
     /// Index of a field, and what of it.
     fields: Vec<(usize, Option<Filter>)>,
 }
 
 impl Filter {
     /// Adds a path of a message.
-    pub(crate) fn add(&mut self, schema: &Schema, id: MessageId, path: &str) -> Result<(), String> {
+    pub fn add(&mut self, schema: &Schema, id: MessageId, path: &str) -> Result<(), String> {
         let message = schema.message(id);
         let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
         let index =
@@ -76,7 +76,7 @@ impl Filter {
 }
 
 /// Prints a message.
-pub(crate) fn message(
+pub fn message(
     schema: &Schema,
     id: MessageId,
     bytes: &[u8],
@@ -101,7 +101,7 @@ pub(crate) fn absent(schema: &Schema, field: &Field) -> Vec<u8> {
 }
 
 /// Prints one field of a message that carries it, as `response_body` wants it.
-pub(crate) fn field(
+pub fn field(
     schema: &Schema,
     field: &Field,
     bytes: &[u8],
@@ -454,11 +454,11 @@ impl Printer<'_, '_> {
         start: usize,
     ) -> Result<(), Error> {
         match (field.kind, value) {
-            (Kind::Scalar(of), Raw::Bytes(packed)) if of.wire() != super::wire::Type::Bytes => {
+            (Kind::Scalar(of), Raw::Bytes(packed)) if of.wire() != crate::wire::Type::Bytes => {
                 self.packed(field, packed, of.wire(), start)
             }
             (Kind::Enum(_), Raw::Bytes(packed)) => {
-                self.packed(field, packed, super::wire::Type::Varint, start)
+                self.packed(field, packed, crate::wire::Type::Varint, start)
             }
             _ => {
                 self.comma(start);
@@ -477,14 +477,14 @@ impl Printer<'_, '_> {
         &mut self,
         field: &Field,
         packed: &[u8],
-        of: super::wire::Type,
+        of: crate::wire::Type,
         start: usize,
     ) -> Result<(), Error> {
         let mut reader = Reader::new(packed);
         while !reader.is_empty() {
             let raw = match of {
-                super::wire::Type::Fixed32 => Raw::Fixed32(reader.fixed32()?),
-                super::wire::Type::Fixed64 => Raw::Fixed64(reader.fixed64()?),
+                crate::wire::Type::Fixed32 => Raw::Fixed32(reader.fixed32()?),
+                crate::wire::Type::Fixed64 => Raw::Fixed64(reader.fixed64()?),
                 _ => Raw::Varint(reader.varint()?),
             };
             self.comma(start);
@@ -713,8 +713,8 @@ fn sorts<'w>(of: Scalar, raw: Option<Raw<'w>>) -> Sorts<'w> {
     let signed = match (of, raw) {
         (_, None) => 0,
         (_, Some(Raw::Bytes(text))) => return Sorts::Text(text),
-        (Scalar::Sint32, Some(Raw::Varint(value))) => super::wire::unzigzag32(value as u32).into(),
-        (Scalar::Sint64, Some(Raw::Varint(value))) => super::wire::unzigzag64(value).into(),
+        (Scalar::Sint32, Some(Raw::Varint(value))) => crate::wire::unzigzag32(value as u32).into(),
+        (Scalar::Sint64, Some(Raw::Varint(value))) => crate::wire::unzigzag64(value).into(),
         (Scalar::Int32, Some(Raw::Varint(value))) => i128::from(value as i32),
         (Scalar::Int64, Some(Raw::Varint(value))) | (Scalar::Sfixed64, Some(Raw::Fixed64(value))) => {
             i128::from(value.cast_signed())

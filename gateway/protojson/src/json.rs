@@ -4,36 +4,44 @@ use std::borrow::Cow;
 
 /// Where something stands in a text; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// The line.
-    pub(crate) line: usize,
+    pub line: usize,
     /// The column.
-    pub(crate) column: usize,
+    pub column: usize,
 }
 
 /// A text that is no JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Syntax {
+pub struct Syntax {
     /// What was wrong.
-    pub(crate) message: &'static str,
+    pub message: &'static str,
     /// Where: bytes from the beginning.
-    pub(crate) at: usize,
+    pub at: usize,
 }
 
 /// What begins at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Peek {
+pub enum Peek {
+    /// `{`
     Object,
+    /// `[`
     Array,
+    /// `"`
     String,
+    /// A digit or `-`.
     Number,
+    /// `true`
     True,
+    /// `false`
     False,
+    /// `null`
     Null,
 }
 
 impl Peek {
-    pub(crate) const fn named(self) -> &'static str {
+    /// What a reader calls it: `an object`.
+    pub const fn named(self) -> &'static str {
         match self {
             Self::Object => "an object",
             Self::Array => "a list",
@@ -47,13 +55,13 @@ impl Peek {
 
 /// A position in a text that is known to be UTF-8.
 #[derive(Debug, Clone)]
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 /// The place of a byte.
-pub(crate) fn place(text: &str, at: usize) -> Place {
+pub fn place(text: &str, at: usize) -> Place {
     let before = &text.as_bytes()[..at.min(text.len())];
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -62,11 +70,13 @@ pub(crate) fn place(text: &str, at: usize) -> Place {
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) const fn new(text: &'a str) -> Self {
+    /// Stands at the beginning of a text.
+    pub const fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
-    pub(crate) const fn at(&self) -> usize {
+    /// Bytes before it.
+    pub const fn at(&self) -> usize {
         self.at
     }
 
@@ -74,7 +84,8 @@ impl<'a> Cursor<'a> {
         self.at = at;
     }
 
-    pub(crate) const fn text(&self) -> &'a str {
+    /// The whole text.
+    pub const fn text(&self) -> &'a str {
         self.text
     }
 
@@ -93,7 +104,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// What the next value is, without taking it.
-    pub(crate) fn peek(&mut self) -> Result<Peek, Syntax> {
+    pub fn peek(&mut self) -> Result<Peek, Syntax> {
         self.skip_space();
         Ok(match self.byte() {
             Some(b'{') => Peek::Object,
@@ -109,7 +120,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `byte` if it is next.
-    pub(crate) fn eat(&mut self, byte: u8) -> bool {
+    pub fn eat(&mut self, byte: u8) -> bool {
         self.skip_space();
         let is_next = self.byte() == Some(byte);
         if is_next {
@@ -118,17 +129,19 @@ impl<'a> Cursor<'a> {
         is_next
     }
 
-    pub(crate) fn expect(&mut self, byte: u8, message: &'static str) -> Result<(), Syntax> {
+    /// Steps over a byte, which has to be there.
+    pub fn expect(&mut self, byte: u8, message: &'static str) -> Result<(), Syntax> {
         if self.eat(byte) { Ok(()) } else { Err(self.wrong(message)) }
     }
 
     /// Nothing but white space may follow.
-    pub(crate) fn end(&mut self) -> Result<(), Syntax> {
+    pub fn end(&mut self) -> Result<(), Syntax> {
         self.skip_space();
         if self.at == self.text.len() { Ok(()) } else { Err(self.wrong("something follows the value")) }
     }
 
-    pub(crate) fn word(&mut self, word: &'static str) -> Result<(), Syntax> {
+    /// Steps over a word, which has to be there.
+    pub fn word(&mut self, word: &'static str) -> Result<(), Syntax> {
         if !self.text[self.at..].starts_with(word) {
             return Err(self.wrong("expected a value"));
         }
@@ -137,7 +150,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next number as it is written.
-    pub(crate) fn number(&mut self) -> Result<&'a str, Syntax> {
+    pub fn number(&mut self) -> Result<&'a str, Syntax> {
         self.skip_space();
         let start = self.at;
         let digits = |cursor: &mut Self| {
@@ -175,7 +188,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next string, unescaped.
-    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, Syntax> {
+    pub fn string(&mut self) -> Result<Cow<'a, str>, Syntax> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
         let bytes = self.text.as_bytes();
@@ -259,7 +272,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over one value.
-    pub(crate) fn skip(&mut self, depth: usize) -> Result<(), Syntax> {
+    pub fn skip(&mut self, depth: usize) -> Result<(), Syntax> {
         match self.peek()? {
             Peek::String => _ = self.string()?,
             Peek::Number => _ = self.number()?,
@@ -319,7 +332,7 @@ pub(crate) fn put_utf8(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
 }
 
 /// Writes a JSON string.
-pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
+pub fn put_string(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let mut rest = text.as_bytes();
@@ -375,7 +388,7 @@ fn plain<const ASCII: bool>(bytes: &[u8]) -> usize {
 }
 
 /// Lays a compact JSON text out for people.
-pub(crate) fn indent(compact: &[u8]) -> Vec<u8> {
+pub fn indent(compact: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(compact.len() * 2);
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
     let line = |out: &mut Vec<u8>, depth: usize| {

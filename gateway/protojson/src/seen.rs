@@ -5,17 +5,17 @@ use std::collections::HashSet;
 
 /// What was seen of a message's fields.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// A bit for each: the first of them, which are all that most messages have, and the others.
     first: u64,
     others: Vec<u64>,
     /// The oneofs of which a field is set.
-    pub(super) oneofs: Vec<u16>,
+    pub(crate) oneofs: Vec<u16>,
 }
 
 impl Seen {
     /// Whether the field is new.
-    pub(super) fn insert(&mut self, at: usize) -> bool {
+    pub(crate) fn insert(&mut self, at: usize) -> bool {
         let (word, bit) = (at / 64, 1_u64 << (at % 64));
         let word = match word.checked_sub(1) {
             None => &mut self.first,
@@ -34,7 +34,7 @@ impl Seen {
 
 /// The keys of a map that were seen. Most maps are small, and comparing a few is faster than hashing them.
 #[derive(Default)]
-pub(super) struct Keys<'t> {
+pub(crate) struct Keys<'t> {
     few: Vec<Cow<'t, str>>,
     many: HashSet<Cow<'t, str>>,
 }
@@ -44,7 +44,7 @@ impl<'t> Keys<'t> {
     const FEW: usize = 16;
 
     /// Whether the key is new.
-    pub(super) fn insert(&mut self, key: Cow<'t, str>) -> bool {
+    pub(crate) fn insert(&mut self, key: Cow<'t, str>) -> bool {
         if !self.many.is_empty() {
             return self.many.insert(key);
         }

@@ -16,7 +16,7 @@ pub(crate) enum Type {
 /// A message that is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes are no message: {0}")]
-pub(crate) struct Malformed(pub(crate) &'static str);
+pub struct Malformed(pub &'static str);
 
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -32,14 +32,15 @@ pub(crate) fn put_tag(out: &mut Vec<u8>, number: u32, of: Type) {
     put_varint(out, u64::from(number) << 3 | of as u64);
 }
 
-pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+/// Writes a length-delimited field.
+pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_tag(out, number, Type::Bytes);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Writes a message that is encoded already, as a group if the field is one.
-pub(crate) fn put_message(out: &mut Vec<u8>, number: u32, is_group: bool, bytes: &[u8]) {
+pub fn put_message(out: &mut Vec<u8>, number: u32, is_group: bool, bytes: &[u8]) {
     if !is_group {
         return put_bytes(out, number, bytes);
     }
@@ -49,7 +50,7 @@ pub(crate) fn put_message(out: &mut Vec<u8>, number: u32, is_group: bool, bytes:
 }
 
 /// Writes a length-delimited field whose length is known when it has been written.
-pub(crate) fn put_nested<E>(
+pub fn put_nested<E>(
     out: &mut Vec<u8>,
     number: u32,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -62,13 +63,13 @@ pub(crate) fn put_nested<E>(
 }
 
 /// A place for a length; most are short, so one byte is kept for it.
-pub(crate) fn open(out: &mut Vec<u8>) -> usize {
+pub fn open(out: &mut Vec<u8>) -> usize {
     out.push(0);
     out.len()
 }
 
 /// Fills the place in.
-pub(crate) fn close(out: &mut Vec<u8>, mark: usize) {
+pub fn close(out: &mut Vec<u8>, mark: usize) {
     let length = out.len() - mark;
     if let Ok(short) = u8::try_from(length)
         && short < 0x80
@@ -112,10 +113,14 @@ pub(crate) const fn unzigzag64(value: u64) -> i64 {
 
 /// A value as it stands on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Raw<'a> {
+pub enum Raw<'a> {
+    /// A number in groups of seven bits.
     Varint(u64),
+    /// Eight bytes.
     Fixed64(u64),
+    /// A length, and so many bytes.
     Bytes(&'a [u8]),
+    /// Four bytes.
     Fixed32(u32),
     /// What is in a group, which proto3 does not have.
     Group(&'a [u8]),
@@ -123,26 +128,29 @@ pub(crate) enum Raw<'a> {
 
 /// Reads fields one after the other.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+    /// Stands at the beginning of a message.
+    pub const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
+    /// Whether all of it was read.
+    pub const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// How many bytes were not read yet.
-    pub(crate) const fn left(&self) -> usize {
+    pub const fn left(&self) -> usize {
         self.rest.len()
     }
 
+    /// Reads a number without a tag, as packed lists have them.
     #[inline]
-    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub fn varint(&mut self) -> Result<u64, Malformed> {
         // Tags, and most lengths and numbers, have one byte or two.
         match *self.rest {
             [first, ref rest @ ..] if first < 0x80 => {
@@ -190,7 +198,7 @@ impl<'a> Reader<'a> {
 
     /// The next field, or nothing at the end.
     #[inline]
-    pub(crate) fn field(&mut self) -> Result<Option<(u32, Raw<'a>)>, Malformed> {
+    pub fn field(&mut self) -> Result<Option<(u32, Raw<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -241,7 +249,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The last value of a field, as a decoder would take it; pieces of a message are not merged.
-pub(crate) fn last(bytes: &[u8], wanted: u32) -> Option<Raw<'_>> {
+pub fn last(bytes: &[u8], wanted: u32) -> Option<Raw<'_>> {
     let mut reader = Reader::new(bytes);
     let mut found = None;
     while let Ok(Some((number, value))) = reader.field() {

@@ -9,67 +9,52 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use super::json::{self, Cursor, Peek, Syntax, TOO_DEEP};
-use super::scalar::{self, Digits};
-use super::seen::{Keys, Seen};
-use super::wire::{self, Type};
-use super::{DEPTH, Violation, WIRE_DEPTH, shown, time};
+use crate::json::{self, Cursor, Peek, Syntax, TOO_DEEP};
+use crate::scalar::{self, Digits};
 use crate::schema::{Card, Field, Kind, MaskOf, Message, MessageId, Scalar, Schema, Shape};
+use crate::seen::{Keys, Seen};
+use crate::wire::{self, Type};
+use crate::{DEPTH, Violation, WIRE_DEPTH, shown, time};
 
 /// Bad fields that are told of at once.
 const MOST: usize = 50;
 
 /// How a body is read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct How {
+pub struct How {
     /// Pass over fields that the message does not have.
-    pub(crate) ignore_unknown: bool,
+    pub ignore_unknown: bool,
     /// Note the paths that the text sets, for a field mask.
-    pub(crate) mask: bool,
+    pub mask: bool,
     /// What field masks of the text speak of.
-    pub(crate) mask_of: Option<MaskOf>,
+    pub mask_of: Option<MaskOf>,
 }
 
 /// What came of a text that fits.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parsed {
+pub struct Parsed {
     /// The message on the wire.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// The paths that the text sets, if they were asked for.
-    pub(crate) mask: Vec<String>,
+    pub mask: Vec<String>,
 }
 
 /// Reads a whole text as a value of a field's kind; messages are written without tag and length.
-pub(crate) fn document(
-    schema: &Schema,
-    field: &Field,
-    text: &str,
-    how: How,
-) -> Result<Parsed, Vec<Violation>> {
+pub fn document(schema: &Schema, field: &Field, text: &str, how: How) -> Result<Parsed, Vec<Violation>> {
     let mut parser = Parser::new(schema, text, how);
     let result = parser.document(field);
     parser.finish(result)
 }
 
 /// Reads a whole text as a message.
-pub(crate) fn message(
-    schema: &Schema,
-    id: MessageId,
-    text: &str,
-    how: How,
-) -> Result<Parsed, Vec<Violation>> {
+pub fn message(schema: &Schema, id: MessageId, text: &str, how: How) -> Result<Parsed, Vec<Violation>> {
     let mut parser = Parser::new(schema, text, how);
     let result = parser.top(id);
     parser.finish(result)
 }
 
 /// Writes the value of a query parameter or path variable, with its tag.
-pub(crate) fn text_value(
-    schema: &Schema,
-    field: &Field,
-    text: &str,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
+pub fn text_value(schema: &Schema, field: &Field, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     let bad = |expected: &str| format!("`{}` is not {expected}", shown(text));
     match field.kind {
         Kind::Scalar(of) => {
@@ -110,13 +95,7 @@ pub(crate) fn text_value(
 }
 
 /// Writes a scalar with its tag.
-pub(crate) fn text_scalar(
-    of: Scalar,
-    number: u32,
-    text: &str,
-    digits: Digits,
-    out: &mut Vec<u8>,
-) -> Option<()> {
+pub fn text_scalar(of: Scalar, number: u32, text: &str, digits: Digits, out: &mut Vec<u8>) -> Option<()> {
     match of {
         Scalar::String => wire::put_bytes(out, number, text.as_bytes()),
         Scalar::Bytes => wire::put_bytes(out, number, &scalar::base64(text)?),
@@ -153,7 +132,7 @@ fn put_seconds(out: &mut Vec<u8>, seconds: i64, nanos: i32) {
 }
 
 /// The paths of a mask's text, as they are spelled.
-pub(crate) fn mask_paths(text: &str) -> Option<Vec<&str>> {
+pub fn mask_paths(text: &str) -> Option<Vec<&str>> {
     if text.is_empty() {
         return Some(Vec::new());
     }
@@ -264,7 +243,7 @@ impl<'s, 't> Parser<'s, 't> {
                     let _ = write!(shown, "{dot}{name}");
                 }
                 Step::Item(item) => match self.keys.iter().find(|(depth, _)| *depth == at) {
-                    Some((_, key)) => _ = write!(shown, "[{}]", super::shown(key)),
+                    Some((_, key)) => _ = write!(shown, "[{}]", crate::shown(key)),
                     None => _ = write!(shown, "[{item}]"),
                 },
             }

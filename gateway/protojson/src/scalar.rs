@@ -6,12 +6,12 @@ use std::sync::LazyLock;
 
 use data_encoding::{Encoding, Specification};
 
-use super::wire::{self, Raw, Type};
 use crate::schema::Scalar;
+use crate::wire::{self, Raw, Type};
 
 impl Scalar {
     /// What somebody reads who sent something else.
-    pub(crate) const fn expected(self) -> &'static str {
+    pub const fn expected(self) -> &'static str {
         match self {
             Self::Double | Self::Float => "a number",
             Self::Int32 | Self::Sint32 | Self::Sfixed32 => "a whole number of 32 bits",
@@ -24,7 +24,8 @@ impl Scalar {
         }
     }
 
-    pub(crate) const fn is_64_bits(self) -> bool {
+    /// Whether it is an integer of 64 bits, which ProtoJSON prints as a string.
+    pub const fn is_64_bits(self) -> bool {
         matches!(self, Self::Int64 | Self::Uint64 | Self::Sint64 | Self::Fixed64 | Self::Sfixed64)
     }
 
@@ -44,7 +45,7 @@ impl Scalar {
 
 /// How strictly a text is read as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Digits {
+pub enum Digits {
     /// Digits only: `5`.
     Plain,
     /// As JSON writes numbers: `5.0`, `5e0`.
@@ -94,7 +95,7 @@ fn float(text: &str) -> Option<f64> {
         "-Infinity" => return Some(f64::NEG_INFINITY),
         _ => {}
     }
-    let is_number = super::json::Cursor::new(text).number().is_ok_and(|number| number.len() == text.len());
+    let is_number = crate::json::Cursor::new(text).number().is_ok_and(|number| number.len() == text.len());
     text.parse::<f64>().ok().filter(|value| is_number && value.is_finite())
 }
 
@@ -122,7 +123,7 @@ fn unsigned(text: &str, digits: Digits) -> Option<u64> {
 
 /// A whole number that is written with a point or an exponent, exactly.
 fn whole(text: &str, digits: Digits) -> Option<i128> {
-    let is_number = super::json::Cursor::new(text).number().is_ok_and(|number| number.len() == text.len());
+    let is_number = crate::json::Cursor::new(text).number().is_ok_and(|number| number.len() == text.len());
     if !is_number {
         return None;
     }
@@ -168,7 +169,7 @@ static BASE64: LazyLock<Encoding> = LazyLock::new(|| {
 });
 
 /// Bytes of base64 in either alphabet, padded or not.
-pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
+pub fn base64(text: &str) -> Option<Vec<u8>> {
     let trimmed = text.trim_end_matches('=');
     let padding = text.len() - trimmed.len();
     if padding > 2 || (padding > 0 && !text.len().is_multiple_of(4)) {
@@ -178,7 +179,7 @@ pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Prints a scalar; nothing for bytes that are not it.
-pub(crate) fn print(out: &mut Vec<u8>, of: Scalar, raw: Raw<'_>, number64: bool) -> Option<()> {
+pub fn print(out: &mut Vec<u8>, of: Scalar, raw: Raw<'_>, number64: bool) -> Option<()> {
     #[expect(clippy::cast_possible_truncation, reason = "a decoder cuts 32-bit numbers off the same way")]
     match (of, raw) {
         (Scalar::Double, Raw::Fixed64(bits)) => put_double(out, f64::from_bits(bits)),
@@ -202,7 +203,7 @@ pub(crate) fn print(out: &mut Vec<u8>, of: Scalar, raw: Raw<'_>, number64: bool)
         (Scalar::Bool, Raw::Varint(value)) => {
             out.extend_from_slice(if value == 0 { b"false" } else { b"true" });
         }
-        (Scalar::String, Raw::Bytes(bytes)) => return super::json::put_utf8(out, bytes),
+        (Scalar::String, Raw::Bytes(bytes)) => return crate::json::put_utf8(out, bytes),
         (Scalar::Bytes, Raw::Bytes(bytes)) => {
             out.push(b'"');
             out.extend_from_slice(data_encoding::BASE64.encode(bytes).as_bytes());

@@ -91,7 +91,7 @@ fn fraction(digits: &str) -> Option<i32> {
 }
 
 /// Writes RFC 3339 in UTC, with 0, 3, 6 or 9 digits of the second; nothing for what is no timestamp.
-pub(crate) fn put_timestamp(out: &mut Vec<u8>, seconds: i64, nanos: i32) -> Option<()> {
+pub fn put_timestamp(out: &mut Vec<u8>, seconds: i64, nanos: i32) -> Option<()> {
     if !(FIRST..=LAST).contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
         return None;
     }

@@ -11,10 +11,10 @@ use prost_reflect::prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, SerializeOptions, Value};
 use serde_json::Value as Json;
 
-use super::parse::{self, How};
-use super::print;
-use crate::options::{Names, Spelling};
+use crate::parse::{self, How};
+use crate::print;
 use crate::schema::Schema;
+use crate::spelling::{Names, Spelling};
 
 fn pool() -> DescriptorPool {
     static POOL: LazyLock<DescriptorPool> = LazyLock::new(compiled);
@@ -23,7 +23,8 @@ fn pool() -> DescriptorPool {
 
 fn compiled() -> DescriptorPool {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut compiler = protox::Compiler::new([root.join("tests/proto"), root.join("../../proto")]).unwrap();
+    let mut compiler =
+        protox::Compiler::new([root.join("../transcoder/tests/proto"), root.join("../../proto")]).unwrap();
     compiler.include_imports(true).open_file("conformance/v1/conformance.proto").unwrap();
     DescriptorPool::decode(compiler.encode_file_descriptor_set().as_slice()).unwrap()
 }
@@ -207,7 +208,7 @@ proptest! {
         let mut shuffled: Vec<&[u8]> = Vec::new();
         let mut rest = &wire[..];
         while !rest.is_empty() {
-            let mut reader = super::wire::Reader::new(rest);
+            let mut reader = crate::wire::Reader::new(rest);
             reader.field().unwrap();
             let length = rest.len() - reader.left();
             shuffled.push(&rest[..length]);
@@ -215,7 +216,7 @@ proptest! {
         }
         // Values of one field keep their order among themselves.
         shuffled.sort_by_key(|piece| {
-            let mut reader = super::wire::Reader::new(piece);
+            let mut reader = crate::wire::Reader::new(piece);
             let number = reader.field().unwrap().unwrap().0;
             number.wrapping_mul(2_654_435_761)
         });
