@@ -129,7 +129,8 @@ fn one_service(service: &Service, findings: &mut Findings) {
     }
     if service.build.is_none() && service.image.is_none() {
         // What it has may be hidden behind another error.
-        let hidden = ["image", "build", "extends"].iter().any(|field| service.places.contains_key(*field));
+        let hidden =
+            ["image", "build", "extends", "provider"].iter().any(|field| service.places.contains_key(*field));
         if !(hidden && findings.has_errors()) {
             findings.error(Code::NoImage, &at, &key, "a service needs an `image` or a `build`");
         }

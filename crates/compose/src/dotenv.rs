@@ -181,8 +181,9 @@ impl<'a> Reader<'a> {
                 '_' | '.' | '-' | '[' | ']' => {}
                 c if c.is_alphabetic() || c.is_numeric() => {}
                 c => {
-                    let line = self.rest.lines().next().unwrap_or_default();
-                    let shown = crate::node::shorten(line);
+                    // Never the value, which may be a secret.
+                    let name = self.rest.split(['=', ':', '\n']).next().unwrap_or_default();
+                    let shown = crate::node::shorten(name.trim_end());
                     return self.problem(format!("the character `{c}` cannot be in a name: `{shown}`"));
                 }
             }
@@ -224,9 +225,7 @@ impl<'a> Reader<'a> {
             value.push(c);
         }
         let Some(end) = end else {
-            let line = self.rest.lines().next().unwrap_or_default();
-            let shown = crate::node::shorten(line);
-            return self.problem(format!("the quote is not closed: `{shown}`"));
+            return self.problem("the quote is not closed");
         };
         if quote == '"' {
             value = self.expand(&unescape(&value))?;

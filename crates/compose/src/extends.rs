@@ -3,7 +3,6 @@
 use crate::canonical;
 use crate::finding::{Code, Key, Location};
 use crate::input::Purpose;
-use crate::keys;
 use crate::limits;
 use crate::load::{Fetch, Loader, Scope, Source};
 use crate::merge;
@@ -99,12 +98,7 @@ impl<'a> Loader<'a> {
         let (service, file) = match &extends.kind {
             Kind::Text(name) => (name.clone(), None),
             Kind::Map(map) => {
-                for (name, entry) in map.iter() {
-                    if !["service", "file"].contains(&name.as_str()) {
-                        let message = keys::unknown(key, name, "it is ignored: there is no key");
-                        self.findings.warning(Code::UnknownKey, &entry.key_at, &key.child(name), message);
-                    }
-                }
+                self.ignored_keys(map, &["service", "file"], key, "service");
                 let text = |name: &str| map.get(name).and_then(Node::as_text).map(str::to_owned);
                 let pending = map.iter().any(|(_, entry)| entry.value.pending);
                 if pending {

@@ -239,7 +239,11 @@ impl fmt::Display for Finding {
 /// variables that are not set, which are often the cause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.render())]
-pub struct Errors(pub Vec<Finding>);
+pub struct Errors {
+    pub findings: Vec<Finding>,
+    /// Errors beyond the bound of what is kept.
+    pub omitted: usize,
+}
 
 impl Errors {
     fn render(&self) -> String {
@@ -247,7 +251,11 @@ impl Errors {
             Severity::Error => finding.to_string(),
             _ => format!("warning: {finding}"),
         };
-        self.0.iter().map(line).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<String> = self.findings.iter().map(line).collect();
+        if self.omitted > 0 {
+            lines.push(format!("and {} more errors", self.omitted));
+        }
+        lines.join("\n")
     }
 }
 
@@ -255,6 +263,9 @@ impl Errors {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     all: Vec<Finding>,
+    /// What was beyond the bounds: errors, and everything else.
+    omitted: usize,
+    omitted_others: usize,
 }
 
 impl Findings {
@@ -262,12 +273,18 @@ impl Findings {
     const MOST: usize = 200;
 
     pub(crate) fn push(&mut self, finding: Finding) {
-        let full = self.all.len() >= Self::MOST && finding.severity != Severity::Error;
-        let over_full = self.all.len() >= 2 * Self::MOST;
-        if full || over_full || self.all.contains(&finding) {
+        if self.all.contains(&finding) {
             return;
         }
-        self.all.push(finding);
+        let is_error = finding.severity == Severity::Error;
+        let most = if is_error { 2 * Self::MOST } else { Self::MOST };
+        if self.all.len() < most {
+            self.all.push(finding);
+        } else if is_error {
+            self.omitted += 1;
+        } else {
+            self.omitted_others += 1;
+        }
     }
 
     pub(crate) fn error(&mut self, code: Code, at: &Location, key: &Key, message: impl Into<String>) {
@@ -287,10 +304,11 @@ impl Findings {
     }
 
     pub(crate) fn into_errors(self) -> Errors {
+        let omitted = self.omitted;
         let (errors, others): (Vec<_>, Vec<_>) =
             self.into_vec().into_iter().partition(|finding| finding.severity == Severity::Error);
         let unset = others.into_iter().filter(|finding| finding.code == Code::VariableUnset);
-        Errors(errors.into_iter().chain(unset).collect())
+        Errors { findings: errors.into_iter().chain(unset).collect(), omitted }
     }
 
     /// File by file in the order in which they were met, each from top to bottom.
@@ -305,6 +323,11 @@ impl Findings {
         self.all.sort_by_cached_key(|finding| {
             (rank(finding), finding.at.line, finding.at.column, finding.key.clone())
         });
+        if let Some(last) = self.all.last().filter(|_| self.omitted_others > 0) {
+            let message = format!("{} more warnings and notes are not listed", self.omitted_others);
+            let at = Location { line: 0, column: 0, ..last.at.clone() };
+            self.all.push(Finding::warning(Code::TooLarge, &at, &Key::root(), message));
+        }
         self.all
     }
 }
@@ -350,5 +373,19 @@ mod tests {
             findings.error(Code::UnknownKey, &Location::new("a", line, 1), &Key::root(), "x");
         }
         assert_eq!(findings.all.len(), 2 * Findings::MOST);
+        let errors = findings.into_errors();
+        assert_eq!(errors.findings.len() + errors.omitted, 1000);
+        assert!(errors.to_string().ends_with("\nand 601 more errors"), "{errors}");
+    }
+
+    #[test]
+    fn warnings_beyond_the_bound_are_counted() {
+        let mut findings = Findings::default();
+        for line in 1..=500 {
+            findings.warning(Code::VariableUnset, &Location::new("a", line, 1), &Key::root(), "x");
+        }
+        let all = findings.into_vec();
+        assert_eq!(all.len(), Findings::MOST + 1);
+        assert_eq!(all[Findings::MOST].to_string(), "a: 300 more warnings and notes are not listed");
     }
 }

@@ -6,7 +6,6 @@ use crate::dotenv;
 use crate::environment::Environment;
 use crate::finding::{Code, Key, Location};
 use crate::input::Purpose;
-use crate::keys;
 use crate::limits;
 use crate::load::{Fetch, Loader, Scope, Source};
 use crate::merge;
@@ -65,16 +64,7 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        for (name, entry) in map.iter() {
-            if !["path", "project_directory", "env_file"].contains(&name.as_str()) {
-                self.findings.warning(
-                    Code::UnknownKey,
-                    &entry.key_at,
-                    &key.child(name),
-                    keys::unknown(key, name, "it is ignored: there is no key"),
-                );
-            }
-        }
+        self.ignored_keys(map, &["path", "project_directory", "env_file"], key, "path");
         let paths = self.texts(map.get("path"), &key.child("path")).unwrap_or_default();
         if paths.is_empty() {
             self.findings.error(Code::MissingKey, &node.at, &key.child("path"), "it has to name a file");

@@ -3,6 +3,7 @@
 //! `docs/compose.md` says the same for readers, and a test holds the two together.
 
 use crate::finding::{Key, Severity};
+use crate::node::{Entry, Kind, Node};
 
 /// A key that Compose acts on and CLOS does not: an error where the service would not be the same without it,
 /// a warning where it would.
@@ -142,7 +143,62 @@ const KNOWN: &[(&str, &str)] = &[
     ("configs.*", "content driver driver_opts environment external file labels name template_driver"),
     ("secrets.*", "driver driver_opts environment external file labels name template_driver"),
     ("include.*", "env_file path project_directory"),
+    ("services.*.ulimits.*", "hard soft"),
+    ("services.*.build.ulimits.*", "hard soft"),
+    ("services.*.build.secrets.*", "gid mode source target uid"),
+    ("services.*.volumes.*.image", "subpath"),
+    // Below keys that are passed over.
+    (
+        "services.*.blkio_config",
+        "device_read_bps device_read_iops device_write_bps device_write_iops weight weight_device",
+    ),
+    ("services.*.blkio_config.device_read_bps.*", "path rate"),
+    ("services.*.blkio_config.device_read_iops.*", "path rate"),
+    ("services.*.blkio_config.device_write_bps.*", "path rate"),
+    ("services.*.blkio_config.device_write_iops.*", "path rate"),
+    ("services.*.blkio_config.weight_device.*", "path weight"),
+    ("services.*.credential_spec", "config file registry"),
+    ("services.*.deploy.placement", "constraints max_replicas_per_node preferences"),
+    ("services.*.deploy.placement.preferences.*", "spread"),
+    ("services.*.deploy.resources.*.generic_resources.*", "discrete_resource_spec"),
+    ("services.*.deploy.resources.*.generic_resources.*.discrete_resource_spec", "kind value"),
+    ("services.*.deploy.rollback_config", UPDATE),
+    ("services.*.deploy.update_config", UPDATE),
+    ("services.*.develop", "watch"),
+    ("services.*.develop.watch.*", "action exec ignore include initial_sync path target"),
+    ("services.*.develop.watch.*.exec", "command environment per_replica privileged user working_dir"),
+    ("models.*", "context_size model name runtime_flags"),
 ];
+
+const UPDATE: &str = "delay failure_action max_failure_ratio monitor order parallelism";
+
+/// The keys that Compose knows at a place, where it knows them one by one.
+fn known(key: &Key) -> Option<&'static str> {
+    let is_here = |place: &str| if place.is_empty() { *key == Key::root() } else { key.is(place) };
+    KNOWN.iter().find(|(place, _)| is_here(place)).map(|(_, names)| *names)
+}
+
+/// Calls `found` for each key that nobody knows in what is passed over as a whole.
+pub(crate) fn unknown_below(node: &Node, key: &Key, found: &mut dyn FnMut(&str, &Entry, &Key)) {
+    match &node.kind {
+        Kind::Map(map) => {
+            let names = known(key);
+            for (name, entry) in map.iter().filter(|(name, _)| !name.starts_with("x-")) {
+                if names.is_some_and(|names| !names.split_whitespace().any(|known| known == name)) {
+                    found(name, entry, key);
+                } else {
+                    unknown_below(&entry.value, &key.child(name), found);
+                }
+            }
+        }
+        Kind::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                unknown_below(item, &key.item(index), found);
+            }
+        }
+        _ => {}
+    }
+}
 
 /// What is said of a key that nobody knows at its place, with the key that was probably meant.
 pub(crate) fn unknown(key: &Key, name: &str, what: &str) -> String {
@@ -154,13 +210,17 @@ pub(crate) fn unknown(key: &Key, name: &str, what: &str) -> String {
 }
 
 fn suggestion(key: &Key, name: &str) -> Option<&'static str> {
-    let (_, names) =
-        KNOWN.iter().find(|(place, _)| if place.is_empty() { *key == Key::root() } else { key.is(place) })?;
+    let names = known(key)?;
     let written = name.to_lowercase().replace('-', "_");
     // A third of the letters may be wrong, and not more than three of them.
     let most = (written.chars().count() / 3).clamp(1, 3);
     let near = names.split_whitespace().map(|known| (distance(&written, known), known));
-    near.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known)
+    let nearest = near.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known);
+    nearest.or_else(|| {
+        let is_part = |known: &&str| written.len() > 2 && known.starts_with(&written);
+        let mut longer = names.split_whitespace().filter(is_part);
+        longer.next().filter(|_| longer.next().is_none())
+    })
 }
 
 /// How many letters have to be changed, added, removed or swapped with the next.
@@ -205,6 +265,9 @@ mod tests {
             assert_eq!(suggestion(&service, written), Some(meant), "{written}");
         }
         assert_eq!(suggestion(&service, "strange"), None);
+        let attachment = Key::of(&["services", "web", "networks", "front"]);
+        assert_eq!(suggestion(&attachment, "alias"), Some("aliases"));
+        assert_eq!(suggestion(&service, "net"), None, "more than one key begins so");
         assert_eq!(suggestion(&Key::root(), "service"), Some("services"));
         let long = "e".repeat(1_000);
         assert_eq!(suggestion(&service, &long), None);

@@ -11,6 +11,7 @@ use crate::environment::{self, Environment, Unknown};
 use crate::finding::{Code, Findings, Key, Location};
 use crate::input::{Input, Outcome, Purpose, SourceError, Wanted};
 use crate::interpolate;
+use crate::keys;
 use crate::limits;
 use crate::merge;
 use crate::model::NameSource;
@@ -143,6 +144,24 @@ impl<'a> Loader<'a> {
         let message = "`~` stands for a home folder and none is known; write the path out";
         self.findings.error(Code::InvalidValue, at, key, message);
         path.to_owned()
+    }
+
+    /// Keys that Compose passes over where they stand: a warning, and an error where one of them may be the key
+    /// that has to be there.
+    pub(crate) fn ignored_keys(&mut self, map: &Map, known: &[&str], key: &Key, required: &str) {
+        for (name, entry) in map.iter() {
+            if known.contains(&name.as_str()) || name.starts_with("x-") {
+                continue;
+            }
+            let (at, own) = (&entry.key_at, key.child(name));
+            if map.has(required) {
+                let message = keys::unknown(key, name, "it is ignored: there is no key");
+                self.findings.warning(Code::UnknownKey, at, &own, message);
+            } else {
+                let message = keys::unknown(key, name, "unknown key");
+                self.findings.error(Code::UnknownKey, at, &own, message);
+            }
+        }
     }
 
     pub(crate) fn shown(&self, path: &str) -> String {

@@ -130,6 +130,11 @@ impl Resolve<'_, '_> {
         if !context.as_deref().is_some_and(is_remote) {
             self.maybe(context, &key.child("context"));
         }
+        if let Some(dockerfile) = child(build, "dockerfile")
+            && dockerfile.as_text().is_some_and(|path| path.starts_with("~/"))
+        {
+            self.maybe(Some(dockerfile), &key.child("dockerfile"));
+        }
         for (field, remote_too) in [("additional_contexts", true), ("ssh", false)] {
             let Some(map) = child(build, field).and_then(Node::as_map_mut) else { continue };
             for (name, entry) in map.iter_mut() {

@@ -95,8 +95,8 @@ fn what_would_change_the_service_is_an_error_unless_its_profile_is_off() {
         "deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}",
     ] {
         let errors = errors(&format!("services:\n  web: {{image: x, {text}}}\n"));
-        assert_eq!(errors.0[0].code, Code::UnsupportedKey, "{text}: {errors}");
-        assert_eq!(errors.0.len(), 1, "{text}: {errors}");
+        assert_eq!(errors.findings[0].code, Code::UnsupportedKey, "{text}: {errors}");
+        assert_eq!(errors.findings.len(), 1, "{text}: {errors}");
         let off = format!("services:\n  web: {{image: x}}\n  off: {{image: x, profiles: [off], {text}}}\n");
         let outcome = load(&input(&off));
         assert!(matches!(outcome, Outcome::Ready(_)), "{text}: {outcome:?}");
@@ -134,7 +134,7 @@ fn two_services_that_want_one_port_are_both_named() {
         ("8000-8085:8000-8085", "8080:90"),
     ] {
         let errors = errors(&pair(one, other));
-        assert_eq!(errors.0[0].code, Code::DuplicatePort);
+        assert_eq!(errors.findings[0].code, Code::DuplicatePort);
         assert_eq!(
             errors.to_string(),
             "compose.yaml:3:27: services.api.ports[0]: `web` and `api` both want port 8080 of the host"
@@ -156,7 +156,7 @@ fn two_services_that_want_one_port_are_both_named() {
 fn more_than_one_container_of_a_service_is_an_error_of_its_own() {
     for text in ["scale: 3", "deploy: {replicas: 3}", "deploy: {replicas: \"3\"}"] {
         let errors = errors(&format!("services:\n  web: {{image: x, {text}}}\n"));
-        assert_eq!(errors.0[0].code, Code::UnsupportedReplicas, "{text}");
+        assert_eq!(errors.findings[0].code, Code::UnsupportedReplicas, "{text}");
         assert!(errors.to_string().contains("3 containers of one service are not supported"), "{errors}");
     }
     assert!(service("scale: -1").contains("-1 is no number of containers"));
@@ -201,7 +201,7 @@ fn an_alias_bomb_is_refused() {
     }
     text.push_str("services: {a: {image: x, command: *a9}}\n");
     let errors = errors(&text);
-    assert_eq!(errors.0[0].code, Code::TooLarge);
+    assert_eq!(errors.findings[0].code, Code::TooLarge);
     assert!(errors.to_string().contains("more than 20000 values with its aliases expanded"), "{errors}");
 }
 
@@ -285,7 +285,7 @@ fn what_a_source_refuses_is_told_where_the_file_is_named() {
         let mut input = input("services:\n  web: {image: x, env_file: /etc/x.env}\n");
         input.fetched.insert("/etc/x.env".to_owned(), Err(refusal));
         let Outcome::Failed(errors) = load(&input) else { panic!("{message}") };
-        assert_eq!(errors.0[0].code, code);
+        assert_eq!(errors.findings[0].code, code);
         assert_eq!(errors.to_string(), format!("compose.yaml:2:29: services.web.env_file[0]: {message}"));
     }
     let mut input = input("services:\n  web: {image: x, env_file: [{path: a.env, required: false}]}\n");

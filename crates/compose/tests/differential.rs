@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use clos_compose::config_hash::{Piece, config_text};
-use clos_compose::{Outcome, to_compose_json};
+use clos_compose::{File, Input, Outcome, load, to_compose_json};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use support::{Case, HOME, cases};
+use support::{Case, HOME, answer, cases};
 
 /// Where we differ on purpose: the case, the path, and why.
 const DEVIATIONS: &[(&str, &str, &str)] = &[
@@ -201,4 +201,97 @@ fn we_refuse_what_compose_refuses() {
         }
     }
     assert!(report.is_empty(), "{report}");
+}
+
+/// In a service, with the key that was meant.
+const MISSPELT: &[(&str, &str)] = &[
+    ("enviroment: {A: b}", "environment"),
+    ("build: {context: ., dockerFile: x}", "dockerfile"),
+    ("build: {context: ., secrets: [{source: s, tar: x}]}", "target"),
+    ("build: {context: ., ulimits: {nofile: {soft: 1, hard: 2, sof: 3}}}", "soft"),
+    ("ulimits: {nofile: {soft: 1, hrd: 2}}", "hard"),
+    ("deploy: {resource: {limits: {cpus: '1'}}}", "resources"),
+    ("deploy: {resources: {limits: {cpu: '1'}}}", "cpus"),
+    ("deploy: {restart_policy: {conditon: any}}", "condition"),
+    ("deploy: {update_config: {paralelism: 1}}", "parallelism"),
+    ("deploy: {rollback_config: {oder: x}}", "order"),
+    ("deploy: {placement: {constraint: [a]}}", "constraints"),
+    ("deploy: {placement: {preferences: [{spred: a}]}}", "spread"),
+    ("healthcheck: {test: [CMD, a], intervall: 1s}", "interval"),
+    ("networks: {n: {alias: [b]}}", "aliases"),
+    ("volumes: [{type: volume, source: v, target: /v, volume: {nocpy: true}}]", "nocopy"),
+    ("volumes: [{type: image, source: v, target: /v, image: {subpat: a}}]", "subpath"),
+    ("secrets: [{source: s, tarjet: x}]", "target"),
+    ("depends_on: {db: {condition: service_started, restarts: true}}", "restart"),
+    ("ports: [{target: 80, publish: 80}]", "published"),
+    ("env_file: [{path: a, require: false}]", "required"),
+    ("logging: {drivr: none}", "driver"),
+    ("blkio_config: {weigth: 2}", "weight"),
+    ("blkio_config: {device_read_bps: [{pth: /dev/sda, rate: 1m}]}", "path"),
+    ("credential_spec: {fil: a}", "file"),
+    ("develop: {wach: []}", "watch"),
+    ("develop: {watch: [{action: sync, path: ., targt: /a}]}", "target"),
+    ("extends: {servce: db}", "service"),
+];
+
+/// The same at the top of the file.
+const MISSPELT_AT_THE_TOP: &[(&str, &str)] = &[
+    ("servces: {a: {image: x}}", "services"),
+    ("volume: {a: {}}", "volumes"),
+    ("networks: {n: {drivers: bridge}}", "driver"),
+    ("networks: {n: {ipam: {conf: []}}}", "config"),
+    ("volumes: {v: {driver_opt: {a: b}}}", "driver_opts"),
+    ("secrets: {s: {flie: ./a}}", "file"),
+    ("configs: {s: {contents: a}}", "content"),
+    ("models: {m: {modle: a}}", "model"),
+];
+
+#[test]
+fn a_misspelt_key_is_refused_wherever_compose_refuses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("compose.yaml");
+    let mut report = String::new();
+    let asked = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(compose());
+        command.current_dir(folder.path()).env_clear().env("HOME", folder.path());
+        command.args(["-f", "compose.yaml", "config", "--no-interpolate", "-q"]).output().unwrap()
+    };
+    let in_a_service = MISSPELT.iter().map(|(text, meant)| {
+        (format!("name: a\nservices: {{web: {{image: x, {text}}}, db: {{image: x}}}}\n"), meant)
+    });
+    let at_the_top = MISSPELT_AT_THE_TOP
+        .iter()
+        .map(|(text, meant)| (format!("name: a\nservices: {{web: {{image: x}}}}\n{text}\n"), meant));
+    for (file, meant) in in_a_service.chain(at_the_top) {
+        if asked(&file).status.success() {
+            report.push_str(&format!("  {file}: compose takes it\n"));
+        }
+        let said = match answer(input(&file), &BTreeMap::new()) {
+            Outcome::Failed(errors) => errors.to_string(),
+            other => format!("{other:?}"),
+        };
+        if !said.contains(&format!("did you mean `{meant}`?")) {
+            report.push_str(&format!("  {file}: {said}\n"));
+        }
+    }
+    let extensions = "name: a\nx-a: 1\ninclude: []\nservices:\n  web:\n    image: x\n    x-a: 1\n    develop: {x-a: 1, watch: []}\n    deploy: {placement: {x-a: 1}, update_config: {x-a: 1}}\n    extends: {service: db, x-a: 1}\n  db: {image: x}\nmodels: {m: {model: a, x-a: 1}}\n";
+    let theirs = asked(extensions);
+    assert!(theirs.status.success(), "{theirs:?}");
+    match load(&input(extensions)) {
+        Outcome::Ready(project) => {
+            let unknown = project.findings.iter().filter(|one| one.message.contains("x-a"));
+            assert_eq!(unknown.count(), 0, "{:?}", project.findings);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+fn input(text: &str) -> Input {
+    Input {
+        working_dir: "/home/dev/a".to_owned(),
+        files: vec![File { path: "compose.yaml".to_owned(), text: text.to_owned() }],
+        ..Input::default()
+    }
 }

@@ -174,6 +174,24 @@ fn a_tilde_is_the_callers_home_in_include_and_extends_too() {
 }
 
 #[test]
+fn a_dockerfile_may_be_in_the_callers_home() {
+    let mut input = input("services: {web: {build: {context: ., dockerfile: ~/web.Dockerfile}}}\n");
+    input.home = Some("/home/dev".to_owned());
+    let build = ready(input).services[0].build.clone().unwrap();
+    assert_eq!(build.dockerfile.as_deref(), Some("/home/dev/web.Dockerfile"));
+}
+
+#[test]
+fn an_env_file_that_cannot_be_read_shows_no_value() {
+    for text in ["KEY='canary\n", "A KEY=canary\n", "A!=canary\n"] {
+        let mut input = input("services: {web: {image: x}}\n");
+        input.env_files = vec![File { path: ".env".to_owned(), text: text.to_owned() }];
+        let Outcome::Failed(errors) = load(&input) else { panic!("{text} is taken") };
+        assert!(!errors.to_string().contains("canary"), "{errors}");
+    }
+}
+
+#[test]
 fn x_clos_brings_health_checks_and_edges() {
     let project = project(
         "services:\n  web:\n    image: x\n    x-clos:\n      prefer: process\n      process: {command: run}\n      \

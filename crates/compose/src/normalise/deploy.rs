@@ -29,6 +29,7 @@ pub(super) fn deploy(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<Deplo
             "placement" | "update_config" | "rollback_config" => {
                 let message = "it is for clusters and has no effect here";
                 r.findings.note(crate::finding::Code::UnsupportedKey, &entry.key_at, &own, message);
+                r.passed_over(value, &own);
                 deploy.others.insert(field.clone(), with_plain_durations(value.to_json()));
             }
             _ => {

@@ -59,6 +59,14 @@ impl Reader<'_> {
         let severity = if self.takes_part { known.severity } else { Severity::Warning };
         let finding = Finding::warning(Code::UnsupportedKey, &entry.key_at, &own, known.message);
         self.findings.push(Finding { severity, ..finding });
+        if severity == Severity::Warning {
+            self.passed_over(&entry.value, &own);
+        }
+    }
+
+    /// Nothing is done with what is below; a misspelt key in it is an error all the same, as it is for Compose.
+    pub(super) fn passed_over(&mut self, node: &Node, key: &Key) {
+        keys::unknown_below(node, key, &mut |name, entry, key| self.unknown(name, entry, key));
     }
 
     pub(super) fn map<'n>(&mut self, node: &'n Node, key: &Key) -> Option<&'n Map> {
@@ -258,6 +266,11 @@ impl Reader<'_> {
             let key = key.child(name);
             let limit = match &entry.value.kind {
                 Kind::Map(map) => {
+                    for (field, entry) in map.iter() {
+                        if !["soft", "hard"].contains(&field.as_str()) && !field.starts_with("x-") {
+                            self.unknown(field, entry, &key);
+                        }
+                    }
                     let mut each = |field: &str| match map.get(field) {
                         Some(node) => self.integer(node, &key.child(field)),
                         None => {
