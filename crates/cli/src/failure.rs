@@ -286,6 +286,19 @@ impl Page {
         }
     }
 
+    fn findings<'f>(&mut self, findings: impl Iterator<Item = &'f pb::Finding>) {
+        for finding in findings {
+            if self.message.contains(&finding.message) {
+                continue;
+            }
+            let message = match finding.severity() {
+                pb::Severity::Warning => format!("warning: {}", finding.message),
+                _ => finding.message.clone(),
+            };
+            self.lines.push((place(finding), message));
+        }
+    }
+
     fn of_call(error: &clos_client::Error) -> Self {
         if error.problems.len() > 1 {
             let count = error.problems.len();
@@ -296,6 +309,7 @@ impl Page {
                 hints: Vec::new(),
             };
             page.problems(&error.problems);
+            page.findings(error.findings.iter().filter(|one| one.severity() == pb::Severity::Warning));
             if let Some(omitted) = error.metadata.get("omitted") {
                 page.lines.push((String::new(), format!("and {omitted} more")));
             }
@@ -322,16 +336,7 @@ impl Page {
             }
             page.lines.push((field.field.clone(), field.description.clone()));
         }
-        for finding in &error.findings {
-            if page.message.contains(&finding.message) {
-                continue;
-            }
-            let message = match finding.severity() {
-                pb::Severity::Warning => format!("warning: {}", finding.message),
-                _ => finding.message.clone(),
-            };
-            page.lines.push((place(finding), message));
-        }
+        page.findings(error.findings.iter());
         if let Some(omitted) = error.metadata.get("omitted") {
             page.lines.push((String::new(), format!("and {omitted} more")));
         }
@@ -423,6 +428,10 @@ impl Page {
                         .to_owned(),
                 );
             }
+            ("OUTSIDE_ROOT", _) if self.hints.is_empty() => self.hints.push(
+                "move it into the project, add its folder to `roots:` in closd.yaml, or leave out --host to be the owner on the Unix socket"
+                    .to_owned(),
+            ),
             ("", Kind::Unreachable) => self.hints.push("clos doctor".to_owned()),
             _ => {}
         }

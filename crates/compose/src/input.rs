@@ -40,7 +40,7 @@ pub struct File {
 pub enum SourceError {
     #[error("there is no file {path}")]
     NotFound { path: String },
-    #[error("{path} is outside the project root {root}")]
+    #[error("{path} is outside the project folder {root}")]
     OutsideRoot { path: String, root: String },
     #[error("{path} has {bytes} bytes; the limit is {limit}")]
     TooLarge { path: String, bytes: u64, limit: u64 },

@@ -263,7 +263,7 @@ fn what_a_source_refuses_is_told_where_the_file_is_named() {
         (
             SourceError::OutsideRoot { path: "/etc/x.env".to_owned(), root: "/home/dev/shop".to_owned() },
             Code::OutsideRoot,
-            "/etc/x.env is outside the project root /home/dev/shop",
+            "/etc/x.env is outside the project folder /home/dev/shop",
         ),
         (
             SourceError::TooLarge { path: "/etc/x.env".to_owned(), bytes: 9, limit: 5 },

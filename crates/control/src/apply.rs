@@ -97,6 +97,14 @@ pub struct Applied {
     pub operation: Option<Operation>,
 }
 
+/// What the files say.
+struct Understood {
+    name: GroupRef,
+    project: compose::Project,
+    converted: Converted,
+    reach: Reach,
+}
+
 /// The rows as the files want them.
 struct Rows {
     group: Group,
@@ -128,6 +136,13 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
         instance: request.instance.as_deref().map(|raw| Instance::parse("instance", raw)).transpose()?,
     };
     let mut converted = convert::convert(&project, &name)?;
+    let unset = std::mem::take(&mut converted.unset);
+    let files = Understood { name, project, converted, reach };
+    carry_out(shared, ctx, &request, files).await.map_err(|error| error.and_findings(unset))
+}
+
+async fn carry_out(shared: &Arc<Shared>, ctx: &Ctx, request: &Request, files: Understood) -> Result<Applied> {
+    let Understood { name, project, mut converted, mut reach } = files;
     let mut findings = std::mem::take(&mut converted.findings);
     let (found, problems) = reach.judge(shared, &name, &project, &converted).await;
     drop(project);
@@ -136,8 +151,8 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
     notes.extend(reach.into_notes());
 
     let _turn = shared.submitting.lock().await;
-    let rows = rows(shared, &request, &name, converted).await?;
-    let scopes = scopes(shared, &request, &rows).await?;
+    let rows = rows(shared, request, &name, converted).await?;
+    let scopes = scopes(shared, request, &rows).await?;
     let policy = Policy {
         build: request.build,
         pull: request.pull,
@@ -169,7 +184,7 @@ async fn apply(shared: &Arc<Shared>, ctx: &Ctx, request: Request) -> Result<Appl
     if request.start {
         verbs::prepare(shared, &planned).await?;
     }
-    let operation = write(shared, ctx, &request, &rows, planned).await?;
+    let operation = write(shared, ctx, request, &rows, planned).await?;
     let group = self::groups::Groups { shared }.get(ctx, rows.group.id.as_str()).await?;
     Ok(Applied { group, plan, findings, operation })
 }

@@ -37,6 +37,8 @@ pub(crate) struct Converted {
     pub(crate) disabled: Vec<String>,
     /// Warnings, in the order of the files.
     pub(crate) findings: Vec<Finding>,
+    /// Those of them about variables that are not set: often the cause of what fails later.
+    pub(crate) unset: Vec<Finding>,
     /// What a plan should mention: narrowed addresses, services with no containers.
     pub(crate) notes: Vec<String>,
 }
@@ -59,18 +61,18 @@ pub(crate) fn convert(project: &compose::Project, group: &GroupRef) -> Result<Co
     }
     links::share(project, &mut services, &mut report);
     let disabled = project.disabled.iter().map(|service| service.name.clone()).collect();
-    let (findings, notes) = report.finish()?;
-    Ok(Converted { group: definition, services, disabled, findings, notes })
+    let (findings, unset, notes) = report.finish()?;
+    Ok(Converted { group: definition, services, disabled, findings, unset, notes })
 }
 
 /// The answer to a caller whose files hold errors.
 pub(crate) fn compose_errors(errors: &compose::Errors) -> Error {
-    let code = errors.0.first().map(|finding| finding.code.as_str());
+    let code = errors.findings.first().map(|finding| finding.code.as_str());
     let (bad, others): (Vec<_>, Vec<_>) =
-        errors.0.iter().partition(|found| found.severity == compose::Severity::Error);
+        errors.findings.iter().partition(|found| found.severity == compose::Severity::Error);
     let all = bad.iter().map(|found| (reason(found), finding(found, Severity::Error))).collect();
     let others = others.iter().map(|found| finding(found, Severity::Warning)).collect();
-    let error = failure(all, others);
+    let error = failure(all, others, errors.omitted);
     match code {
         Some(code) => error.with("code", code),
         None => error,
@@ -93,19 +95,21 @@ fn reason(found: &compose::Finding) -> Reason {
 const LISTED: usize = 10;
 
 /// One error of many. Its reason is theirs if they share one.
-fn failure(errors: Vec<(Reason, Finding)>, others: Vec<Finding>) -> Error {
+fn failure(errors: Vec<(Reason, Finding)>, others: Vec<Finding>, omitted: usize) -> Error {
     let first = errors.first().map_or(Reason::InvalidFile, |(reason, _)| *reason);
     let shared = errors.iter().all(|(reason, _)| *reason == first);
     let findings: Vec<Finding> = errors.into_iter().map(|(_, finding)| finding).collect();
     let mut lines: Vec<String> = findings.iter().take(LISTED).map(rendered).collect();
-    if findings.len() > LISTED {
-        lines.push(format!("and {} more", findings.len() - LISTED));
+    let more = findings.len().saturating_sub(LISTED) + omitted;
+    if more > 0 {
+        lines.push(format!("and {more} more"));
     }
     if lines.is_empty() {
         lines.push("the files cannot be read as a compose project".to_owned());
     }
-    Error::new(if shared { first } else { Reason::InvalidFile }, lines.join("\n"))
-        .with_findings(findings.into_iter().chain(others).collect())
+    let error = Error::new(if shared { first } else { Reason::InvalidFile }, lines.join("\n"))
+        .with_findings(findings.into_iter().chain(others).collect());
+    if omitted > 0 { error.with("omitted", omitted) } else { error }
 }
 
 fn finding(found: &compose::Finding, severity: Severity) -> Finding {
@@ -137,6 +141,7 @@ pub(crate) fn rendered(finding: &Finding) -> String {
 struct Report {
     errors: Vec<(Reason, Finding)>,
     warnings: Vec<Finding>,
+    unset: Vec<Finding>,
     notes: Vec<String>,
     /// Ports that are bound to this machine only, `web 3000`.
     narrowed: Vec<String>,
@@ -148,7 +153,13 @@ impl Report {
             compose::Severity::Error => {
                 self.errors.push((reason(found), finding(found, Severity::Error)));
             }
-            compose::Severity::Warning => self.warnings.push(finding(found, Severity::Warning)),
+            compose::Severity::Warning => {
+                let warning = finding(found, Severity::Warning);
+                if found.code == Code::VariableUnset {
+                    self.unset.push(warning.clone());
+                }
+                self.warnings.push(warning);
+            }
             compose::Severity::Note => self.notes.push(found.to_string()),
         }
     }
@@ -165,9 +176,10 @@ impl Report {
         self.notes.push(rendered(&located(Severity::Warning, at, key, message.into())));
     }
 
-    fn finish(mut self) -> Result<(Vec<Finding>, Vec<String>)> {
+    /// Warnings, those of variables that are not set, and notes.
+    fn finish(mut self) -> Result<(Vec<Finding>, Vec<Finding>, Vec<String>)> {
         if !self.errors.is_empty() {
-            return Err(failure(self.errors, Vec::new()));
+            return Err(failure(self.errors, self.unset, 0));
         }
         let narrowed = self.narrowed.len();
         if narrowed > LISTED {
@@ -180,7 +192,7 @@ impl Report {
                 self.narrowed.join(", ")
             ));
         }
-        Ok((self.warnings, self.notes))
+        Ok((self.warnings, self.unset, self.notes))
     }
 }
 

@@ -21,7 +21,9 @@ use crate::convert::{Converted, located, rendered};
 
 /// A file that a project names may have so many bytes.
 const FILE_LIMIT: u64 = 1 << 20;
-const WAY_OUT: &str = "move it into the project or add its folder to `roots:` in closd.yaml";
+const WAY_OUT: &str =
+    "move it into the project, add its folder to `roots:` in closd.yaml, or call closd over its Unix socket";
+const OWNER_ONLY: &str = "remove the mount, or call closd over its Unix socket";
 
 /// Where the files of one project may lie.
 #[derive(Debug)]
@@ -93,8 +95,15 @@ impl Reach {
     }
 
     fn note(&mut self, does: &str, path: &str, at: &Location, key: &Key) {
-        let path = seen_from(&self.working_dir, path);
-        self.note_text(format!("{does} {path}, which is outside the project folder"), at, key);
+        let text = match inside(&self.working_dir, path) {
+            // By a symlink.
+            Some(path) => format!("{does} {path}, which leads outside the project folder"),
+            None => {
+                let path = seen_from(&self.working_dir, path);
+                format!("{does} {path}, which is outside the project folder")
+            }
+        };
+        self.note_text(text, at, key);
     }
 
     /// Once for a place: what stands in an anchor is written once.
@@ -155,7 +164,7 @@ impl Reach {
                             &at,
                             &key,
                             found.message,
-                            WAY_OUT,
+                            if found.kind == Kind::System { OWNER_ONLY } else { WAY_OUT },
                         ));
                     }
                     Kind::Outside => self.note_text(found.message, &at, &key),
@@ -259,6 +268,11 @@ fn place_of(project: &compose::Project, service: &model::Service, mount: &Mount)
     (service.place("volumes"), service.key().child("volumes"))
 }
 
+/// What is left of a path below the folder.
+fn inside<'p>(folder: &str, path: &'p str) -> Option<&'p str> {
+    path.strip_prefix(folder.trim_end_matches('/'))?.strip_prefix('/')
+}
+
 /// A path as one would write it in the folder, if that takes no more than two steps up.
 fn seen_from(folder: &str, path: &str) -> String {
     let mut up = String::new();
@@ -269,7 +283,7 @@ fn seen_from(folder: &str, path: &str) -> String {
         };
         above = parent;
         up.push_str("../");
-        if let Some(below) = path.strip_prefix(above).and_then(|rest| rest.strip_prefix('/')) {
+        if let Some(below) = inside(above, path) {
             return format!("{up}{below}");
         }
     }
@@ -291,5 +305,7 @@ mod tests {
             assert_eq!(seen_from("/home/ann/shop", path), shown);
         }
         assert_eq!(seen_from("/shop", "/other/x"), "/other/x");
+        assert_eq!(inside("/home/ann/shop/", "/home/ann/shop/linked"), Some("linked"));
+        assert_eq!(inside("/home/ann/shop", "/home/ann/shop2/x"), None);
     }
 }

@@ -267,6 +267,17 @@ impl Error {
         self
     }
 
+    /// Adds what else is worth knowing about the files.
+    #[must_use]
+    pub fn and_findings(mut self, more: impl IntoIterator<Item = Finding>) -> Self {
+        for finding in more {
+            if !self.details.findings.contains(&finding) {
+                self.details.findings.push(finding);
+            }
+        }
+        self
+    }
+
     /// Names the ports and their holders.
     #[must_use]
     pub fn with_conflicts(mut self, conflicts: Vec<PortConflict>) -> Self {

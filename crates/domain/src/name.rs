@@ -75,6 +75,48 @@ fn starts_with(raw: &str, good: fn(u8) -> bool) -> bool {
     raw.bytes().next().is_some_and(good)
 }
 
+/// Whether an engine can take this for an image: `postgres:17`, `ghcr.io/a/b@sha256:…`.
+pub fn is_image_reference(raw: &str) -> bool {
+    let (named, digest) = match raw.split_once('@') {
+        Some((named, digest)) => (named, Some(digest)),
+        None => (raw, None),
+    };
+    let is_digest = |digest: &str| {
+        digest.split_once(':').is_some_and(|(algorithm, hex)| {
+            !algorithm.is_empty() && hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+    };
+    let last = named.rfind('/').map_or(0, |slash| slash + 1);
+    let (path, tag) = match named[last..].find(':') {
+        Some(colon) => (&named[..last + colon], Some(&named[last + colon + 1..])),
+        None => (named, None),
+    };
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let is_tag = |tag: &str| {
+        tag.len() <= 128
+            && tag.bytes().next().is_some_and(is_word)
+            && tag.bytes().all(|b| is_word(b) || b"-.".contains(&b))
+    };
+    let parts: Vec<&str> = path.split('/').collect();
+    let is_part = |(index, part): (usize, &&str)| {
+        // The first of several may be a registry's host with its port.
+        let is_host = index == 0 && parts.len() > 1;
+        let is_good = |b: u8| {
+            b.is_ascii_lowercase()
+                || b.is_ascii_digit()
+                || b"-._".contains(&b)
+                || (is_host && (b.is_ascii_uppercase() || b":[]".contains(&b)))
+        };
+        let ends =
+            |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || (is_host && b"[]".contains(&b)));
+        part.bytes().all(is_good) && ends(part.bytes().next()) && ends(part.bytes().last())
+    };
+    raw.len() <= 512
+        && parts.iter().enumerate().all(is_part)
+        && tag.is_none_or(is_tag)
+        && digest.is_none_or(is_digest)
+}
+
 /// A value as an error shows it: never longer than a line.
 pub fn shown(raw: &str) -> String {
     const LIMIT: usize = 60;
@@ -177,6 +219,45 @@ impl GroupFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_reference_is_what_an_engine_takes() {
+        let digest = format!("app@sha256:{}", "a".repeat(64));
+        let id = format!("sha256:{}", "a".repeat(64));
+        for good in [
+            "postgres",
+            "postgres:17",
+            "ghcr.io/a/b:1.0-rc_1",
+            "localhost:5000/x",
+            "[::1]:5000/x",
+            "A.example/x",
+            "a__b/c--d:V1",
+            &digest,
+            &id,
+        ] {
+            assert!(is_image_reference(good), "{good}");
+        }
+        for bad in [
+            "",
+            ":",
+            "app:",
+            ":17",
+            "/app",
+            "app/",
+            "a//b",
+            "App",
+            "app 1",
+            "app:-1",
+            "app@",
+            "app@sha256:",
+            "app:1:2",
+            "reg:5000/",
+            "-a",
+            "../x",
+        ] {
+            assert!(!is_image_reference(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn a_name_with_a_slash_names_field_value_and_pattern() {

@@ -21,6 +21,7 @@ const PIECE: usize = 64 * 1024;
 const WAITING: usize = 16;
 /// Where a Dockerfile goes that is not in the folder.
 const OUTSIDE: &str = ".clos.dockerfile";
+const IGNORE: &str = ".dockerignore";
 
 /// What is sent, and under which name the Dockerfile is in it.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub(crate) struct Context {
     rules: Rules,
     /// Text of a Dockerfile that is not a file of the folder.
     inline: Option<String>,
+    /// The `.dockerignore` that is sent with such a text. The classic builder takes out of the context what it
+    /// names of itself and of the Dockerfile, so that `COPY . .` does not find them; BuildKit does not.
+    ignore: Option<String>,
     pub(crate) dockerfile: String,
 }
 
@@ -64,10 +68,19 @@ impl Context {
         };
         // A list beside the Dockerfile is for that Dockerfile alone, and comes first.
         let own = PathBuf::from(format!("{}.dockerignore", path.display()));
-        let lists = [own, root.join(".dockerignore")];
+        let lists = [own, root.join(IGNORE)];
         let text = lists.iter().find_map(|list| std::fs::read_to_string(list).ok()).unwrap_or_default();
         let rules = Rules::parse(&text)?.keeping(&dockerfile);
-        Ok(Self { root, rules, inline, dockerfile })
+        let ignore = inline.is_some().then(|| match std::fs::read_to_string(root.join(IGNORE)) {
+            Ok(own) => format!("{own}\n{OUTSIDE}\n"),
+            Err(_) => format!("{IGNORE}\n{OUTSIDE}\n"),
+        });
+        Ok(Self { root, rules, inline, ignore, dockerfile })
+    }
+
+    /// For BuildKit, which would leave our `.dockerignore` in the context.
+    pub(crate) fn without_ignore(self) -> Self {
+        Self { ignore: None, ..self }
     }
 
     /// The tar, made while it is read.
@@ -86,14 +99,16 @@ impl Context {
     fn write(&self, writer: &mut Pieces) -> io::Result<()> {
         let mut archive = tar::Builder::new(&mut *writer);
         archive.follow_symlinks(false);
-        if let Some(text) = &self.inline {
+        let dockerfile = self.inline.as_ref().map(|text| (self.dockerfile.as_str(), text));
+        let ignore = self.ignore.as_ref().map(|text| (IGNORE, text));
+        for (name, text) in dockerfile.into_iter().chain(ignore) {
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o644);
             header.set_uid(0);
             header.set_gid(0);
             header.set_mtime(0);
             header.set_size(text.len() as u64);
-            archive.append_data(&mut header, &self.dockerfile, text.as_bytes())?;
+            archive.append_data(&mut header, name, text.as_bytes())?;
         }
         self.add_folder(&mut archive, Path::new(""))?;
         archive.finish()?;
@@ -108,6 +123,9 @@ impl Context {
         for entry in entries {
             let path = below.join(entry.file_name());
             let kind = entry.file_type()?;
+            if self.ignore.is_some() && path == Path::new(IGNORE) {
+                continue;
+            }
             let is_out = self.rules.leaves_out(&path, kind.is_dir());
             if kind.is_dir() {
                 if !is_out {
@@ -224,7 +242,7 @@ impl Rules {
                 pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '\\'])).collect();
             rules.push(Rule { matcher, takes_back, literal });
         }
-        Ok(Self { rules, kept: vec![PathBuf::from(".dockerignore")] })
+        Ok(Self { rules, kept: vec![PathBuf::from(IGNORE)] })
     }
 
     fn keeping(mut self, file: &str) -> Self {
@@ -293,7 +311,10 @@ mod tests {
     }
 
     async fn sent(build: &Build) -> Vec<String> {
-        let context = Context::open(build).await.unwrap();
+        names(Context::open(build).await.unwrap()).await
+    }
+
+    async fn names(context: Context) -> Vec<String> {
         let pieces: Vec<_> = context.stream().collect().await;
         let bytes: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.unwrap().to_vec()).collect();
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -340,13 +361,22 @@ mod tests {
     #[tokio::test]
     async fn a_dockerfile_from_elsewhere_or_inline_is_put_in() {
         let (_other, elsewhere) = folder(&[("My.Dockerfile", "FROM scratch")]);
-        let (_dir, mut build) = folder(&[("a", "x")]);
+        let (dir, mut build) = folder(&[("a", "x")]);
         build.dockerfile = Some(format!("{}/My.Dockerfile", elsewhere.context));
         assert_eq!(Context::open(&build).await.unwrap().dockerfile, OUTSIDE);
-        assert_eq!(sent(&build).await, [OUTSIDE, "a"]);
+        assert_eq!(sent(&build).await, [OUTSIDE, IGNORE, "a"]);
         build.dockerfile = None;
         build.dockerfile_inline = Some("FROM scratch".into());
-        assert_eq!(sent(&build).await, [OUTSIDE, "a"]);
+        assert_eq!(sent(&build).await, [OUTSIDE, IGNORE, "a"]);
+        assert_eq!(Context::open(&build).await.unwrap().ignore.unwrap(), ".dockerignore\n.clos.dockerfile\n");
+        std::fs::write(dir.path().join(IGNORE), "b").unwrap();
+        assert_eq!(sent(&build).await, [OUTSIDE, IGNORE, "a"]);
+        assert_eq!(Context::open(&build).await.unwrap().ignore.unwrap(), "b\n.clos.dockerfile\n");
+        let for_buildkit = Context::open(&build).await.unwrap().without_ignore();
+        assert_eq!(names(for_buildkit).await, [OUTSIDE, IGNORE, "a"]);
+        std::fs::remove_file(dir.path().join(IGNORE)).unwrap();
+        let for_buildkit = Context::open(&build).await.unwrap().without_ignore();
+        assert_eq!(names(for_buildkit).await, [OUTSIDE, "a"]);
     }
 
     #[tokio::test]

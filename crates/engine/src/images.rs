@@ -148,6 +148,7 @@ impl Images for Docker {
         let context = Context::open(build).await.map_err(failed)?;
         let options = self.build_options(image, build, &context).await?;
         let is_buildkit = options.version == BuilderVersion::BuilderBuildKit;
+        let context = if is_buildkit { context.without_ignore() } else { context };
         let credentials = credentials::all(self.config_dir()).await;
         let what = format!("build `{image}`");
         let body = bollard::body_try_stream(context.stream());

@@ -108,7 +108,9 @@ fn chain(error: &Error) -> String {
 }
 
 fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any> {
-    let mut room = Room { left: DETAILS_MAX, omitted: 0 };
+    // What is left out here comes on top of what the error leaves out itself.
+    let omitted = error.metadata().get("omitted").and_then(|count| count.parse().ok()).unwrap_or_default();
+    let mut room = Room { left: DETAILS_MAX, omitted };
     let mut info = error_info(error, request_id, trace_id);
     room.left = room.left.saturating_sub(info.encoded_len());
     let mut details = Vec::new();
@@ -508,6 +510,12 @@ mod tests {
         let told = detail::<pb::SourceFindings>(&status, "SourceFindings").unwrap().findings.len();
         let omitted: usize = status.get_details_error_info().unwrap().metadata["omitted"].parse().unwrap();
         assert_eq!(told + omitted, 300);
+        let bounded = Error::new(Reason::InvalidFile, "no").with("omitted", 2_600);
+        let status = received(&bounded.with_findings((0..300).map(long).collect()));
+        assert_eq!(
+            status.get_details_error_info().unwrap().metadata["omitted"],
+            (omitted + 2_600).to_string()
+        );
     }
 
     #[test]

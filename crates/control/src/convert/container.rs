@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clos_compose::{self as compose, model};
-use clos_domain::name::shown;
+use clos_domain::name::{is_image_reference, shown};
 use clos_domain::workload::{Container, Join, PullPolicy};
 
 use super::{IGNORED_TEXT, Site, build, files, limits, mounts};
@@ -11,6 +11,9 @@ use super::{IGNORED_TEXT, Site, build, files, limits, mounts};
 pub(super) fn container(project: &compose::Project, site: &mut Site<'_>) -> Container {
     let service = site.service;
     sharing(site);
+    if let Some(image) = service.image.as_deref().filter(|image| !is_image_reference(image)) {
+        site.error("image", format!("`{}` is not an image reference like `postgres:17`", shown(image)));
+    }
     let mut container = Container {
         // Without one, the domain gives a build compose's own name.
         image: service.image.clone().unwrap_or_default(),

@@ -1021,7 +1021,7 @@ fn a_file_that_is_missing_or_outside_has_its_own_reason() {
 
 #[test]
 fn no_error_at_all_is_still_an_answer() {
-    let error = compose_errors(&compose::Errors(Vec::new()));
+    let error = compose_errors(&compose::Errors { findings: Vec::new(), omitted: 0 });
     assert_eq!(error.message(), "the files cannot be read as a compose project");
     let from_a_flag = compose::Finding {
         severity: compose::Severity::Error,
@@ -1030,5 +1030,13 @@ fn no_error_at_all_is_still_an_answer() {
         key: compose::Key::root(),
         message: "no".into(),
     };
-    assert_eq!(compose_errors(&compose::Errors(vec![from_a_flag])).message(), "--project: no");
+    assert_eq!(
+        compose_errors(&compose::Errors { findings: vec![from_a_flag.clone()], omitted: 0 }).message(),
+        "--project: no"
+    );
+    let many = compose_errors(&compose::Errors { findings: vec![from_a_flag], omitted: 2_600 });
+    assert_eq!(
+        (many.message(), many.metadata()["omitted"].as_str()),
+        ("--project: no\nand 2600 more", "2600")
+    );
 }

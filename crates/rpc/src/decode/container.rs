@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clos_domain::copied::Obstacle;
 use clos_domain::health::Check;
-use clos_domain::name::shown;
+use clos_domain::name::{is_image_reference, shown};
 use clos_domain::service::Service;
 use clos_domain::workload::{Build, Container, Join, Logging, Mount, MountKind, PullPolicy, Restart, Run};
 use clos_proto::v2 as pb;
@@ -83,7 +83,8 @@ fn is_container_name(raw: &str) -> bool {
 }
 
 fn container(v: &mut Violations, wanted: &pb::DockerConfig, old_build: Option<&Build>) -> Option<Container> {
-    if wanted.image.chars().any(|c| c.is_whitespace() || c.is_control()) || wanted.image.len() > 512 {
+    // A build may go without.
+    if !wanted.image.is_empty() && !is_image_reference(&wanted.image) {
         let message = format!("`{}` is not an image reference like `postgres:17`", shown(&wanted.image));
         v.add("docker_config.image", message);
     }
