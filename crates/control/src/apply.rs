@@ -148,7 +148,7 @@ async fn carry_out(shared: &Arc<Shared>, ctx: &Ctx, request: &Request, files: Un
     drop(project);
     findings.extend(found);
     let mut notes = std::mem::take(&mut converted.notes);
-    notes.extend(reach.into_notes());
+    notes.extend(reach.notes());
 
     let _turn = shared.submitting.lock().await;
     let rows = rows(shared, request, &name, converted).await?;
@@ -168,6 +168,8 @@ async fn carry_out(shared: &Arc<Shared>, ctx: &Ctx, request: &Request, files: Un
     let wish = Wish { verb: Verb::Up, scopes, along_from: 1, service: None, policy, notes, problems };
     let mut planned = verbs::plan_wish(shared, wish).await?;
     if request.start {
+        let missing = reach.into_missing(&planned.plan);
+        planned.plan.problems.extend(missing);
         verbs::check_images(shared, &mut planned.plan).await;
     }
     if request.dry_run {

@@ -4,13 +4,14 @@
 //! For everybody else the project folder and the `roots:` of the configuration are the border.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clos_compose::{self as compose, Key, Location, model};
 use clos_domain::admit;
 use clos_domain::ctx::{Ctx, Principal};
 use clos_domain::error::{Finding, Severity};
 use clos_domain::name::{GroupRef, ServiceRef};
+use clos_domain::plan::{Plan, Work};
 use clos_domain::problem::Problem;
 use clos_domain::seams::files::{self, FileKind, Files};
 use clos_domain::workload::{Build, Mount, MountKind};
@@ -34,6 +35,8 @@ pub(crate) struct Reach {
     everywhere: bool,
     notes: Vec<String>,
     noted: BTreeSet<String>,
+    /// Dockerfiles that are not there, by their paths.
+    no_dockerfile: BTreeMap<String, Problem>,
 }
 
 impl Reach {
@@ -47,12 +50,22 @@ impl Reach {
             everywhere: matches!(ctx.principal, Principal::Owner { .. }),
             notes: Vec::new(),
             noted: BTreeSet::new(),
+            no_dockerfile: BTreeMap::new(),
         }
     }
 
     /// What was taken from outside, for the plan.
-    pub(crate) fn into_notes(self) -> Vec<String> {
-        self.notes
+    pub(crate) fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// The Dockerfiles that a plan needs and that are not there.
+    pub(crate) fn into_missing(mut self, plan: &Plan) -> Vec<Problem> {
+        let builds = plan.steps.iter().filter_map(|step| match &step.work {
+            Work::Build { build, .. } => dockerfile(build),
+            _ => None,
+        });
+        builds.filter_map(|path| self.no_dockerfile.remove(&path)).collect()
     }
 
     /// The text of a file that the compose files name.
@@ -203,21 +216,35 @@ impl Reach {
                 return not_found(error.to_string(), "create the folder or correct `build.context`");
             }
         }
-        let dockerfile = build.dockerfile.as_deref()?;
+        let path = dockerfile(build)?;
         let key = key.child("dockerfile");
-        let path = match dockerfile.starts_with('/') {
-            true => dockerfile.to_owned(),
-            false => format!("{}/{dockerfile}", build.context.trim_end_matches('/')),
-        };
         match self.look(files, &path).await {
             Err(files::Error::OutsideRoot(path)) => return outside(path, &key),
             // With a context outside that is said already.
-            Ok((_, true)) if dockerfile.starts_with('/') => self.note("reads", &path, &at, &key),
-            // Whether it is there matters only if something is built.
+            Ok((_, true)) if inside(&build.context, &path).is_none() => {
+                self.note("reads", &path, &at, &key);
+            }
+            // It matters only if something is built.
+            Err(files::Error::NotFound(_)) => {
+                let message =
+                    format!("the Dockerfile {} does not exist", seen_from(&self.working_dir, &path));
+                let hint = "create it or correct `build.dockerfile`";
+                let found = problem(Reason::FileNotFound, owner, &at, &key, message, hint);
+                self.no_dockerfile.insert(path.clone(), found.with("dockerfile", path));
+            }
             Ok(_) | Err(_) => {}
         }
         None
     }
+}
+
+/// Where the Dockerfile of a build is, if it is a file.
+fn dockerfile(build: &Build) -> Option<String> {
+    let named = build.dockerfile.as_deref()?;
+    Some(match named.starts_with('/') {
+        true => named.to_owned(),
+        false => format!("{}/{named}", build.context.trim_end_matches('/')),
+    })
 }
 
 fn anywhere() -> [String; 1] {
@@ -275,6 +302,9 @@ fn inside<'p>(folder: &str, path: &'p str) -> Option<&'p str> {
 
 /// A path as one would write it in the folder, if that takes no more than two steps up.
 fn seen_from(folder: &str, path: &str) -> String {
+    if let Some(below) = inside(folder, path) {
+        return below.to_owned();
+    }
     let mut up = String::new();
     let mut above = folder.trim_end_matches('/');
     for _ in 0..2 {
@@ -301,6 +331,7 @@ mod tests {
             ("/home/ann/shop2/x", "../shop2/x"),
             ("/home/base.yaml", "../../base.yaml"),
             ("/etc/passwd", "/etc/passwd"),
+            ("/home/ann/shop/web/Dockerfile", "web/Dockerfile"),
         ] {
             assert_eq!(seen_from("/home/ann/shop", path), shown);
         }

@@ -211,6 +211,47 @@ async fn what_lies_outside_the_project_is_refused_to_everybody_else() {
 }
 
 #[tokio::test]
+async fn a_missing_dockerfile_is_in_the_way_of_a_build_and_of_nothing_else() {
+    let bed = Bed::new().await;
+    bed.files.write(&format!("{FOLDER}/web/a"), "");
+    let text = "services:\n  web: {build: web}\n  db: {image: app}\n";
+    let error =
+        assert_refused(bed.apply(request(text)).await, Reason::FileNotFound, "web/Dockerfile does not exist");
+    let [problem] = error.problems() else { panic!("{error:?}") };
+    assert_eq!(problem.subject, "shop/web");
+    assert_eq!(problem.finding.as_ref().unwrap().key, "services.web.build.dockerfile");
+    bed.engine.add_image("shop-web");
+    assert_completed(&bed.up(text).await);
+}
+
+/// The variable, and what fails because of it or beside it.
+#[tokio::test]
+async fn variables_that_are_not_set_are_told_whatever_fails() {
+    for (text, reason) in [
+        ("services: {web: {image: 'app:${TAG}'}}", Reason::InvalidFile),
+        ("services: {web: {image: 'gone${TAG}'}}", Reason::ImageNotFound),
+        ("services: {web: {image: app, command: '$TAG', enviroment: {}}}", Reason::InvalidFile),
+        (
+            "services: {web: {image: app, command: '$TAG', volumes: [{type: bind, source: ./no, target: /a, bind: {create_host_path: false}}]}}",
+            Reason::FileNotFound,
+        ),
+        ("services: {web: {image: app, command: '$TAG', build: ./no}}", Reason::FileNotFound),
+        (
+            "services: {web: {image: app, command: '$TAG', secrets: [a]}}\nsecrets: {a: {external: true}}",
+            Reason::InvalidFile,
+        ),
+    ] {
+        let bed = Bed::new().await;
+        let mut wanted = request(text);
+        wanted.source.variables.insert("TAG".into(), None);
+        let error = assert_refused(bed.apply(wanted).await, reason, "");
+        let told =
+            error.findings().iter().filter(|found| found.message.contains("the variable TAG is not set"));
+        assert_eq!(told.count(), 1, "{text}: {error:?}");
+    }
+}
+
+#[tokio::test]
 async fn everything_in_the_way_is_told_at_once_by_plan_and_by_up() {
     const TEXT: &str = "
 services:
