@@ -4,6 +4,7 @@
 #[path = "../../client/tests/scripted/mod.rs"]
 mod scripted;
 
+use prost::Message as _;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -999,15 +1000,59 @@ async fn a_port_conflict_says_who_wants_and_who_holds() {
 
 /// A refusal with one more detail.
 fn refusal(reason: &str, message: &str, name: &str, detail: &impl prost::Message) -> Reply {
+    refusal_with(reason, message, &[(name, detail.encode_to_vec())])
+}
+
+fn refusal_with(reason: &str, message: &str, more: &[(&str, Vec<u8>)]) -> Reply {
     let details = ErrorDetails::with_error_info(reason, "clos.dev", []);
     let status = Status::with_error_details(Code::FailedPrecondition, message, details);
     let mut whole: tonic_types::pb::Status = prost::Message::decode(status.details()).unwrap();
-    whole.details.push(prost_types::Any {
+    whole.details.extend(more.iter().map(|(name, value)| prost_types::Any {
         type_url: format!("type.googleapis.com/clos.v2.{name}"),
-        value: prost::Message::encode_to_vec(detail),
-    });
+        value: value.clone(),
+    }));
     let bytes = prost::Message::encode_to_vec(&whole);
     Reply::Status(Status::with_details(Code::FailedPrecondition, message, bytes.into()))
+}
+
+#[tokio::test]
+async fn warnings_stand_below_what_is_in_the_way() {
+    let bed = Bed::new();
+    let problem = |service: &str| pb::Problem {
+        reason: "IMAGE_NOT_FOUND".into(),
+        subject: service.into(),
+        message: format!("image `x` of `{service}` is not on this engine"),
+        hint: "correct its name".into(),
+    };
+    let warning = pb::Finding {
+        severity: pb::Severity::Warning.into(),
+        file: "compose.yaml".into(),
+        line: 4,
+        column: 12,
+        key: "services.web.image".into(),
+        message: "the variable TAG is not set and is taken as empty".into(),
+    };
+    let findings = pb::SourceFindings { findings: vec![warning] }.encode_to_vec();
+    for count in [1, 2] {
+        let problems: Vec<_> = ["shop/web", "shop/api"][..count].iter().map(|one| problem(one)).collect();
+        let problems = pb::Problems { problems }.encode_to_vec();
+        let findings = findings.clone();
+        bed.server.on("ApplyGroup", move |_| {
+            let details = [("Problems", problems.clone()), ("SourceFindings", findings.clone())];
+            refusal_with("IMAGE_NOT_FOUND", "image `x` is not on this engine", &details)
+        });
+        let ran = bed.run("up").await;
+        let told = "compose.yaml:4:12 services.web.image";
+        assert!(ran.err.contains(told) && ran.err.contains("warning: the variable TAG"), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn a_path_outside_names_the_way_out() {
+    let bed = Bed::new();
+    bed.server.on("ApplyGroup", |_| Reply::error(Code::FailedPrecondition, "OUTSIDE_ROOT", "no", &[]));
+    let ran = bed.run("up").await;
+    assert!(ran.err.contains("`roots:` in closd.yaml, or leave out --host"), "{}", ran.err);
 }
 
 #[tokio::test]

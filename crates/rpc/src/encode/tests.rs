@@ -170,7 +170,7 @@ fn words() -> impl Strategy<Value = Option<Vec<String>>> {
 
 prop_compose! {
     fn container()(
-        image in text(),
+        image in "[a-z0-9]{1,8}(:[a-z0-9_][a-z0-9._-]{0,8})?",
         build in option::of(build().boxed()),
         command in words(),
         entrypoint in words(),
