@@ -39,7 +39,7 @@ const OURS: [(&str, &[&str]); 20] = [
         ],
     ),
     ("clos-client", &["clos-proto"]),
-    ("clos-cli", &["clos-client", "clos-proto"]),
+    ("clos-cli", &["clos-client", "clos-proto", "clos-protojson"]),
     ("clos-tests", &["clos-client", "clos-proto"]),
 ];
 

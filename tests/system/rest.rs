@@ -93,6 +93,9 @@ async fn resources_are_made_read_changed_and_removed_over_http() {
     assert!(shown["started_at"].is_null() && shown.as_object().unwrap().contains_key("started_at"));
     assert!(!made.body.contains("s3cret"), "{}", made.body);
 
+    let told = daemon.clos(daemon.home(), &["status", "--all", "-o", "json"]).json();
+    assert_eq!(told["services"][0].to_string(), shown.to_string(), "nulls too");
+
     let listed =
         rest.ask("GET /api/v2/services?tags=a,b&fields=services.name,total_count", &Value::Null).json();
     assert_eq!(listed, json!({"services": [{"name": "web"}], "total_count": 1}));
@@ -158,6 +161,18 @@ async fn a_project_runs_and_is_watched_over_http() {
     let plain =
         rest.ask_with(&format!("GET /api/v2/services/{name}%2Fweb/logs"), "accept: text/plain\r\n", "");
     assert_eq!(plain.header("content-type"), Some("text/plain; charset=utf-8"));
+    // A script reads the same text from `clos` and from the REST API.
+    for (command, path) in [
+        ("status".to_owned(), "services?fields=services".to_owned()),
+        ("ops".to_owned(), "operations?fields=operations".to_owned()),
+        (format!("ops {operation}"), format!("operations/{operation}?")),
+        ("events --after 0".to_owned(), format!("events?after=0&fields=events&group_name={name}")),
+    ] {
+        let words: Vec<&str> = command.split(' ').chain(["-o", "json"]).collect();
+        let told = daemon.clos(project.path(), &words).well();
+        let answer = rest.ask(&format!("GET /api/v2/{path}&pretty"), &Value::Null);
+        assert_eq!((answer.status, told.trim_end()), (200, answer.body.trim_end()), "clos {command}");
+    }
     let running = rest.ask(&format!("DELETE /api/v2/groups/{name}"), &Value::Null);
     assert_eq!((running.status, running.json()["code"].as_str().unwrap()), (409, "NOT_DOWN"));
     daemon.clos(project.path(), &["down", "-v"]);

@@ -5,6 +5,7 @@ use clos_proto::v2 as pb;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::output;
 use crate::output::words::{self, Paint, Tone};
 
 /// How a command ends; `clos help exit-codes` prints this list.
@@ -193,7 +194,7 @@ impl Failure {
             }),
             Self::Operation(operation, _) => json!({
                 "reason": operation.reason, "message": operation.message,
-                "operation": clos_proto::json::to_value("Operation", operation.as_ref()).unwrap_or_default(),
+                "operation": output::value("Operation", operation.as_ref()).unwrap_or_default(),
             }),
             Self::Plan(_, problems) => json!({
                 "reason": problems.first().map(|first| first.reason.as_str()).unwrap_or_default(),
@@ -209,7 +210,7 @@ impl Failure {
 }
 
 fn messages<M: prost::Message>(name: &str, messages: &[M]) -> Vec<serde_json::Value> {
-    messages.iter().filter_map(|message| clos_proto::json::to_value(name, message).ok()).collect()
+    messages.iter().filter_map(|message| output::value(name, message).ok()).collect()
 }
 
 fn of_call(error: &clos_client::Error) -> Exit {

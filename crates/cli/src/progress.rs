@@ -98,7 +98,7 @@ impl Display {
     fn show(&mut self, session: &Session<'_>, event: &pb::Event) -> Result<(), Failure> {
         match self {
             Self::Quiet => {}
-            Self::Json => session.context.say(&format!("{}\n", output::value("Event", event)?)),
+            Self::Json => session.context.say(&format!("{}\n", output::text("Event", event, &[])?)),
             Self::Plain { paint, takes_away, lines } => {
                 let step = Step::of(event, *takes_away).and_then(|step| lines.shown(step));
                 if let Some(step) = step {

@@ -31,7 +31,7 @@ pub fn find(name: &str) -> Option<Subject> {
     }
     let known =
         pool.all_enums().find(|it| ours(it.package_name()) && it.name().eq_ignore_ascii_case(head))?;
-    let prefix = format!("{}_", crate::json::upper_snake(known.name()));
+    let prefix = format!("{}_", upper_snake(known.name()));
     let parts: Vec<Subject> = known
         .values()
         .filter(|value| value.number() != 0)
@@ -98,6 +98,17 @@ fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     let location = info.and_then(|info| info.location.iter().find(|it| it.path == path));
     let text = location.and_then(|it| it.leading_comments.as_deref().or(it.trailing_comments.as_deref()));
     text.unwrap_or_default().lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()
+}
+
+fn upper_snake(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for (at, letter) in camel.char_indices() {
+        if at > 0 && letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_uppercase());
+    }
+    snake
 }
 
 #[cfg(test)]

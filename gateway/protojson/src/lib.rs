@@ -89,7 +89,12 @@ impl Codec {
     /// # Errors
     /// Bytes that are no descriptor set.
     pub fn new(descriptor_set: &[u8], spelling: Spelling) -> Result<Self, DescriptorError> {
-        Ok(Self { schema: Schema::new(&pool(descriptor_set)?, spelling) })
+        Ok(Self::of(&pool(descriptor_set)?, spelling))
+    }
+
+    /// Compiles the messages of a pool.
+    pub fn of(pool: &DescriptorPool, spelling: Spelling) -> Self {
+        Self { schema: Schema::new(pool, spelling) }
     }
 
     fn find(&self, message: &str) -> Result<MessageId, Unfit> {

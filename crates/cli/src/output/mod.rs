@@ -1,14 +1,17 @@
 //! Printing: the same answer as a table, as JSON, as YAML, or as names.
 
+mod json;
 pub(crate) mod table;
 pub(crate) mod words;
 
 use prost::Message;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::args::{Format, Global, When};
 use crate::context::Context;
 use crate::failure::Failure;
+use json::unprintable;
+pub(crate) use json::{text, value};
 use table::Table;
 use words::Paint;
 
@@ -62,12 +65,8 @@ pub(crate) fn list<M: Message>(
     style: Style,
     listing: &Listing<'_, M>,
 ) -> Result<(), Failure> {
-    let values = || -> Result<Vec<Json>, Failure> {
-        let mut values = Vec::new();
-        for item in listing.items {
-            values.push(select(value(listing.item, item)?, &global.fields)?);
-        }
-        Ok(values)
+    let texts = || -> Result<Vec<String>, Failure> {
+        listing.items.iter().map(|item| text(listing.item, item, &global.fields)).collect()
     };
     match format(global) {
         Format::Name => {
@@ -75,11 +74,11 @@ pub(crate) fn list<M: Message>(
             context.print(&names)
         }
         Format::Jsonl => {
-            let lines: String = values()?.iter().map(|value| format!("{value}\n")).collect();
+            let lines: String = texts()?.iter().map(|text| format!("{text}\n")).collect();
             context.print(&lines)
         }
         Format::Json | Format::Yaml => {
-            let whole = Json::Object(Map::from_iter([(listing.field.to_owned(), Json::Array(values()?))]));
+            let whole = format!("{{\"{}\":[{}]}}", listing.field, texts()?.join(","));
             print(context, format(global), &whole)
         }
         Format::Table | Format::Wide if listing.items.is_empty() => context.print_line(listing.nothing),
@@ -88,7 +87,8 @@ pub(crate) fn list<M: Message>(
         }
         Format::Table | Format::Wide => {
             let mut table = Table::new(global.fields.iter().map(|field| field.to_uppercase()));
-            for value in values()? {
+            for text in texts()? {
+                let value: Json = serde_json::from_str(&text).map_err(|error| unprintable(&error))?;
                 table.row(global.fields.iter().map(|field| cell(&value[field]).into()));
             }
             context.print(&table.text(style.on_output))
@@ -96,23 +96,23 @@ pub(crate) fn list<M: Message>(
     }
 }
 
-/// Prints one message; `text` is what people read.
+/// Prints one message; `for_people` is what they read.
 pub(crate) fn one<M: Message>(
     context: &Context,
     global: &Global,
     name: &str,
     message: &M,
     title: &str,
-    text: impl FnOnce() -> String,
+    for_people: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
-    let chosen = || select(value(name, message)?, &global.fields);
+    let chosen = || text(name, message, &global.fields);
     match format(global) {
         Format::Name => context.print_line(title),
-        Format::Jsonl => context.print_line(&chosen()?.to_string()),
+        Format::Jsonl => context.print_line(&chosen()?),
         Format::Json | Format::Yaml => print(context, format(global), &chosen()?),
-        Format::Table | Format::Wide if global.fields.is_empty() => context.print(&text()),
+        Format::Table | Format::Wide if global.fields.is_empty() => context.print(&for_people()),
         Format::Table | Format::Wide => {
-            let chosen = chosen()?;
+            let chosen: Json = serde_json::from_str(&chosen()?).map_err(|error| unprintable(&error))?;
             let lines: String =
                 global.fields.iter().map(|field| format!("{field}: {}\n", cell(&chosen[field]))).collect();
             context.print(&lines)
@@ -132,36 +132,14 @@ pub(crate) fn is_for_programs(global: &Global) -> bool {
     !matches!(format(global), Format::Table | Format::Wide)
 }
 
-/// Prints JSON or its like.
-pub(crate) fn print(context: &Context, format: Format, value: &Json) -> Result<(), Failure> {
-    let unprintable =
-        |error: &dyn std::fmt::Display| Failure::own(format!("the answer cannot be printed: {error}"));
-    match format {
-        Format::Yaml => context.print(&serde_saphyr::to_string(value).map_err(|error| unprintable(&error))?),
-        _ => context.print_line(&serde_json::to_string_pretty(value).map_err(|error| unprintable(&error))?),
+/// Prints a JSON text, or what it says in YAML.
+pub(crate) fn print(context: &Context, format: Format, text: &str) -> Result<(), Failure> {
+    if format == Format::Yaml {
+        let value: Json = serde_json::from_str(text).map_err(|error| unprintable(&error))?;
+        return context.print(&serde_saphyr::to_string(&value).map_err(|error| unprintable(&error))?);
     }
-}
-
-/// A message as the API's JSON.
-pub(crate) fn value<M: Message>(name: &str, message: &M) -> Result<Json, Failure> {
-    clos_proto::json::to_value(name, message)
-        .map_err(|error| Failure::own(format!("the answer cannot be printed: {error}")))
-}
-
-/// The fields that were asked for, each under its dotted name.
-pub(crate) fn select(value: Json, fields: &[String]) -> Result<Json, Failure> {
-    if fields.is_empty() {
-        return Ok(value);
-    }
-    let mut chosen = Map::new();
-    for field in fields {
-        let mut inside = Some(&value);
-        for part in field.split('.') {
-            inside = inside.and_then(|value| value.get(part));
-        }
-        chosen.insert(field.clone(), inside.cloned().unwrap_or(Json::Null));
-    }
-    Ok(Json::Object(chosen))
+    let laid_out = clos_protojson::json::indent(text.as_bytes());
+    context.print_line(&String::from_utf8(laid_out).map_err(|error| unprintable(&error))?)
 }
 
 fn cell(value: &Json) -> String {

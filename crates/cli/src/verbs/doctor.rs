@@ -184,7 +184,7 @@ fn print(session: &Session<'_>, checks: &[Check]) -> Result<(), Failure> {
             .iter()
             .map(|it| json!({"name": it.name, "verdict": verdict(it.tone), "message": it.message, "remedy": it.remedy}))
             .collect();
-        return output::print(context, session.global.output, &json!({ "checks": checks }));
+        return output::print(context, session.global.output, &json!({ "checks": checks }).to_string());
     }
     for it in checks {
         // The glyph is the verdict here, with colour or without.

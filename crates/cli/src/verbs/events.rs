@@ -135,8 +135,7 @@ fn show(session: &Session<'_>, event: &pb::Event) -> Result<(), Failure> {
     let context = session.context;
     match session.global.output {
         Format::Json | Format::Jsonl | Format::Yaml => {
-            let value = output::select(output::value("Event", event)?, &session.global.fields)?;
-            context.print_line(&value.to_string())
+            context.print_line(&output::text("Event", event, &session.global.fields)?)
         }
         Format::Name => context.print_line(&event.r#type),
         Format::Table | Format::Wide => {

@@ -103,8 +103,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Logs) -> Result<Exit, Fail
         for entry in told {
             match session.global.output {
                 Format::Json | Format::Jsonl | Format::Yaml => {
-                    let value = output::select(output::value("LogEntry", &entry)?, &session.global.fields)?;
-                    context.print_line(&value.to_string())?;
+                    context.print_line(&output::text("LogEntry", &entry, &session.global.fields)?)?;
                 }
                 _ => context.print_bytes(&show.line(session, &entry))?,
             }

@@ -23,7 +23,7 @@ pub(super) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
     let info = client.get_system_info(pb::GetSystemInfoRequest {}).await?;
     if !for_people {
         let whole = json!({"client": {"version": OURS}, "daemon": output::value("SystemInfo", &info)?});
-        output::print(context, format, &whole)?;
+        output::print(context, format, &whole.to_string())?;
         return Ok(Exit::Ok);
     }
     let build = info.build_info.unwrap_or_default();
