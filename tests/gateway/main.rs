@@ -6,6 +6,7 @@
 )]
 
 mod echo;
+mod google;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -39,7 +40,11 @@ fn command(set: &[u8], args: &[&str]) -> (Command, TempDir) {
 
 impl Gateway {
     fn start(args: &[&str]) -> Self {
-        let (mut command, folder) = command(echo::DESCRIPTORS, args);
+        Self::start_with(echo::DESCRIPTORS, args)
+    }
+
+    fn start_with(set: &[u8], args: &[&str]) -> Self {
+        let (mut command, folder) = command(set, args);
         let process = command.spawn().unwrap();
         // Ended with us from here on, whatever it says.
         let mut gateway = Self { process, url: String::new(), _folder: folder };

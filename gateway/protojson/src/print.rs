@@ -117,15 +117,15 @@ pub fn field(
     }
     let mut printer = Printer { schema, out, gathers: false };
     if values.is_empty() {
-        match (field.card, field.message()) {
-            // What is an object or a list is an empty one.
-            (Card::Implicit | Card::Optional, Some(id))
-                if matches!(
-                    schema.message(id).shape,
-                    Shape::Plain | Shape::HttpBody | Shape::Struct | Shape::ListValue | Shape::Any
-                ) =>
-            {
-                printer.message(id, &[], filter, 0)?;
+        let shape = field.message().map(|id| schema.message(id).shape);
+        match (field.card, shape) {
+            // What would be an object or a list is an empty one.
+            (
+                Card::Implicit | Card::Optional,
+                Some(Shape::Plain | Shape::HttpBody | Shape::Struct | Shape::Any),
+            ) => printer.out.extend_from_slice(b"{}"),
+            (Card::Implicit | Card::Optional, Some(Shape::ListValue)) => {
+                printer.out.extend_from_slice(b"[]");
             }
             (Card::Optional, _) => printer.out.extend_from_slice(b"null"),
             _ => printer.default(field),

@@ -2,13 +2,18 @@
 //! and sends requests. All of it is in the program; a browser loads nothing from elsewhere.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
+};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use tonic::body::Body;
 
 /// Where the document is.
 pub const OPENAPI: &str = "/api/v2/openapi.json";
+
+/// Where the page is to which a browser at `/` is sent.
+const HOME: &str = "/docs";
 
 /// A thing that does not change while we run.
 #[derive(Debug, Clone)]
@@ -62,6 +67,17 @@ impl Pages {
     }
 }
 
+/// The answer at `/`, for an API that has nothing there itself.
+pub(crate) fn home(method: &Method, headers: &HeaderMap) -> Response<Body> {
+    if let Some(other) = other_method(method, headers) {
+        return other;
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, HeaderValue::from_static(HOME));
+    response
+}
+
 /// The answer to whoever does not read what can only be read.
 pub(crate) fn other_method(method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
     let mut response = match *method {
@@ -109,5 +125,11 @@ mod tests {
             assert_eq!(ask(&Method::OPTIONS, path, None).unwrap().status(), 204);
         }
         assert!(ask(&Method::GET, "/docs/other", None).is_none());
+        let home = home(&Method::GET, &HeaderMap::new());
+        let target = home.headers()[LOCATION].to_str().unwrap();
+        assert_eq!(
+            (home.status().as_u16(), ask(&Method::GET, target, None).unwrap().status().as_u16()),
+            (307, 200)
+        );
     }
 }

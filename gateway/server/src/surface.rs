@@ -97,7 +97,8 @@ impl<S: Upstream> Surface<S> {
         let ignore = format!("{}unknown-fields", options.header_prefix).parse().ok();
         let rest = Transcoder::new(descriptor_set, upstream.clone(), options)?;
         let pages = Pages::new(&rest.openapi(about));
-        let routed = Routed { grpc: Reached(upstream), rest, pages, metrics };
+        let has_root = rest.routes().any(|route| route.ends_with(" /"));
+        let routed = Routed { grpc: Reached(upstream), rest, pages, has_root, metrics };
         let compression = CompressionLayer::new().compress_when(Worth);
         let compressed = compression.layer(routed.clone());
         let shared = compression.layer(cors(ignore).layer(routed.clone()));
@@ -234,6 +235,8 @@ struct Routed<S> {
     grpc: Reached<S>,
     rest: Transcoder<S>,
     pages: Pages,
+    /// Whether the API has a route at `/`.
+    has_root: bool,
     metrics: Metrics,
 }
 
@@ -266,6 +269,9 @@ impl<S: Upstream> Service<Request<Incoming>> for Routed<S> {
         }
         if let Some(page) = self.pages.answer(request.method(), request.uri().path(), request.headers()) {
             return Box::pin(ready(Ok(page)));
+        }
+        if request.uri().path() == "/" && !self.has_root {
+            return Box::pin(ready(Ok(pages::home(request.method(), request.headers()))));
         }
         if request.uri().path() == "/metrics" {
             let response = pages::other_method(request.method(), request.headers()).unwrap_or_else(|| {

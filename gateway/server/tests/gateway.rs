@@ -156,6 +156,9 @@ async fn pages_are_read_and_nothing_else() {
         let options = gateway.ask(&format!("OPTIONS {path}"), "", "").await;
         assert!(status_of(&options) == 204 && options.contains("allow: GET, HEAD, OPTIONS"), "{options}");
     }
+    let home = gateway.ask("GET /", "", "").await;
+    assert!(status_of(&home) == 307 && home.contains("location: /docs\r\n"), "{home}");
+    assert_eq!(status_of(&gateway.ask("POST /", "", "").await), 405);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! OpenAPI 3.1 of what is served, from the same plans by which it is served, so
 //! that the document cannot say otherwise. <https://spec.openapis.org/oas/v3.1.1>
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor};
 use serde_json::{Map, Value, json};
@@ -31,6 +31,7 @@ pub struct Document {
 /// Makes the document.
 pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
     let mut paths: Map<String, Value> = Map::new();
+    let mut names: HashMap<String, Vec<String>> = HashMap::new();
     let mut used = BTreeSet::new();
     let mut ids: BTreeSet<String> = BTreeSet::new();
     for route in &shared.routes.routes {
@@ -38,7 +39,8 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
         if !["get", "put", "post", "delete", "patch", "options", "head"].contains(&verb.as_str()) {
             continue;
         }
-        let mut operation = operation(shared, route, about, &mut used);
+        let place = Place::of(route, &mut names);
+        let mut operation = operation(shared, route, &place, about, &mut used);
         let service = route.method.parent_service();
         let base = format!("{}_{}", service.name(), route.method.name());
         let id = (1..)
@@ -48,7 +50,7 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
             operation.insert("operationId".to_owned(), json!(id));
             ids.insert(id);
         }
-        let item = paths.entry(path_of(route).0).or_insert_with(|| json!({}));
+        let item = paths.entry(place.path).or_insert_with(|| json!({}));
         // Where the path of a more specific route looks the same, that one is told of.
         if item.get(&verb).is_none() {
             item[verb] = Value::Object(operation);
@@ -76,47 +78,68 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
     document
 }
 
-/// The path of a document, where a variable is one segment: `/v1/shelves/{name_1}/books/{name_2}` for
-/// `/v1/{name=shelves/*/books/*}`, and its parameters: name, and index of the variable if it is one.
-fn path_of(route: &Route) -> (String, Vec<(String, Option<usize>)>) {
+/// Where a document has a route.
+struct Place {
+    /// Each variable is one segment: `/v1/shelves/{name_1}/books/{name_2}` for `/v1/{name=shelves/*/books/*}`.
+    path: String,
+    /// The names in the path, each with the index of the route's variable if it is part of one.
+    parameters: Vec<(String, Option<usize>)>,
+}
+
+impl Place {
+    /// `names` has the names of the paths so far. OpenAPI takes paths that differ in names alone for the same
+    /// one, so that all methods of a path use those of the first.
+    fn of(route: &Route, names: &mut HashMap<String, Vec<String>>) -> Self {
+        use crate::route::template::Segment;
+        let template = &route.template;
+        let verb = template.verb.as_ref().map(|verb| format!(":{verb}")).unwrap_or_default();
+        let mut parameters: Vec<(String, Option<usize>)> = Vec::new();
+        for (at, segment) in template.segments.iter().enumerate() {
+            if !matches!(segment, Segment::Literal(_)) {
+                parameters.push(parameter_at(route, at));
+            }
+        }
+        let filled = |names: &mut dyn Iterator<Item = &str>| {
+            let segments = template.segments.iter().map(|segment| match segment {
+                Segment::Literal(text) => format!("/{text}"),
+                _ => format!("/{{{}}}", names.next().unwrap_or_default()),
+            });
+            let path: String = segments.collect();
+            if path.is_empty() { "/".to_owned() } else { path + &verb }
+        };
+        let own = || parameters.iter().map(|(name, _)| name.clone()).collect();
+        let known = names.entry(filled(&mut std::iter::empty())).or_insert_with(own);
+        let path = filled(&mut known.iter().map(String::as_str));
+        for ((name, _), known) in parameters.iter_mut().zip(known) {
+            name.clone_from(known);
+        }
+        Self { path, parameters }
+    }
+}
+
+/// The name of a segment that is no literal, and the variable that it belongs to.
+fn parameter_at(route: &Route, at: usize) -> (String, Option<usize>) {
     use crate::route::template::Segment;
     let template = &route.template;
-    let (mut path, mut parameters) = (String::new(), Vec::new());
-    for (at, segment) in template.segments.iter().enumerate() {
-        path.push('/');
-        if let Segment::Literal(text) = segment {
-            path.push_str(text);
-            continue;
-        }
-        let of = template
-            .variables
-            .iter()
-            .position(|variable| (variable.first..variable.first + variable.count).contains(&at));
-        let wild = |range: std::ops::Range<usize>| {
-            template.segments[range].iter().filter(|it| !matches!(it, Segment::Literal(_))).count()
-        };
-        let name = match of.map(|index| (&template.variables[index], &route.variables[index].path)) {
-            Some((variable, path)) if wild(variable.first..variable.first + variable.count) == 1 => {
-                path.clone()
-            }
-            Some((variable, path)) => format!("{path}_{}", wild(variable.first..at + 1)),
-            None => format!("segment_{}", at + 1),
-        };
-        path.push_str(&format!("{{{name}}}"));
-        parameters.push((name, of));
-    }
-    if path.is_empty() {
-        path.push('/');
-    }
-    if let Some(verb) = &template.verb {
-        path.push_str(&format!(":{verb}"));
-    }
-    (path, parameters)
+    let of = template
+        .variables
+        .iter()
+        .position(|variable| (variable.first..variable.first + variable.count).contains(&at));
+    let wild = |range: std::ops::Range<usize>| {
+        template.segments[range].iter().filter(|it| !matches!(it, Segment::Literal(_))).count()
+    };
+    let name = match of.map(|index| (&template.variables[index], &route.variables[index].path)) {
+        Some((variable, path)) if wild(variable.first..variable.first + variable.count) == 1 => path.clone(),
+        Some((variable, path)) => format!("{path}_{}", wild(variable.first..at + 1)),
+        None => format!("segment_{}", at + 1),
+    };
+    (name, of)
 }
 
 fn operation(
     shared: &Shared,
     route: &Route,
+    place: &Place,
     about: &Document,
     used: &mut BTreeSet<String>,
 ) -> Map<String, Value> {
@@ -127,7 +150,7 @@ fn operation(
     operation.insert("tags".to_owned(), json!([route.method.parent_service().name()]));
     operation.insert("summary".to_owned(), json!(summary.trim_end_matches(['.', ';', ':'])));
     operation.insert("description".to_owned(), json!(text));
-    let parameters = parameters(shared, route, used);
+    let parameters = parameters(shared, route, place, used);
     if !parameters.is_empty() {
         operation.insert("parameters".to_owned(), json!(parameters));
     }
@@ -235,11 +258,11 @@ fn example(reason: &str) -> Value {
     }})
 }
 
-fn parameters(shared: &Shared, route: &Route, used: &mut BTreeSet<String>) -> Vec<Value> {
+fn parameters(shared: &Shared, route: &Route, place: &Place, used: &mut BTreeSet<String>) -> Vec<Value> {
     let schema = &shared.schema;
     let mut parameters = Vec::new();
-    for (name, of) in path_of(route).1 {
-        let Some(index) = of else {
+    for (name, of) in &place.parameters {
+        let Some(index) = *of else {
             parameters
                 .push(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
             continue;

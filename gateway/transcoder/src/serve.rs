@@ -23,6 +23,10 @@ use clos_protojson::{Violation, shown};
 
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What a route of google.api.HttpBody takes, among others.
+const RAW_TYPES: &str = "application/json, application/merge-patch+json, application/octet-stream";
+/// What a stream of messages is taken as.
+const STREAM_TYPES: &str = "application/x-ndjson, application/json";
 /// The media type of google.rpc.Status.
 const RPC_STATUS: &str = "application/vnd.google.rpc.status+json";
 
@@ -342,21 +346,29 @@ fn upgrade_needed() -> Failure {
 /// Refuses media types that the body cannot be.
 fn judge_type(asked: &Asked, takes_raw: bool, streams: bool, is_empty: bool) -> Result<(), Failure> {
     let refuse = |message: String| {
-        let types = if streams { "application/x-ndjson, application/json" } else { "application/json" };
-        let types = if takes_raw { "*/*" } else { types };
-        Err(Failure::own(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).with_header(ACCEPT_POST, types))
+        // Where any bytes are taken, JSON is what a caller who did not choose has in mind.
+        let (types, instead) = match (takes_raw, streams) {
+            (true, _) => (RAW_TYPES, "the type of the body, for example `Content-Type: application/json`"),
+            (false, true) => (STREAM_TYPES, "`Content-Type: application/x-ndjson`"),
+            (false, false) => ("application/json", "`Content-Type: application/json`"),
+        };
+        let failure = Failure::own(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{message}; send {instead}"));
+        Err(failure.with_header(ACCEPT_POST, types))
     };
     if asked.head.headers.get_all(CONTENT_TYPE).iter().count() > 1 {
         return refuse("the body has more than one Content-Type".to_owned());
     }
     let Some((kind, charset)) = negotiate::content_type(&asked.head.headers) else {
-        return if is_empty { Ok(()) } else { refuse("a body needs a Content-Type".to_owned()) };
+        return if is_empty { Ok(()) } else { refuse("the body has no Content-Type".to_owned()) };
     };
     let is_good = if takes_raw {
         !negotiate::is_simple(&kind) && kind.contains('/')
     } else {
         negotiate::is_json(&kind) || (streams && kind == "application/x-ndjson")
     };
+    if kind == "application/x-www-form-urlencoded" {
+        return refuse("a body of type `application/x-www-form-urlencoded`, which `curl -d` sends by itself, is not taken here".to_owned());
+    }
     if !is_good {
         return refuse(format!("a body of type `{}` is not taken here", shown(&kind)));
     }

@@ -477,7 +477,16 @@ pub(crate) fn with_body(
             }
             if let (Some(mask), true) = (route.auto_mask, makes_mask) {
                 let mut paths = Vec::new();
-                parsed.mask.iter().for_each(|path| wire::put_bytes(&mut paths, 1, path.as_bytes()));
+                // What the path binds says which one is changed, and is no change.
+                let is_bound = |path: &str| {
+                    let of_body = |bound: &str| {
+                        let inside = bound.strip_prefix(&*field.name).and_then(|rest| rest.strip_prefix('.'));
+                        inside == Some(path)
+                    };
+                    route.variables.iter().any(|variable| of_body(&variable.path))
+                };
+                let changed = parsed.mask.iter().filter(|path| !is_bound(path));
+                changed.for_each(|path| wire::put_bytes(&mut paths, 1, path.as_bytes()));
                 wire::put_bytes(&mut bytes, message.fields[mask].number, &paths);
             }
             bytes

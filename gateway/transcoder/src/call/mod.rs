@@ -46,7 +46,8 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     pub(crate) fn new(span: Option<Duration>) -> Self {
-        Self { at: span.map(|span| Instant::now() + span), span }
+        // A moment that no clock reaches is none.
+        Self { at: span.and_then(|span| Instant::now().checked_add(span)), span }
     }
 
     /// Waits for a future, and drops it when the time is over.

@@ -4,7 +4,7 @@
 pub(crate) mod router;
 pub(crate) mod template;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use http::{Method, StatusCode, Uri};
@@ -143,7 +143,6 @@ impl Routes {
                 }
             }
         }
-        routes.look_at_names(&mut faults);
         if !faults.is_empty() {
             return Err(Refused(faults));
         }
@@ -163,39 +162,26 @@ impl Routes {
             Ok(route) => {
                 let index = self.routes.len();
                 if let Err(other) = self.router.add(&route.verb, &route.template, index) {
-                    faults.push(format!(
+                    let other = &self.routes[other];
+                    let mut fault = format!(
                         "{}: `{} {}` is already served by {}",
                         method.full_name(),
                         route.verb,
                         route.shown,
-                        self.routes[other].method.full_name()
-                    ));
+                        other.method.full_name()
+                    );
+                    if other.shown != route.shown {
+                        fault.push_str(&format!(
+                            " as `{}`, which differs in the names of its variables only",
+                            other.shown
+                        ));
+                    }
+                    faults.push(fault);
                 }
                 self.routes.push(route);
             }
             Err(own) => {
                 faults.extend(own.into_iter().map(|fault| format!("{}: {fault}", method.full_name())));
-            }
-        }
-    }
-
-    /// One path has one set of names, whatever the method.
-    fn look_at_names(&self, faults: &mut Vec<String>) {
-        let mut known: BTreeMap<(&[template::Segment], Option<&str>), &Route> = BTreeMap::new();
-        for route in &self.routes {
-            let place = (route.template.segments.as_slice(), route.template.verb.as_deref());
-            let Some(other) = known.get(&place) else {
-                known.insert(place, route);
-                continue;
-            };
-            if other.shown != route.shown && !faults.iter().any(|fault| fault.contains(&*route.shown)) {
-                faults.push(format!(
-                    "{}: `{}` differs from `{}` of {} in the names of its variables only",
-                    route.method.full_name(),
-                    route.shown,
-                    other.shown,
-                    other.method.full_name()
-                ));
             }
         }
     }
