@@ -271,19 +271,25 @@ impl Page {
         );
         let reason = problems.first().map(|first| first.reason.clone()).unwrap_or_default();
         let mut page = Self { message, reason, lines: Vec::new(), hints: Vec::new() };
-        page.problems(problems);
+        page.problems(problems, 0);
         page.explain();
         page
     }
 
-    fn problems(&mut self, problems: &[pb::Problem]) {
-        for problem in problems {
+    /// The first of them, and how many more there are with those that the answer had no room for.
+    fn problems(&mut self, problems: &[pb::Problem], omitted: usize) {
+        const SHOWN: usize = 50;
+        for problem in problems.iter().take(SHOWN) {
             let line = if problem.hint.is_empty() {
                 problem.message.clone()
             } else {
                 format!("{}\n→ {}", problem.message, problem.hint)
             };
             self.lines.push((problem.subject.clone(), line));
+        }
+        let more = problems.len().saturating_sub(SHOWN) + omitted;
+        if more > 0 {
+            self.lines.push((String::new(), format!("and {more} more")));
         }
     }
 
@@ -302,18 +308,16 @@ impl Page {
 
     fn of_call(error: &clos_client::Error) -> Self {
         if error.problems.len() > 1 {
-            let count = error.problems.len();
+            let omitted = omitted(error);
+            let count = error.problems.len() + omitted;
             let mut page = Self {
                 message: format!("nothing was changed: {count} problems"),
                 reason: error.reason.clone(),
                 lines: Vec::new(),
                 hints: Vec::new(),
             };
-            page.problems(&error.problems);
+            page.problems(&error.problems, omitted);
             page.findings(error.findings.iter().filter(|one| one.severity() == pb::Severity::Warning));
-            if let Some(omitted) = error.metadata.get("omitted") {
-                page.lines.push((String::new(), format!("and {omitted} more")));
-            }
             page.explain();
             return page;
         }
@@ -496,8 +500,12 @@ fn headline(error: &clos_client::Error) -> String {
         "the project's files"
     };
     let verb = if file == first.file { "has" } else { "have" };
-    let omitted = error.metadata.get("omitted").and_then(|count| count.parse().ok()).unwrap_or(0_usize);
-    format!("{file} {verb} {} errors", errors.len() + omitted)
+    format!("{file} {verb} {} errors", errors.len() + omitted(error))
+}
+
+/// What the answer had no room for.
+fn omitted(error: &clos_client::Error) -> usize {
+    error.metadata.get("omitted").and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
 /// `compose.yaml:3:5 services.web`.

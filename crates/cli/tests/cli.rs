@@ -1048,6 +1048,24 @@ async fn warnings_stand_below_what_is_in_the_way() {
 }
 
 #[tokio::test]
+async fn of_many_problems_the_first_are_shown_and_the_rest_is_counted() {
+    let bed = Bed::new();
+    bed.server.on("ApplyGroup", |_| {
+        let problems = (0..60).map(|number| pb::Problem {
+            reason: "FILE_NOT_FOUND".into(),
+            message: format!("folder {number} does not exist"),
+            ..pb::Problem::default()
+        });
+        let problems = pb::Problems { problems: problems.collect() };
+        refusal("FILE_NOT_FOUND", "60 problems", "Problems", &problems)
+    });
+    let ran = bed.run("up").await;
+    assert!(ran.err.starts_with("error: nothing was changed: 60 problems"), "{}", ran.err);
+    assert!(ran.err.contains("folder 49") && !ran.err.contains("folder 50"), "{}", ran.err);
+    assert!(ran.err.contains("and 10 more"), "{}", ran.err);
+}
+
+#[tokio::test]
 async fn a_path_outside_names_the_way_out() {
     let bed = Bed::new();
     bed.server.on("ApplyGroup", |_| Reply::error(Code::FailedPrecondition, "OUTSIDE_ROOT", "no", &[]));

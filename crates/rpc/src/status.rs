@@ -138,7 +138,12 @@ fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any
     if !field_violations.is_empty() {
         details.push(any("google.rpc.BadRequest", &rpc::BadRequest { field_violations }));
     }
+    // Conflicts and findings of problems are counted with the problems.
+    let counted_before = room.omitted;
     let conflicts = room.fit(error.conflicts().iter().map(conflict));
+    if !error.problems().is_empty() {
+        room.omitted = counted_before;
+    }
     if !conflicts.is_empty() {
         details.push(any("clos.v2.PortConflicts", &pb::PortConflicts { conflicts }));
     }
@@ -157,6 +162,7 @@ fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any
     if !names.is_empty() {
         details.push(any("clos.v2.VariablesNeeded", &pb::VariablesNeeded { names }));
     }
+    let counted_before = room.omitted;
     let findings = room.fit(error.findings().iter().map(|finding| {
         let finding = encode::plan::finding(finding);
         pb::Finding {
@@ -166,6 +172,9 @@ fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any
             ..finding
         }
     }));
+    if !error.problems().is_empty() {
+        room.omitted = counted_before;
+    }
     if !findings.is_empty() {
         details.push(any("clos.v2.SourceFindings", &pb::SourceFindings { findings }));
     }
@@ -510,6 +519,16 @@ mod tests {
         let told = detail::<pb::SourceFindings>(&status, "SourceFindings").unwrap().findings.len();
         let omitted: usize = status.get_details_error_info().unwrap().metadata["omitted"].parse().unwrap();
         assert_eq!(told + omitted, 300);
+        let problems: Vec<_> = (0..300)
+            .map(|number| {
+                clos_domain::problem::Problem::new(Reason::FileNotFound, "shop/web", "x".repeat(60), "y")
+                    .at(long(number))
+            })
+            .collect();
+        let status = received(&clos_domain::problem::refusal(&problems).unwrap());
+        let told = detail::<pb::Problems>(&status, "Problems").unwrap().problems.len();
+        let left: usize = status.get_details_error_info().unwrap().metadata["omitted"].parse().unwrap();
+        assert_eq!(told + left, 300);
         let bounded = Error::new(Reason::InvalidFile, "no").with("omitted", 2_600);
         let status = received(&bounded.with_findings((0..300).map(long).collect()));
         assert_eq!(

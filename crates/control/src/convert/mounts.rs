@@ -80,7 +80,15 @@ fn bind(site: &mut Site<'_>, index: usize, mount: &model::Mount, converted: &mut
 fn is_absolute(site: &mut Site<'_>, field: &str, index: usize, at: &Location, target: &str) -> bool {
     let good = target.starts_with('/');
     if !good {
-        let message = format!("`{}` is no absolute path; paths in a container start with `/`", shown(target));
+        let is_drive = matches!(target.as_bytes(), [letter, b':', b'/', ..] if letter.is_ascii_alphabetic());
+        let message = if is_drive {
+            format!(
+                "`{}` is a path of Windows to Compose; give the volume a name of two or more letters",
+                shown(target)
+            )
+        } else {
+            format!("`{}` is no absolute path; paths in a container start with `/`", shown(target))
+        };
         site.error_in(field, index, at, message);
     }
     good

@@ -681,6 +681,7 @@ fn what_would_be_another_service_is_an_error_with_its_place() {
         ("volumes: [{type: npipe, source: i, target: /x}]", "", "services.a.volumes[0]", "type `npipe`"),
         ("volumes: [{type: cluster, source: i, target: /x}]", "", "services.a.volumes[0]", "type `cluster`"),
         ("volumes: ['./x:y']", "", "services.a.volumes[0]", "no absolute path"),
+        ("volumes: ['v:/cfg']", "volumes: {v: {}}", "services.a.volumes[0]", "a name of two or more letters"),
         (r"volumes: ['c:\x:/y']", "", "services.a.volumes[0]", "no path of this machine"),
         (
             "volumes: [{type: bind, source: /x, target: /y, bind: {recursive: readonly}}]",
