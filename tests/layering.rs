@@ -215,6 +215,59 @@ fn what_is_pure_stays_pure() {
     assert_eq!(testapp, ["signal-hook"], "what is tested with shares no code with what is tested");
 }
 
+/// By module at the top of a crate: the others that it uses; what stands in `lib.rs` is of `lib`.
+fn modules(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let names = |folder: &Path| -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let known: BTreeSet<String> = names(source).iter().map(|path| name(path)).collect();
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for module in names(source) {
+        let files = if module.is_dir() { names(&module) } else { vec![module.clone()] };
+        for file in files.iter().filter(|file| file.extension().is_some_and(|it| it == "rs")) {
+            let text = std::fs::read_to_string(file).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            // What `lib.rs` hands on it does not use.
+            let is_code = |line: &&str| !line.trim_start().starts_with("//") && !line.starts_with("pub use");
+            let text: String = text.lines().filter(is_code).flat_map(|line| [line, "\n"]).collect();
+            for (at, _) in text.match_indices("crate::") {
+                let rest = &text[at + "crate::".len()..];
+                let end = rest.find(if rest.starts_with('{') { '}' } else { ';' }).unwrap_or(rest.len());
+                let group = rest[..end].trim_start_matches('{');
+                let count = if rest.starts_with('{') { usize::MAX } else { 1 };
+                for item in group.split(',').take(count) {
+                    let item =
+                        item.trim().split(|it: char| !it.is_alphanumeric() && it != '_').next().unwrap();
+                    let used = if known.contains(item) { item } else { "lib" };
+                    uses.entry(name(&module)).or_default().insert(used.to_owned());
+                }
+            }
+        }
+    }
+    uses
+}
+
+#[test]
+fn the_modules_of_the_gateways_libraries_have_no_circle() {
+    for library in ["protojson", "transcoder"] {
+        let mut uses = modules(&root().join("gateway").join(library).join("src"));
+        uses.iter_mut().for_each(|(module, used)| _ = used.remove(module));
+        // Whoever uses none of the rest cannot be in a circle.
+        loop {
+            let left: BTreeSet<String> = uses.keys().cloned().collect();
+            uses.retain(|_, used| used.iter().any(|it| left.contains(it)));
+            if uses.len() == left.len() {
+                break;
+            }
+        }
+        assert!(
+            uses.is_empty(),
+            "{library}: these modules use each other, or one of such a circle: {uses:#?}"
+        );
+    }
+}
+
 #[test]
 fn the_top_level_is_what_it_is_meant_to_be() {
     for entry in std::fs::read_dir(root()).unwrap() {

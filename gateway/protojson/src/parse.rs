@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use crate::json::{self, Cursor, Peek, Syntax, TOO_DEEP};
 use crate::scalar::{self, Digits};
-use crate::schema::{Card, Field, Kind, MaskOf, Message, MessageId, Scalar, Schema, Shape};
+use crate::schema::{Card, Field, Kind, MaskOf, Message, MessageId, Scalar, Schema, Shape, snake};
 use crate::seen::{Keys, Seen};
 use crate::wire::{self, Type};
 use crate::{DEPTH, Violation, WIRE_DEPTH, shown, time};
@@ -143,18 +143,6 @@ pub fn mask_paths(text: &str) -> Option<Vec<&str>> {
             })
     };
     text.split(',').map(str::trim).map(|part| is_path(part).then_some(part)).collect()
-}
-
-/// A path of a mask in snake case, for masks of which nobody knows what they speak of.
-pub(crate) fn snake(camel: &str) -> String {
-    let mut out = String::with_capacity(camel.len() + 4);
-    for letter in camel.chars() {
-        if letter.is_ascii_uppercase() {
-            out.push('_');
-        }
-        out.push(letter.to_ascii_lowercase());
-    }
-    out
 }
 
 /// A step into the value that is being read.

@@ -86,20 +86,6 @@ pub fn message(
     Printer { schema, out, gathers: false }.message(id, bytes, filter, 0)
 }
 
-/// What is printed for a field that is not there, for the tables of the schema.
-pub(crate) fn absent(schema: &Schema, field: &Field) -> Vec<u8> {
-    let mut out = Vec::new();
-    if field.card == Card::Optional && !field.nullable {
-        return out;
-    }
-    out.extend_from_slice(&field.key);
-    match field.card {
-        Card::Optional => out.extend_from_slice(b"null"),
-        _ => Printer { schema, out: &mut out, gathers: false }.default(field),
-    }
-    out
-}
-
 /// Prints one field of a message that carries it, as `response_body` wants it.
 pub fn field(
     schema: &Schema,
@@ -128,7 +114,7 @@ pub fn field(
                 printer.out.extend_from_slice(b"[]");
             }
             (Card::Optional, _) => printer.out.extend_from_slice(b"null"),
-            _ => printer.default(field),
+            _ => schema.put_default(field, printer.out),
         }
         return Ok(());
     }
@@ -359,23 +345,6 @@ impl Printer<'_, '_> {
         self.out.extend_from_slice(&field.key);
     }
 
-    fn default(&mut self, field: &Field) {
-        match (field.card, field.kind) {
-            (Card::Many, _) => self.out.extend_from_slice(b"[]"),
-            (Card::Map(_), _) => self.out.extend_from_slice(b"{}"),
-            (_, Kind::Scalar(of)) => scalar::print_default(self.out, of, field.number64),
-            (_, Kind::Enum(id)) => {
-                let known = self.schema.enumeration(id);
-                if known.is_null {
-                    self.out.extend_from_slice(b"null");
-                } else {
-                    self.out.extend_from_slice(known.printed(0).unwrap_or(b"0"));
-                }
-            }
-            (_, Kind::Message(_)) => self.out.extend_from_slice(b"{}"),
-        }
-    }
-
     fn single(
         &mut self,
         field: &Field,
@@ -524,7 +493,7 @@ impl Printer<'_, '_> {
             self.out.push(b':');
             match (value, field.kind) {
                 (None, Kind::Message(_)) => self.single(field, Raw::Bytes(&[]), None, depth)?,
-                (None, _) => self.default(&Field::value_of(field)),
+                (None, _) => self.schema.put_default(&Field::value_of(field), self.out),
                 (Some(raw), _) if before.is_empty() => self.single(field, *raw, None, depth)?,
                 (Some(raw), _) => {
                     let pieces = [before.as_slice(), &[*raw]].concat();

@@ -6,8 +6,28 @@ use std::sync::LazyLock;
 
 use data_encoding::{Encoding, Specification};
 
-use crate::schema::Scalar;
 use crate::wire::{self, Raw, Type};
+
+/// Which scalar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the types of protobuf, by their names")]
+pub enum Scalar {
+    Double,
+    Float,
+    Int32,
+    Int64,
+    Uint32,
+    Uint64,
+    Sint32,
+    Sint64,
+    Fixed32,
+    Fixed64,
+    Sfixed32,
+    Sfixed64,
+    Bool,
+    String,
+    Bytes,
+}
 
 impl Scalar {
     /// What somebody reads who sent something else.

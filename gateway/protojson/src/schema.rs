@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use prost_reflect::{Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor};
 
-use crate::parse::snake;
-use crate::print;
 use crate::rules::Rules;
+use crate::scalar;
 use crate::shown;
 use crate::spelling::{Enums, Int64, Names, Spelling};
+
+pub use crate::scalar::Scalar;
 
 /// Which message of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,27 +140,6 @@ pub enum Kind {
     Enum(EnumId),
     /// An object, or what a well-known type is in JSON.
     Message(MessageId),
-}
-
-/// Which scalar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the types of protobuf, by their names")]
-pub enum Scalar {
-    Double,
-    Float,
-    Int32,
-    Int64,
-    Uint32,
-    Uint64,
-    Sint32,
-    Sint64,
-    Fixed32,
-    Fixed64,
-    Sfixed32,
-    Sfixed64,
-    Bool,
-    String,
-    Bytes,
 }
 
 /// One enum.
@@ -309,11 +289,40 @@ impl Schema {
         }
         for at in 0..schema.messages.len() {
             for field in 0..schema.messages[at].fields.len() {
-                let absent = print::absent(&schema, &schema.messages[at].fields[field]);
+                let absent = schema.absent(&schema.messages[at].fields[field]);
                 schema.messages[at].fields[field].absent = absent;
             }
         }
         schema
+    }
+
+    /// What is printed for a field that is not there, with its name.
+    fn absent(&self, field: &Field) -> Vec<u8> {
+        let mut out = Vec::new();
+        if field.card == Card::Optional && !field.nullable {
+            return out;
+        }
+        out.extend_from_slice(&field.key);
+        match field.card {
+            Card::Optional => out.extend_from_slice(b"null"),
+            _ => self.put_default(field, &mut out),
+        }
+        out
+    }
+
+    /// Prints the value of a field that is not there.
+    pub(crate) fn put_default(&self, field: &Field, out: &mut Vec<u8>) {
+        match (field.card, field.kind) {
+            (Card::Many, _) => out.extend_from_slice(b"[]"),
+            (Card::Map(_), _) => out.extend_from_slice(b"{}"),
+            (_, Kind::Scalar(of)) => scalar::print_default(out, of, field.number64),
+            (_, Kind::Enum(id)) => {
+                let known = self.enumeration(id);
+                let word = if known.is_null { b"null" } else { known.printed(0).unwrap_or(b"0") };
+                out.extend_from_slice(word);
+            }
+            (_, Kind::Message(_)) => out.extend_from_slice(b"{}"),
+        }
     }
 
     /// The message of an id.
@@ -576,6 +585,18 @@ fn enumeration(of: &EnumDescriptor, rules: &Rules, spelling: Spelling) -> Enum {
     }
     printed.sort_by_key(|(number, _)| *number);
     Enum { name: of.full_name().to_owned(), words, printed, is_null }
+}
+
+/// A path of a mask in snake case, for masks of which nobody knows what they speak of.
+pub(crate) fn snake(camel: &str) -> String {
+    let mut out = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
 }
 
 /// `HTTPStatusCode` and `HttpStatus` as protoc's linters spell the prefix of their values.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::metadata::{OWN, bin};
 use crate::options::Options;
-use crate::status::{Failure, bin};
+use crate::status::Failure;
 
 /// Longest request id that is kept.
 const REQUEST_ID: usize = 128;
@@ -24,23 +25,6 @@ const FORWARDED: [&str; 8] = [
     "accept-language",
     "idempotency-key",
     "if-match",
-];
-/// Headers that belong to a connection, or are written anew.
-const OWN: [&str; 14] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-connection",
-    "content-type",
-    "content-length",
-    "content-encoding",
-    "date",
-    "host",
 ];
 
 /// What a request says of itself.
@@ -161,19 +145,6 @@ pub(crate) fn to_metadata(
     metadata.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     metadata.insert(header::TE, HeaderValue::from_static("trailers"));
     Ok(metadata)
-}
-
-/// Metadata of an answer → headers.
-pub(crate) fn of_metadata(metadata: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in metadata {
-        let text = name.as_str();
-        if text.starts_with("grpc-") || text.ends_with("-bin") || OWN.contains(&text) {
-            continue;
-        }
-        headers.append(name.clone(), value.clone());
-    }
-    headers
 }
 
 /// The deadline that a request asks for, within what the method may take.

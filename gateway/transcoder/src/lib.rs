@@ -39,18 +39,24 @@
 //!
 //! Where to look: `route` compiles annotations, `bind` makes a message of a request's parts, `call`
 //! speaks gRPC, `answer` makes responses, `status` errors. JSON and wire bytes are `clos_protojson`.
+//! `shared` is what was compiled at the start, `asked` the request that is answered, `serve` puts the rest
+//! together. No two modules use each other; a test of the workspace holds them to it.
 #![warn(missing_docs)]
 
 mod answer;
+mod asked;
 mod bind;
 mod call;
 mod headers;
+mod metadata;
 mod negotiate;
 mod openapi;
 mod options;
+mod printed;
 mod route;
 mod rules;
 mod serve;
+mod shared;
 mod status;
 
 use std::convert::Infallible;
@@ -59,19 +65,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
+use clos_protojson::schema::Schema;
 use http::{Request, Response};
 use prost_reflect::DescriptorPool;
 use tonic::body::Body;
 use tower::Service;
 
+pub use crate::answer::stream::Streamed;
 pub use crate::call::Upstream;
 pub use crate::openapi::Document;
 pub use crate::options::{Limits, Multiplex, Options, Source};
 pub use crate::route::Refused;
+pub use crate::serve::RouteTemplate;
 pub use clos_protojson::{Enums, Int64, Names, Spelling};
 
+use crate::printed::Printed;
 use crate::route::Routes;
-use clos_protojson::schema::Schema;
+use crate::route::multiplex::Place;
+use crate::shared::Shared;
 
 /// REST, NDJSON, server-sent events and WebSocket in front of a service of gRPC.
 #[derive(Debug)]
@@ -85,24 +96,6 @@ impl<S: Clone> Clone for Transcoder<S> {
         Self { upstream: self.upstream.clone(), shared: Arc::clone(&self.shared) }
     }
 }
-
-/// What every request reads.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) schema: Schema,
-    pub(crate) routes: Routes,
-    pub(crate) options: Options,
-    pub(crate) multiplex: Option<Arc<answer::multiplex::Place>>,
-    pub(crate) printed: answer::printed::Printed,
-}
-
-/// The template of the route that answered, in the extensions of a response: `/v1/things/{id}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteTemplate(pub Arc<str>);
-
-/// Says that a response is a stream, in its extensions: it should not be compressed or buffered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Streamed;
 
 impl<S: Upstream> Transcoder<S> {
     /// Compiles the descriptors.
@@ -126,12 +119,11 @@ impl<S: Upstream> Transcoder<S> {
         for overlap in &routes.overlaps {
             tracing::info!(%overlap, "some paths match two routes; the literal that comes first wins");
         }
-        let printed = answer::printed::Printed::default();
-        let mut shared = Shared { schema, routes, options, multiplex: None, printed };
-        if let Some(wanted) = &shared.options.multiplex {
-            let place = answer::multiplex::Place::of(&shared, wanted);
-            shared.multiplex = Some(Arc::new(place.map_err(|fault| Refused(vec![fault]))?));
-        }
+        let multiplex =
+            options.multiplex.as_ref().map(|wanted| Place::of(&schema, &routes, wanted)).transpose();
+        let multiplex = multiplex.map_err(|fault| Refused(vec![fault]))?.map(Arc::new);
+        let printed = Printed::default();
+        let shared = Shared { schema, routes, options, multiplex, printed };
         Ok(Self { upstream, shared: Arc::new(shared) })
     }
 

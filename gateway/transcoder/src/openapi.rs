@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use clos_protojson::schema::{Card, Field, Kind, Message, Scalar, Schema, Shape};
 use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
-use crate::Shared;
 use crate::route::{Body, Route};
 use crate::rules::Rules;
-use clos_protojson::schema::{Card, Field, Kind, Message, Scalar, Schema, Shape};
+use crate::shared::Shared;
 
 /// How deep the fields of nested messages become query parameters.
 const QUERY_DEPTH: usize = 3;

@@ -3,23 +3,25 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clos_protojson::{Violation, shown};
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, UPGRADE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use tonic::body::Body;
 
 use crate::answer::{self, Encoder, Kind};
+use crate::asked::Asked;
 use crate::bind::{self, Bound, text};
-use crate::call::body::{Decoder, Incoming, Splitter, judge_length};
+use crate::call::body::{Decoder, Incoming, Splitter, judge_length, text_of};
 use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
 use crate::headers::{self, Named};
+use crate::metadata;
 use crate::negotiate::{self, Accept};
 use crate::route::router::Found;
 use crate::route::{self, Route};
-use crate::status::{About, Failure};
-use crate::{RouteTemplate, Shared};
-use clos_protojson::{Violation, shown};
+use crate::shared::Shared;
+use crate::status::Failure;
 
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,32 +32,9 @@ const STREAM_TYPES: &str = "application/x-ndjson, application/json";
 /// The media type of google.rpc.Status.
 const RPC_STATUS: &str = "application/vnd.google.rpc.status+json";
 
-/// Everything about a request but its route and body.
-pub(crate) struct Asked {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) head: Parts,
-    pub(crate) named: Named,
-    pub(crate) accept: Accept,
-}
-
-impl Asked {
-    pub(crate) fn about(&self) -> About {
-        About {
-            request_id: self.named.request_id.clone(),
-            trace_id: self.named.trace_id(),
-            now: (self.shared.options.source.now)(),
-        }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    fn ignores_unknown(&self) -> bool {
-        let name = format!("{}unknown-fields", self.shared.options.header_prefix);
-        self.header(&name).is_some_and(|value| value.eq_ignore_ascii_case("ignore"))
-    }
-}
+/// The template of the route that answered, in the extensions of a response: `/v1/things/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTemplate(pub Arc<str>);
 
 /// Answers a request.
 pub(crate) async fn request<S: Upstream>(
@@ -411,16 +390,6 @@ fn raw(shared: &Shared, route: &Route, bound: &Bound, asked: &Asked, bytes: &[u8
     bind::raw_body(&shared.schema, route, bound, kind, bytes)
 }
 
-/// A body is UTF-8 without a mark in front.
-pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Failure> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Failure::field("body", format!("it is not UTF-8 (byte {})", error.valid_up_to())))?;
-    if text.starts_with('\u{feff}') {
-        return Err(Failure::field("body", "it begins with a byte order mark"));
-    }
-    Ok(text)
-}
-
 type Failed = Arc<std::sync::Mutex<Option<Failure>>>;
 type MessageStream = std::pin::Pin<Box<dyn futures::Stream<Item = Result<Bytes, tonic::Status>> + Send>>;
 
@@ -537,7 +506,7 @@ async fn finish<S: Upstream>(
 ) -> Result<Response<Body>, Failure> {
     let response = call::call(upstream, request).await?;
     let (head, mut messages) = Messages::begin(response, asked.shared.options.limits.answer)?;
-    let mut metadata = headers::of_metadata(&head);
+    let mut metadata = metadata::to_headers(&head);
     if kind == Kind::Collected {
         return match encoder.collected(&mut messages).await {
             Ok(response) => Ok(answer::with_metadata(response, metadata)),
@@ -549,7 +518,7 @@ async fn finish<S: Upstream>(
         Err(failure) => return Err(failure.behind(metadata)),
     };
     if let Some(trailers) = messages.trailers() {
-        metadata.extend(headers::of_metadata(trailers));
+        metadata.extend(metadata::to_headers(trailers));
     }
     let response = answer::unary(asked, route, &encoder, &message)?;
     Ok(answer::with_metadata(response, metadata))

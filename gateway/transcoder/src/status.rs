@@ -4,16 +4,17 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use tonic::Code;
-
-use crate::options::Options;
-use crate::route::{Route, Routes};
 use clos_protojson::json::put_string;
 use clos_protojson::schema::Schema;
 use clos_protojson::wire::{self, Raw, Reader};
 use clos_protojson::{Violation, print, time};
+use http::StatusCode;
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use tonic::Code;
+
+use crate::metadata::{self, bin};
+use crate::options::Options;
+use crate::route::{Route, Routes};
 
 /// A call that did not succeed.
 #[derive(Debug, Clone)]
@@ -172,7 +173,7 @@ impl Failure {
         let message = unescaped(raw);
         let details = trailers.get("grpc-status-details-bin").and_then(|value| bin(value.as_bytes()));
         let details = details.map(|bytes| details_of(&bytes)).unwrap_or_default();
-        let headers = Box::new(crate::headers::of_metadata(trailers));
+        let headers = Box::new(metadata::to_headers(trailers));
         let too_large = matches!(code, Code::OutOfRange | Code::ResourceExhausted)
             && (message.contains("decoded message length too large")
                 || message.contains("received message larger than max"));
@@ -432,12 +433,6 @@ fn details_of(status: &[u8]) -> Vec<(String, Vec<u8>)> {
         details.push((url, value));
     }
     details
-}
-
-/// Decodes the value of a `-bin` header, padded or not.
-pub(crate) fn bin(value: &[u8]) -> Option<Vec<u8>> {
-    let end = value.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
-    data_encoding::BASE64_NOPAD.decode(&value[..end]).ok()
 }
 
 /// Decodes a percent-encoded message; what is no escape stays.

@@ -2,7 +2,6 @@
 
 mod frame;
 pub(crate) mod multiplex;
-pub(crate) mod printed;
 pub(crate) mod socket;
 pub(crate) mod stream;
 
@@ -10,6 +9,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clos_protojson::print::{self, Filter};
+use clos_protojson::schema::{Field, Kind as FieldKind, MessageId, Schema, Shape};
+use clos_protojson::wire::{self, Raw};
+use clos_protojson::{json, scalar};
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
 };
@@ -17,18 +20,14 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use tonic::body::Body;
 
-use crate::Shared;
+use crate::asked::Asked;
 use crate::call::messages::Messages;
 use crate::negotiate::Accept;
 use crate::route::Route;
 use crate::route::template::{Segment, Template};
 use crate::rules::Framing;
-use crate::serve::Asked;
+use crate::shared::Shared;
 use crate::status::{About, Failure};
-use clos_protojson::print::{self, Filter};
-use clos_protojson::schema::{Field, Kind as FieldKind, MessageId, Schema, Shape};
-use clos_protojson::wire::{self, Raw};
-use clos_protojson::{json, scalar};
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use clos_protojson::json::put_string;
+use clos_protojson::parse::{self, How};
+use clos_protojson::wire::{self, Raw};
+use clos_protojson::{Violation, shown};
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _, poll_fn};
 use http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode};
@@ -22,17 +26,13 @@ use super::Encoder;
 use super::frame::Frame;
 use super::socket::{Accepted, Came, Heartbeat, Talk, accept, is_upgrade, judged};
 use super::stream::begin;
-use crate::Shared;
+use crate::asked::Asked;
+use crate::call::body::text_of;
 use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
-use crate::options::Multiplex;
 use crate::route::Route;
-use crate::serve::{Asked, text_of};
+use crate::route::multiplex::Place;
 use crate::status::Failure;
-use clos_protojson::json::put_string;
-use clos_protojson::parse::{self, How};
-use clos_protojson::wire::{self, Raw};
-use clos_protojson::{Violation, shown};
 
 /// Subscriptions of one socket.
 const MOST: usize = 64;
@@ -44,42 +44,6 @@ const HEARTBEAT: Heartbeat = Heartbeat { every: Duration::from_secs(20), patienc
 const ANSWER: Duration = Duration::from_secs(10);
 /// Frames that are ready are sent together up to so many bytes.
 const TOGETHER: usize = 8 << 10;
-
-/// What the options name, found in the descriptors.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) wanted: Multiplex,
-    /// A route of the method.
-    pub(crate) route: usize,
-    /// Number of the request's field.
-    after: u32,
-    kind: usize,
-    position: usize,
-}
-
-impl Place {
-    /// Finds the method and its fields.
-    pub(crate) fn of(shared: &Shared, wanted: &Multiplex) -> Result<Self, String> {
-        let routes = &shared.routes.routes;
-        let route = routes.iter().position(|route| route.method.full_name() == wanted.method);
-        let route = route.ok_or_else(|| format!("{}: the socket needs a route of it", wanted.method))?;
-        if !routes[route].is_server_stream || routes[route].is_client_stream {
-            return Err(format!("{}: the socket needs a method that streams its answers", wanted.method));
-        }
-        let response = shared.schema.message(routes[route].response);
-        let field = |name: &str| {
-            response
-                .by_name(name)
-                .ok_or_else(|| format!("{}: `{}` has no field `{name}`", wanted.method, response.name))
-        };
-        let request = shared.schema.message(routes[route].request);
-        let after = request.field(&wanted.after).ok_or_else(|| {
-            format!("{}: `{}` has no field `{}`", wanted.method, request.name, wanted.after)
-        })?;
-        let (kind, position) = (field(&wanted.kind)?, field(&wanted.position)?);
-        Ok(Self { wanted: wanted.clone(), route, after: after.number, kind, position })
-    }
-}
 
 /// Answers a request for the socket's path.
 pub(crate) async fn open<S: Upstream>(

@@ -27,12 +27,13 @@ use tonic::body::Body;
 
 use super::Encoder;
 use super::stream::{Begun, begin};
+use crate::asked::Asked;
 use crate::bind::{self, Bound};
+use crate::call::body::text_of;
 use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
 use crate::headers;
 use crate::route;
-use crate::serve::{Asked, text_of};
 use crate::status::Failure;
 
 /// How long a write may wait for a reader that does not read.

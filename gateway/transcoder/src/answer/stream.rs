@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use clos_protojson::wire::{self, Raw};
 use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -13,20 +14,22 @@ use tokio::time::Instant;
 use tonic::body::Body;
 
 use super::{Encoder, Kind, is_raw, plain, raw_part, with_metadata};
-use crate::Streamed;
+use crate::asked::Asked;
 use crate::call::body::BoxError;
 use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
-use crate::headers;
+use crate::metadata;
 use crate::rules::Framing;
-use crate::serve::Asked;
 use crate::status::Failure;
-use clos_protojson::wire::{self, Raw};
 
 /// How long an error may take that comes instead of a first message.
 const EARLY: Duration = Duration::from_millis(5);
 /// Messages that are ready are sent together up to so many bytes.
 const TOGETHER: usize = 16 << 10;
+
+/// Says that a response is a stream, in its extensions: it should not be compressed or buffered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streamed;
 
 /// What the beginning of an answer brought.
 pub(crate) struct Begun {
@@ -46,7 +49,7 @@ pub(crate) async fn begin<S: Upstream>(
 ) -> Result<Begun, Failure> {
     let response = call::call(upstream, request).await?;
     let (head, mut messages) = Messages::begin(response, most)?;
-    let metadata = headers::of_metadata(&head);
+    let metadata = metadata::to_headers(&head);
     let (first, is_over) = match tokio::time::timeout(EARLY, messages.next()).await {
         Ok(Some(Ok(first))) => (Some(first), false),
         Ok(Some(Err(failure))) => return Err(failure.behind(metadata)),

@@ -4,16 +4,16 @@
 
 pub(crate) mod text;
 
-use http::HeaderMap;
-use http::header::{HeaderName, IF_MATCH};
-
-use self::text::{Keep, decode};
-use crate::route::{Body, Route, is_mask};
 use clos_protojson::parse::{self, How};
 use clos_protojson::print::Filter;
 use clos_protojson::schema::{Card, Field, Kind, MaskOf, MessageId, Scalar, Schema, Shape};
 use clos_protojson::wire::{self, Raw, Reader};
 use clos_protojson::{Violation, shown};
+use http::HeaderMap;
+use http::header::{HeaderName, IF_MATCH};
+
+use self::text::{Keep, decode};
+use crate::route::{Body, Route, is_mask};
 
 /// How deep a path of a query may go.
 const PATH_DEPTH: usize = 64;

@@ -385,6 +385,16 @@ enum Ends {
     Before,
 }
 
+/// A body is UTF-8 without a mark in front.
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Failure> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Failure::field("body", format!("it is not UTF-8 (byte {})", error.valid_up_to())))?;
+    if text.starts_with('\u{feff}') {
+        return Err(Failure::field("body", "it begins with a byte order mark"));
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use futures::StreamExt as _;

@@ -1,12 +1,14 @@
 //! Routes: compiled at the start from the annotations of a pool, with every
 //! fault of them told by the names of its methods.
 
+pub(crate) mod multiplex;
 pub(crate) mod router;
 pub(crate) mod template;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use clos_protojson::schema::{Card, Field, Kind, MessageId, Scalar, Schema, Shape};
 use http::{Method, StatusCode, Uri};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
@@ -14,7 +16,6 @@ use self::router::Router;
 use self::template::Template;
 use crate::options::Options;
 use crate::rules::{Framing, HttpRule, MethodRules, Rules};
-use clos_protojson::schema::{Card, Field, Kind, MessageId, Scalar, Schema, Shape};
 
 /// One way to call a method.
 #[derive(Debug)]
