@@ -110,7 +110,7 @@ fn chain(error: &Error) -> String {
 fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any> {
     // What is left out here comes on top of what the error leaves out itself.
     let omitted = error.metadata().get("omitted").and_then(|count| count.parse().ok()).unwrap_or_default();
-    let mut room = Room { left: DETAILS_MAX, omitted };
+    let mut room = Room { left: DETAILS_MAX, omitted, is_empty: true };
     let mut info = error_info(error, request_id, trace_id);
     room.left = room.left.saturating_sub(info.encoded_len());
     let mut details = Vec::new();
@@ -163,15 +163,8 @@ fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any
         details.push(any("clos.v2.VariablesNeeded", &pb::VariablesNeeded { names }));
     }
     let counted_before = room.omitted;
-    let findings = room.fit(error.findings().iter().map(|finding| {
-        let finding = encode::plan::finding(finding);
-        pb::Finding {
-            file: cut(&finding.file, FACT_MAX),
-            key: cut(&finding.key, FACT_MAX),
-            message: cut(&finding.message, TEXT_MAX),
-            ..finding
-        }
-    }));
+    let findings =
+        room.fit(error.findings().iter().map(|finding| short_finding(encode::plan::finding(finding))));
     if !error.problems().is_empty() {
         room.omitted = counted_before;
     }
@@ -183,6 +176,15 @@ fn details(error: &Error, request_id: &str, trace_id: Option<String>) -> Vec<Any
     }
     details.insert(0, any("google.rpc.ErrorInfo", &info));
     details
+}
+
+fn short_finding(finding: pb::Finding) -> pb::Finding {
+    pb::Finding {
+        file: cut(&finding.file, FACT_MAX),
+        key: cut(&finding.key, FACT_MAX),
+        message: cut(&finding.message, TEXT_MAX),
+        ..finding
+    }
 }
 
 fn error_info(error: &Error, request_id: &str, trace_id: Option<String>) -> rpc::ErrorInfo {
@@ -205,10 +207,11 @@ fn error_info(error: &Error, request_id: &str, trace_id: Option<String>) -> rpc:
 struct Room {
     left: usize,
     omitted: usize,
+    is_empty: bool,
 }
 
 impl Room {
-    /// The first things that find room; of one list at least the first.
+    /// The first things that find room; of the first list at least one.
     fn fit<M: Message>(&mut self, things: impl Iterator<Item = M>) -> Vec<M> {
         /// A tag and a length around each.
         const AROUND: usize = 4;
@@ -216,12 +219,13 @@ impl Room {
         let mut is_full = false;
         for thing in things {
             let length = thing.encoded_len() + AROUND;
-            is_full = is_full || (length > self.left && !fitting.is_empty());
+            is_full = is_full || (length > self.left && !self.is_empty);
             if is_full {
                 self.omitted += 1;
                 continue;
             }
             self.left = self.left.saturating_sub(length);
+            self.is_empty = false;
             fitting.push(thing);
         }
         fitting
