@@ -34,4 +34,6 @@ async fn a_generated_python_client_lists_creates_watches_and_reads_errors() {
         .env("PYTHONDONTWRITEBYTECODE", "1");
     let ran = Ran::from(client.output().unwrap());
     assert!(ran.code == 0 && ran.out.ends_with("all is well\n"), "{}{}", ran.out, ran.err);
+    let log = daemon.log();
+    assert_eq!(log.matches("grpc.default_authority=localhost").count(), 1, "{log}");
 }

@@ -20,6 +20,7 @@ mod rebuilding;
 mod rest;
 mod secrets;
 mod socket;
+mod stalled;
 mod surface;
 mod volumes;
 mod watching;

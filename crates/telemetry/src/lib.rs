@@ -22,7 +22,9 @@ pub mod names;
 pub mod propagation;
 mod redact;
 mod rotating;
+mod unheard;
 
 pub use logs::{Error, Format, Guard, Settings, init};
 pub use metrics::{Metrics, Watcher, metrics};
 pub use redact::redact;
+pub use unheard::authority_was_refused;

@@ -11,16 +11,18 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::redact::redact;
 use crate::rotating::Rotating;
+use crate::unheard;
 
-/// Libraries that tell more than anybody asked for; a filter can bring each back.
-const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,tonic=warn,tower=warn,sqlx=warn,sea_orm=warn,bollard=warn,rustls=warn,\
+/// Libraries that tell more than anybody asked for; a filter can bring each back. What `h2::server` tells is listened for
+/// in [`unheard`], and not shown.
+const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,h2::server=debug,tonic=warn,tower=warn,sqlx=warn,sea_orm=warn,bollard=warn,rustls=warn,\
      opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
 
 /// Lines that wait for a slow terminal or disk; what comes on top is dropped, and counted by nobody.
@@ -152,11 +154,14 @@ pub(crate) fn build(
     let traces = provider
         .as_ref()
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(settings.service_name)));
+    let wants_h2 = settings.filter.contains("h2");
+    let shown = move || filter_fn(move |metadata| wants_h2 || !unheard::is_ours(metadata));
     let subscriber = Registry::default()
         .with(filter)
-        .with(traces)
-        .with(lines(settings.format, to_main, colour))
-        .with(to_file.map(|to_file| lines(settings.format, to_file, false)));
+        .with(unheard::Listening.with_filter(filter_fn(unheard::is_ours)))
+        .with(traces.with_filter(shown()))
+        .with(lines(settings.format, to_main, colour).with_filter(shown()))
+        .with(to_file.map(|to_file| lines(settings.format, to_file, false)).with_filter(shown()));
     Ok((subscriber, Guard { provider, _writers: writers }))
 }
 
@@ -274,6 +279,21 @@ mod tests {
         let asked = Settings { filter: "debug,hyper=info".into(), ..Settings::default() };
         let text = shown(&asked, log);
         assert!(text.contains("ours in detail") && text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn a_refused_authority_is_heard_and_shown_only_to_who_asks() {
+        let log = || {
+            tracing::debug!(target: "h2::server", "malformed headers: missing path");
+            assert!(!unheard::authority_was_refused());
+            tracing::debug!(target: "h2::server", "malformed headers: malformed authority ({:?}): {}", "%2Fx", "no");
+            assert!(unheard::authority_was_refused());
+            assert!(!unheard::authority_was_refused());
+        };
+        assert_eq!(shown(&Settings::default(), log), "");
+        assert_eq!(shown(&Settings { filter: "debug".into(), ..Settings::default() }, log), "");
+        let text = shown(&Settings { filter: "info,h2=debug".into(), ..Settings::default() }, log);
+        assert!(text.contains("malformed authority"), "{text}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One connection: HTTP/1 or HTTP/2, as its first bytes say, within limits.
 
+use std::future::{Future as _, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -42,6 +43,9 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// As many bytes tell HTTP/2 from HTTP/1.
 const FIRST_WORD: usize = 24;
 
+/// What befalls everybody who calls in the same way is said this often.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
 /// Who came in, and how long they may stay.
 #[derive(Debug)]
 pub(crate) struct Visit {
@@ -64,6 +68,7 @@ where
     let Visit { peer, place, header_timeout, drain } = visit;
     let asked = Arc::new(AtomicBool::new(false));
     let read = Arc::new(AtomicUsize::new(0));
+    let transport = if matches!(peer, Peer::Unix(_)) { "unix" } else { "tcp" };
     let door = Door::new(service, peer, Arc::clone(&asked));
     let io = TokioIo::new(Watched::new(io, Arc::clone(&read), place));
     let http = builder(header_timeout);
@@ -72,7 +77,13 @@ where
     let (mut is_waiting, mut is_draining) = (true, false);
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = poll_fn(|context| {
+                let polled = connection.as_mut().poll(context);
+                if clos_telemetry::authority_was_refused() {
+                    say_refused(transport);
+                }
+                polled
+            }) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection broke");
                 }
@@ -91,6 +102,20 @@ where
                 }
             }
         }
+    }
+}
+
+/// HTTP/2 has refused a request by itself.
+fn say_refused(transport: &str) {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    clos_telemetry::metrics().refused("authority");
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+        *said = Some(Instant::now());
+        tracing::warn!(
+            transport,
+            "a call was refused because its :authority is not a host name; a grpcio client of a Unix socket needs the channel option grpc.default_authority=localhost"
+        );
     }
 }
 

@@ -13,6 +13,7 @@ pub mod connection;
 pub mod door;
 pub mod envoy;
 mod heads;
+mod lanes;
 pub mod listen;
 pub mod pages;
 pub mod surface;

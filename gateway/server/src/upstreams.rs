@@ -1,5 +1,5 @@
 //! The servers behind a gateway of its own process: which of them has which
-//! service of gRPC, channels to them, and whether they answer.
+//! service of gRPC, connections to them ([`lanes`](crate::lanes)), and whether they answer.
 //!
 //! A server that cannot be connected to refuses each call by itself, at once. One that takes
 //! connections and says nothing, or says that it does not serve, would hold every caller until a
@@ -18,12 +18,14 @@ use http::uri::Scheme;
 use http::{Request, Response, Uri};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tower::{Service, ServiceExt as _};
+
+use crate::lanes::Lanes;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -31,8 +33,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// And gone when it does not answer.
 const PING_PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes that a server may send ahead, a stream and a connection.
-const WINDOW: u32 = 1 << 20;
 
 /// How a server's health is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +106,7 @@ impl<'a> Given<'a> {
 #[derive(Debug, Clone)]
 struct Server {
     address: Arc<str>,
-    channel: Channel,
+    lanes: Lanes,
     /// It takes connections and does not serve.
     is_stuck: Arc<AtomicBool>,
 }
@@ -177,15 +177,12 @@ impl Server {
             let with_tls = endpoint.tls_config(tls);
             endpoint = with_tls.map_err(|_| "cannot be asked by https with these certificates")?;
         }
-        let channel = endpoint
+        let endpoint = endpoint
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        Ok(Self { address: address.into(), channel, is_stuck: Arc::default() })
+            .tcp_nodelay(true);
+        Ok(Self { address: address.into(), lanes: Lanes::new(endpoint), is_stuck: Arc::default() })
     }
 
     async fn watch(&self, checks: Checks, metrics: &Metrics) -> Infallible {
@@ -206,7 +203,9 @@ impl Server {
     }
 
     async fn ask(&self, patience: Duration) -> Health {
-        let mut client = HealthClient::new(self.channel.clone());
+        // With every place taken it answers, if it answers at all, those who have them.
+        let Some((channel, _place)) = self.lanes.take() else { return Health::Well };
+        let mut client = HealthClient::new(channel);
         let asked = client.check(HealthCheckRequest { service: String::new() });
         match tokio::time::timeout(patience, asked).await {
             Err(_) => Health::Stuck,
@@ -245,6 +244,9 @@ pub enum Error {
     /// It takes connections and does not serve.
     #[error("the upstream {0} does not serve")]
     Stuck(Arc<str>),
+    /// More calls are in progress than it is asked at a time.
+    #[error("the upstream {0} has too many calls in progress")]
+    Full(Arc<str>),
     /// It does not answer.
     #[error("the upstream does not answer")]
     Transport(#[source] tonic::transport::Error),
@@ -272,8 +274,13 @@ impl Service<Request<Body>> for Upstreams {
             }
             Some(server) => server,
         };
-        let channel = server.channel.clone();
-        Box::pin(async move { channel.oneshot(request).await.map_err(Error::Transport) })
+        let Some((channel, place)) = server.lanes.take() else {
+            return Box::pin(std::future::ready(Err(Error::Full(Arc::clone(&server.address)))));
+        };
+        Box::pin(async move {
+            let response = channel.oneshot(request).await.map_err(Error::Transport)?;
+            Ok(response.map(|body| place.with(body)))
+        })
     }
 }
 

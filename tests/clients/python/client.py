@@ -105,12 +105,25 @@ def resume(closd, prefix, after):
     assert [seq for seq, _ in seen] == sorted({seq for seq, _ in seen}), seen
 
 
+def unnamed(socket):
+    """A channel that does not name its authority is refused, for a reason that the log of closd tells."""
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        closd = Closd(channel)
+        try:
+            closd.ask(closd.events.ListEvents, events_pb2.ListEventsRequest(limit=1))
+        except grpc.RpcError as error:
+            assert "RST_STREAM" in error.details() or "PROTOCOL_ERROR" in error.details(), error
+        else:
+            raise AssertionError("closd took a path for a host")
+
+
 def main(address, token, socket):
     # By itself grpcio sends the path of a socket as :authority, with escapes that are none of a host's name.
     named = [("grpc.default_authority", "localhost")]
     with grpc.insecure_channel(address) as tcp, grpc.insecure_channel(f"unix:{socket}", named) as unix:
         use(Closd(tcp, token), "over-tcp")
         use(Closd(unix), "over-socket")
+        unnamed(socket)
 
         local = Closd(unix)
         head = local.ask(local.events.ListEvents, events_pb2.ListEventsRequest(limit=1)).head_seq
