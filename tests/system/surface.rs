@@ -156,6 +156,41 @@ async fn every_route_answers_curl_as_the_document_says() {
     assert_eq!(documented.collect::<BTreeSet<_>>(), walk.walked, "every route is walked");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_stream_of_what_is_not_there_is_404_however_it_is_asked_for() {
+    const UPGRADE: [&str; 8] = [
+        "-H",
+        "connection: upgrade",
+        "-H",
+        "upgrade: websocket",
+        "-H",
+        "sec-websocket-version: 13",
+        "-H",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let daemon = Daemon::start().await;
+    let curl = Curl::of(&daemon);
+    let unknown = "abcdefghijklmnopqrstuvwx23";
+    for path in [
+        format!("operations/op_{unknown}/watch"),
+        format!("events/watch?operation_id=op_{unknown}"),
+        format!("events/watch?service_id=svc_{unknown}"),
+        "events/watch?service_id=nothing/web".to_owned(),
+        "services/nothing%2Fweb/logs?follow=true".to_owned(),
+        "groups/nothing/logs?follow=true".to_owned(),
+    ] {
+        let path = format!("/api/v2/{path}");
+        for kind in ["application/x-ndjson", "text/event-stream", "application/json"] {
+            let accept = format!("accept: {kind}");
+            let answer = curl.with("GET", &path, &["-H", &accept], "");
+            assert_eq!(answer.status, 404, "{path} {kind}: {}", answer.body);
+            assert!(answer.json()["code"].as_str().unwrap().ends_with("_NOT_FOUND"), "{}", answer.body);
+        }
+        assert_eq!(curl.with("GET", &path, &UPGRADE, "").status, 404, "{path}");
+        assert_eq!(curl.with("HEAD", &path, &["--head"], "").status, 404, "{path}");
+    }
+}
+
 /// Reads a watch in parts: one curl after the other is killed while more happens.
 async fn resumes(read: impl Fn(&Curl, Option<i64>, usize) -> Vec<(i64, String)> + Send + 'static) {
     let daemon = Daemon::start().await;

@@ -47,6 +47,7 @@ impl Events {
     ) -> Result<(Sequence, impl Stream<Item = Result<Item>> + Send + use<>)> {
         let (wish, after) = decode::event::watch(request)?;
         let filter = listing::events_filter(&self.control, ctx, wish).await?;
+        listing::can_come(&self.control, ctx, &filter).await?;
         let position = after.unwrap_or_else(|| self.control.events().head());
         Ok((position, self.control.events().watch(ctx, Some(position), filter).await?))
     }

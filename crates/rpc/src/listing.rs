@@ -6,7 +6,7 @@ use clos_domain::event::Filter;
 use clos_domain::id::ServiceId;
 use clos_domain::name::GroupFilter;
 use clos_domain::operation::Operation;
-use clos_domain::{Ctx, Result};
+use clos_domain::{Ctx, Error, Result};
 use clos_proto::v2 as pb;
 
 use crate::decode::{self, GroupWish};
@@ -65,6 +65,28 @@ pub(crate) async fn events_filter(control: &Control, ctx: &Ctx, wish: decode::ev
     filter.group = group(control, ctx, wish.group).await?;
     filter.service = service(control, ctx, wish.service.as_deref()).await?;
     Ok(filter)
+}
+
+/// Refuses to watch what will never be: an id that nothing has and of which no history is kept. A group that is
+/// named may still be made.
+pub(crate) async fn can_come(control: &Control, ctx: &Ctx, filter: &Filter) -> Result<()> {
+    if let Some(id) = &filter.service
+        && let Err(error) = control.services().get(ctx, id.as_str()).await
+    {
+        let of = Filter { service: Some(id.clone()), ..Filter::default() };
+        has_history(control, ctx, &of, error).await?;
+    }
+    if let Some(id) = &filter.operation
+        && let Err(error) = control.operations().get(ctx, id.as_str()).await
+    {
+        let of = Filter { operation: Some(id.clone()), ..Filter::default() };
+        has_history(control, ctx, &of, error).await?;
+    }
+    Ok(())
+}
+
+async fn has_history(control: &Control, ctx: &Ctx, of: &Filter, otherwise: Error) -> Result<()> {
+    if control.events().list(ctx, of, 0, 1).await?.is_empty() { Err(otherwise) } else { Ok(()) }
 }
 
 /// A part of the journal.

@@ -466,6 +466,30 @@ async fn every_verb_of_a_group_begins_its_operation() {
 }
 
 #[tokio::test]
+async fn what_will_never_be_is_not_watched() {
+    let bed = Bed::new().await;
+    bed.up().await;
+    let service = bed.get("shop/web").await.unwrap().id;
+    let watched = async |service: &str, operation: &str| {
+        let filter = clos_domain::event::Filter {
+            service: clos_domain::id::ServiceId::parse(service),
+            operation: clos_domain::id::OperationId::parse(operation),
+            ..Default::default()
+        };
+        crate::listing::can_come(&bed.control, &bed.ctx, &filter).await.map_err(|error| error.reason())
+    };
+    let unknown = "abcdefghijklmnopqrstuvwx23";
+    assert_eq!(watched("", "").await, Ok(()));
+    assert_eq!(watched(&service, "").await, Ok(()));
+    assert_eq!(watched(&format!("svc_{unknown}"), "").await, Err(Reason::ServiceNotFound));
+    assert_eq!(watched(&service, &format!("op_{unknown}")).await, Err(Reason::OperationNotFound));
+    // What is gone has a history.
+    let delete = pb::DeleteServiceRequest { id: service.clone(), force: true, ..Default::default() };
+    bed.services.delete_service(asked(delete)).await.unwrap();
+    assert_eq!(watched(&service, "").await, Ok(()));
+}
+
+#[tokio::test]
 async fn history_of_a_service_is_listed() {
     let bed = Bed::new().await;
     bed.up().await;

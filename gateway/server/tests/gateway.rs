@@ -269,6 +269,25 @@ async fn a_caller_who_leaves_takes_the_call_along() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_fails_before_it_begins_is_an_ordinary_error_in_every_framing() {
+    let gateway = gateway().await;
+    let upgrade = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for head in [
+        "",
+        "accept: text/event-stream\r\n",
+        "accept: application/json\r\n",
+        "accept: text/plain\r\n",
+        upgrade,
+    ] {
+        let text = format!("GET /v1/stream?fail_code=5 HTTP/1.1\r\nhost: HOST\r\n{head}\r\n");
+        let answer = gateway.first(&text).await;
+        assert_eq!(status_of(&answer), 404, "{answer}");
+        assert_eq!(json_of(&answer)["code"], "NOT_FOUND", "{answer}");
+    }
+    assert_eq!(status_of(&gateway.ask("HEAD /v1/stream?fail_code=5", "", "").await), 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_carry_streams() {
     let gateway = gateway().await;
     let mut socket = gateway.socket("/v1/stream?count=2").await;

@@ -114,6 +114,20 @@ impl Gateway {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Sends bytes and reads as far as an answer without a stream goes; the connection may stay open.
+    pub(crate) async fn first(&self, text: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(text.replace("HOST", &self.address).as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let reading = async {
+            while !answer.ends_with(b"}") {
+                assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "the connection ended");
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading).await.expect("an answer comes");
+        String::from_utf8(answer).unwrap()
+    }
+
     pub(crate) async fn ask(&self, line: &str, head: &str, body: &str) -> String {
         let length =
             if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
