@@ -20,8 +20,8 @@ use crate::redact::redact;
 use crate::rotating::Rotating;
 use crate::unheard;
 
-/// Libraries that tell more than anybody asked for; a filter can bring each back. What `h2::server` tells is listened for
-/// in [`unheard`], and not shown.
+/// Libraries that tell more than anybody asked for; a filter can bring each back. The events of `h2::server` are
+/// for [`unheard`] and not shown.
 const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,h2::server=debug,tonic=warn,tower=warn,sqlx=warn,sea_orm=warn,bollard=warn,rustls=warn,\
      opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry-otlp=warn";
 

@@ -1,9 +1,9 @@
-//! Requests that HTTP/2 refuses before anything of ours sees them.
+//! Requests that `h2` refuses before our code sees them.
 //!
-//! `h2` resets such a stream by itself, and tells why in its own log at the level of debug. One case befalls people who did
-//! nothing wrong: grpcio makes an `:authority` of the path of a Unix socket, which is no host name. The layer in here
-//! listens for that one and leaves word on the thread; whoever polls connections asks for it. It is not logged in
-//! here: an event within an event would confuse the filters of the other layers.
+//! `h2` resets such a stream by itself and gives the reason in its own log, at debug level. One case hits people who did
+//! nothing wrong: grpcio derives `:authority` from the path of a Unix socket, which is not a valid host name. The layer in
+//! here watches for that event and sets a flag on the thread; the code that polls the connection reads it. The
+//! layer does not log by itself: an event inside of an event confuses the filters of other layers.
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -13,26 +13,26 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Who tells.
+/// Target of the event.
 const TARGET: &str = "h2::server";
-/// What it says.
+/// How its message begins.
 const WORDS: &str = "malformed headers: malformed authority";
 
 thread_local! {
     static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a request was refused for its `:authority` on this thread since this was last asked.
+/// Whether `h2` refused a request for its `:authority` on this thread since the last call of this function.
 pub fn authority_was_refused() -> bool {
     REFUSED.take()
 }
 
-/// Whether an event is listened for only, and not shown unless somebody asked for `h2` in the log.
+/// Whether an event is only for this layer, and not shown unless the log filter names `h2`.
 pub(crate) fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET && *metadata.level() > tracing::Level::WARN
 }
 
-/// Listens.
+/// Sets the flag.
 pub(crate) struct Listening;
 
 impl<S: Subscriber> Layer<S> for Listening {

@@ -43,7 +43,7 @@ const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// As many bytes tell HTTP/2 from HTTP/1.
 const FIRST_WORD: usize = 24;
 
-/// What befalls everybody who calls in the same way is said this often.
+/// A message that every call of a client may repeat is logged this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Who came in, and how long they may stay.
@@ -105,7 +105,7 @@ where
     }
 }
 
-/// HTTP/2 has refused a request by itself.
+/// Counts and logs a request that `h2` has refused.
 fn say_refused(transport: &str) {
     static SAID: Mutex<Option<Instant>> = Mutex::new(None);
     clos_telemetry::metrics().refused("authority");

@@ -1,10 +1,10 @@
-//! Connections to one server: several, so that streams that nobody reads hold nobody else up.
+//! The connections to one upstream, and how many calls each of them carries.
 //!
-//! An HTTP/2 connection has one window for all its streams. A stream whose reader stands still keeps what has come of
-//! it in that window, and when the window is full nothing of any stream moves any more. So a connection carries a
-//! number of calls at most, and its window has room for all of them standing still at once, each with a full window
-//! of its own; what comes beyond that number goes over another connection. A reader that stands still stops its own
-//! stream, that one's server, and nothing else.
+//! All streams of an HTTP/2 connection share its flow-control window. Data of a stream that nobody reads stays in
+//! that window, and when it is full no stream of the connection moves any more. So a connection carries a limited
+//! number of calls, and its window is large enough for all of them to be stalled at once, each with the window of
+//! its stream full. Further calls go over further connections. A stalled reader stops its own stream and nothing
+//! else (decision 13).
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,19 +16,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 
-/// Calls on one connection. Servers take 100 at least if they follow RFC 9113, 6.5.2; what they take beyond their
-/// number waits for one that ends, which a stream may never do. The health check needs a place too.
+/// Calls on one connection. RFC 9113, 6.5.2, asks servers to allow at least 100 concurrent streams; a call beyond a
+/// server's limit waits until another one ends, which a stream may never do.
 const CALLS: u32 = 64;
 /// Bytes that a server may send ahead on one stream.
 const STREAM_WINDOW: u32 = 128 << 10;
 /// And on one connection.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * CALLS;
-/// Connections to one server: 16,384 calls, more than `--max-connections` of HTTP/1 bring along.
+const _: () = assert!(CONNECTION_WINDOW < 1 << 31, "the largest window of HTTP/2");
+/// Connections to one upstream: 16,384 calls, more than the default of `--max-connections` allows over HTTP/1.
 const CONNECTIONS: usize = 256;
-/// Connections without a call that are kept.
+/// Idle connections that are kept.
 const SPARE: usize = 1;
 
-/// The connections to one server.
+/// The connections to one upstream.
 #[derive(Debug, Clone)]
 pub(crate) struct Lanes {
     endpoint: Endpoint,
@@ -48,7 +49,7 @@ impl Lane {
 }
 
 impl Lanes {
-    /// Connects when somebody calls.
+    /// Connects with the first call.
     pub(crate) fn new(endpoint: Endpoint) -> Self {
         let endpoint = endpoint
             .initial_stream_window_size(STREAM_WINDOW)
@@ -56,11 +57,11 @@ impl Lanes {
         Self { endpoint, lanes: Arc::default() }
     }
 
-    /// A connection with a place for one more call; none when every connection is full.
+    /// A connection with room for one more call; `None` when all of them are full.
     pub(crate) fn take(&self) -> Option<(Channel, Place)> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = None;
-        // The first one with a place, so that the last ones become free and are closed.
+        // The first one with room, so that the last ones become idle and are closed.
         for (at, lane) in lanes.iter().enumerate() {
             if let Ok(permit) = Arc::clone(&lane.places).try_acquire_owned() {
                 taken = Some((at, lane.channel.clone(), Place(permit)));
@@ -89,14 +90,14 @@ impl Lanes {
     }
 }
 
-/// A call's place on a connection, until its answer is over.
+/// A call's place on a connection, held until its response is over.
 #[derive(Debug)]
 pub(crate) struct Place(
     #[expect(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit,
 );
 
 impl Place {
-    /// Goes with the body of an answer.
+    /// Holds the place as long as the body of the response.
     pub(crate) fn with(self, body: Body) -> Body {
         if body.is_end_stream() {
             return body;
@@ -105,7 +106,7 @@ impl Place {
     }
 }
 
-/// A body whose call has its place.
+/// A response body that holds its call's place.
 struct Placed {
     body: Body,
     _place: Place,
@@ -172,11 +173,5 @@ mod tests {
         assert!(is_idle());
         lanes.take().unwrap().1.with(Body::empty());
         assert!(is_idle());
-    }
-
-    #[test]
-    fn a_window_has_room_for_all_calls_of_a_connection() {
-        assert!(u64::from(CONNECTION_WINDOW) >= u64::from(STREAM_WINDOW) * u64::from(CALLS));
-        assert!(CONNECTION_WINDOW < 1 << 31, "HTTP/2 has no larger one");
     }
 }

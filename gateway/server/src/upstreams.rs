@@ -203,7 +203,7 @@ impl Server {
     }
 
     async fn ask(&self, patience: Duration) -> Health {
-        // With every place taken it answers, if it answers at all, those who have them.
+        // All connections are full: nothing can be learned now.
         let Some((channel, _place)) = self.lanes.take() else { return Health::Well };
         let mut client = HealthClient::new(channel);
         let asked = client.check(HealthCheckRequest { service: String::new() });
@@ -244,7 +244,7 @@ pub enum Error {
     /// It takes connections and does not serve.
     #[error("the upstream {0} does not serve")]
     Stuck(Arc<str>),
-    /// More calls are in progress than it is asked at a time.
+    /// The limit of calls in progress is reached.
     #[error("the upstream {0} has too many calls in progress")]
     Full(Arc<str>),
     /// It does not answer.
