@@ -317,7 +317,10 @@ pub(crate) struct Stop {
 #[derive(Debug, Args)]
 pub(crate) struct Recreate {
     #[command(flatten)]
-    pub(crate) targets: Targets,
+    pub(crate) place: Place,
+    /// Services (`shop/web`, or `web` of this folder's project); for a whole project: `clos up --force-recreate`
+    #[arg(value_name = "SERVICE", required = true)]
+    pub(crate) names: Vec<String>,
     /// Seconds before a service is killed [default: its stop_grace_period, else 10]
     #[arg(short, long, value_name = "SECONDS")]
     pub(crate) timeout: Option<i32>,

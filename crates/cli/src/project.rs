@@ -90,6 +90,10 @@ pub(crate) fn remembered(context: &Context, group: &pb::Group) -> Result<Option<
     if paths == found || !paths.iter().all(|path| path.is_file()) {
         return Ok(None);
     }
+    // Files of the usual names are found anew, with an override that came or went since.
+    if paths.first() == found.first() && paths.iter().skip(1).all(|path| is_override(folder, path)) {
+        return Ok(None);
+    }
     Ok(Some(paths.into_iter().map(|path| path.to_string_lossy().into_owned()).collect()))
 }
 
@@ -156,6 +160,10 @@ fn files(context: &Context, named: &[String]) -> Result<(PathBuf, Vec<PathBuf>),
     let mut files = vec![folder.join(file)];
     files.extend(OVERRIDES.iter().map(|name| folder.join(name)).find(|path| path.is_file()));
     Ok((folder, files))
+}
+
+fn is_override(folder: &Path, path: &Path) -> bool {
+    OVERRIDES.iter().any(|name| folder.join(name) == path)
 }
 
 /// Named files: the folder is that of the first one that has a folder.

@@ -164,9 +164,10 @@ fn here<'a>(session: &Session<'_>, place: &Place, groups: &'a [pb::Group]) -> Re
             let mut failure =
                 Failure::not_found("GROUP_NOT_FOUND", format!("no {what} of {shown} is registered"));
             if !groups.is_empty() {
-                failure = failure.fact("there are", listed(groups.iter().map(full_name)));
+                failure = failure.fact("registered", listed(groups.iter().map(full_name)));
             }
-            Err(failure.hint("clos up").hint("or name the group, or its services as GROUP/SERVICE"))
+            let files: String = place.files.iter().map(|file| format!(" -f {file}")).collect();
+            Err(failure.hint(format!("clos up{files}")))
         }
         several => {
             let names = listed(several.iter().map(|group| full_name(group)));
@@ -175,6 +176,21 @@ fn here<'a>(session: &Session<'_>, place: &Place, groups: &'a [pb::Group]) -> Re
                 .hint("say which, with -p NAME"))
         }
     }
+}
+
+/// Whether a command without a name means a project: one that flags name, one whose files are here or above, or
+/// one whose last `up -f` was of this folder.
+pub(crate) async fn is_in_project(
+    session: &Session<'_>,
+    client: &Client,
+    place: &Place,
+) -> Result<bool, Failure> {
+    if place.is_said() || project::folder(session.context)?.is_some() {
+        return Ok(true);
+    }
+    let Ok(folder) = std::fs::canonicalize(&session.context.folder) else { return Ok(false) };
+    let folder = folder.to_string_lossy();
+    Ok(groups(client).await?.iter().any(|group| group.working_dir == folder))
 }
 
 /// This folder's project, if it is registered; none is an error only when flags say which one is meant.

@@ -349,6 +349,43 @@ async fn in_a_folder_its_project_is_meant_and_outside_the_machine() {
 }
 
 #[tokio::test]
+async fn a_folder_without_a_usual_file_means_the_project_of_its_last_up() {
+    let mut bed = Bed::new();
+    std::fs::rename(bed.folder.join("compose.yaml"), bed.folder.join("dev.yaml")).unwrap();
+    assert_eq!(bed.run("status -o name").await.out, "shop/web\nshop/api\n");
+    bed.server.on("GroupLogs", |_| Reply::many::<pb::LogEntry>(&[]));
+    bed.server.on("GetGroupLogs", |_| Reply::many::<pb::LogEntry>(&[]));
+    bed.server.on("ListEvents", |_| Reply::one(&pb::ListEventsResponse::default()));
+    for verb in ["logs", "events"] {
+        let ran = bed.run(verb).await;
+        assert_eq!(ran.code, 0, "{verb}: {}", ran.err);
+    }
+    let asked: pb::ListEventsRequest = bed.server.calls("ListEvents").pop().unwrap().read();
+    assert_eq!(asked.group_name, "shop");
+    bed.folder = bed.home.path().to_owned();
+    std::fs::write(bed.folder.join("other.yaml"), "services: {a: {image: a}}\n").unwrap();
+    let ran = bed.run("stop -f other.yaml").await;
+    assert!(ran.err.contains(" clos up -f other.yaml\n"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn an_override_that_came_after_the_last_up_is_read() {
+    let bed = Bed::new();
+    let folder = std::fs::canonicalize(&bed.folder).unwrap().to_string_lossy().into_owned();
+    let known = pb::Group { compose_files: vec!["compose.yaml".into()], ..group("shop", &folder) };
+    bed.server.on("ListGroups", move |_| {
+        Reply::one(&pb::ListGroupsResponse { groups: vec![known.clone()], ..Default::default() })
+    });
+    bed.server.on("ApplyGroup", |_| Reply::one(&pb::ApplyGroupResponse::default()));
+    std::fs::write(bed.folder.join("compose.override.yaml"), "services: {web: {image: new}}\n").unwrap();
+    let ran = bed.run("plan").await;
+    assert!(!ran.err.contains("with the files of the last"), "{}", ran.err);
+    let asked: pb::ApplyGroupRequest = bed.server.calls("ApplyGroup").pop().unwrap().read();
+    let sent: Vec<String> = asked.source.unwrap().files.into_iter().map(|file| file.path).collect();
+    assert_eq!(sent, ["compose.yaml", "compose.override.yaml"]);
+}
+
+#[tokio::test]
 async fn a_folder_with_an_instance_only_means_it_and_its_last_files_are_used_again() {
     let bed = Bed::new();
     let folder = bed.folder.to_string_lossy().into_owned();
@@ -374,10 +411,7 @@ async fn a_folder_with_an_instance_only_means_it_and_its_last_files_are_used_aga
     assert_eq!(asked.source.unwrap().files[0].path, "compose.yaml");
     bed.server.on("DeleteGroup", |_| Reply::one(&()));
     let ran = bed.run("forget").await;
-    assert_eq!(
-        ran.err,
-        "shop~x is forgotten\nnote: volumes are not removed where they still exist: shop__x_data\n"
-    );
+    assert_eq!(ran.err, "shop~x is forgotten\nnote: volumes that still exist are kept: shop__x_data\n");
     let asked: pb::DeleteGroupRequest = bed.server.calls("DeleteGroup").pop().unwrap().read();
     assert_eq!((asked.name.as_str(), asked.force), ("shop~x", false));
 }
@@ -549,10 +583,10 @@ async fn one_service_has_a_call_of_its_own() {
 async fn what_makes_no_sense_is_refused_with_the_way_out() {
     let bed = Bed::new();
     for (line, way_out) in [
-        ("start web --atomic", "clos start --atomic GROUP"),
-        ("start web --no-wait", "clos start --no-wait GROUP"),
-        ("recreate shop", "clos recreate shop/SERVICE"),
-        ("down web --volumes", "clos down --volumes GROUP"),
+        ("start web --atomic", "clos start --atomic shop"),
+        ("start web --no-wait", "clos start --no-wait shop"),
+        ("recreate shop", "clos recreate shop/web"),
+        ("down web --volumes", "clos down --volumes shop"),
         ("logs --since yesterday", "10m"),
         ("logs -f /x/compose.yaml", "--file /x/compose.yaml"),
         ("events -f compose.yaml", "--file compose.yaml"),
@@ -1325,8 +1359,72 @@ async fn wait_does_not_wait_for_what_has_failed() {
     });
     let ran = bed.run("wait").await;
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("failed: shop/api"), "{}", ran.err);
-    assert!(ran.err.contains("clos logs shop/api"), "{}", ran.err);
+    insta::assert_snapshot!("wait_failed", ran.err);
+}
+
+#[tokio::test]
+async fn what_was_skipped_says_why_and_has_no_log() {
+    let bed = Bed::new();
+    bed.server.on("ListEvents", |_| Reply::one(&pb::ListEventsResponse::default()));
+    bed.server.on("WatchEvents", |_| Reply::many(&[step(1, "start", "", "", "", "")]));
+    bed.server.on("ListServices", |_| {
+        let mut services = services();
+        services.retain(|service| service.group == "shop");
+        services[1].status = pb::ServiceStatus::Stopped.into();
+        services[1].status_reason = "SKIPPED".to_owned();
+        services[1].status_detail = "not started: `shop/db` exited".to_owned();
+        services[1].desired_state = pb::DesiredState::Running.into();
+        Reply::one(&pb::ListServicesResponse { services, ..Default::default() })
+    });
+    bed.server.on("GetGroup", |_| Reply::one(&group("shop", "/x")));
+    let ran = bed.run("wait").await;
+    assert!(ran.err.contains("stopped (SKIPPED): not started: `shop/db` exited"), "{}", ran.err);
+    assert!(ran.err.contains("clos start shop") && !ran.err.contains("clos logs"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn the_last_word_of_an_engine_that_is_away_ends_no_wait() {
+    let bed = Bed::new();
+    bed.server.on("ListEvents", |_| Reply::one(&pb::ListEventsResponse::default()));
+    bed.server.on("WatchEvents", |_| Reply::many(&[step(1, "start", "", "", "", "")]));
+    bed.server.on("ListServices", |_| {
+        let mut services = services();
+        services.truncate(1);
+        services[0].status_reason = "ENGINE_UNREACHABLE".to_owned();
+        Reply::one(&pb::ListServicesResponse { services, ..Default::default() })
+    });
+    for state in ["healthy", "running", "stopped"] {
+        let ran = bed.run(&format!("wait web --for {state} --timeout 0")).await;
+        assert_eq!(ran.code, 124, "{state}: {}", ran.err);
+        assert!(ran.err.contains("running (ENGINE_UNREACHABLE)"), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_another_reason_only_is_no_change_of_the_word() {
+    let bed = Bed::new();
+    bed.server.on("ListEvents", |_| {
+        let data = pb::EventData {
+            old_status: Some("running".into()),
+            new_status: Some("running".into()),
+            status_reason: Some("DRIFTED".into()),
+            ..Default::default()
+        };
+        let event = pb::Event {
+            r#type: "service.status_changed".into(),
+            seq: 1,
+            data: Some(data),
+            ..Default::default()
+        };
+        Reply::one(&pb::ListEventsResponse {
+            events: vec![event],
+            head_seq: 1,
+            oldest_seq: 1,
+            ..Default::default()
+        })
+    });
+    let told = bed.run("events -n 1").await.out;
+    assert!(told.contains("running DRIFTED") && !told.contains('→'), "{told}");
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ pub(crate) async fn candidates(
         if names.len() == 1 { ("container", "was", "it") } else { ("containers", "were", "them") };
     let message = format!("{noun} {} {verb} made by docker compose from these files", names.join(", "));
     let hint = format!(
-        "`clos up --adopt` takes {them} over and keeps the volumes; what is unchanged is not restarted"
+        "clos up --adopt     take {them} over and keep the volumes; what is unchanged is not restarted"
     );
     let group = scopes.first().map(|scope| scope.group.name.to_string()).unwrap_or_default();
     let mut problem = Problem::new(Reason::NameTaken, group, message, hint);

@@ -1,6 +1,7 @@
 //! Finds what differs between what a container was made from and what is wanted now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use clos_domain::plan::Change;
 use clos_domain::secret;
@@ -45,7 +46,13 @@ pub(crate) fn between(made_from: &str, wanted: &str) -> Option<Vec<Change>> {
 /// Maps become dotted names as a compose file has them; a list is one value.
 fn flatten(name: String, value: &Value, leaves: &mut BTreeMap<String, Value>) {
     let fields = match value {
-        Value::Object(fields) if !fields.is_empty() => fields,
+        Value::Object(fields) if !fields.is_empty() => match span(fields) {
+            Some(span) => {
+                leaves.insert(in_the_file(&name).to_owned(), Value::String(span));
+                return;
+            }
+            None => fields,
+        },
         Value::Object(_) | Value::Null => return,
         Value::Array(files) if name == FILE.trim_end_matches('.') => {
             for file in files {
@@ -54,11 +61,26 @@ fn flatten(name: String, value: &Value, leaves: &mut BTreeMap<String, Value>) {
             }
             return;
         }
+        Value::String(policy) if name == "restart" => {
+            leaves.insert(name, Value::String(policy.replace('_', "-")));
+            return;
+        }
+        Value::Number(millis) if name == "limits.cpu_millis" => {
+            let cpus = millis.as_f64().unwrap_or_default() / 1_000.0;
+            leaves.insert("cpus".to_owned(), Value::String(cpus.to_string()));
+            return;
+        }
         leaf => {
-            leaves.insert(name, leaf.clone());
+            leaves.insert(in_the_file(&name).to_owned(), leaf.clone());
             return;
         }
     };
+    if let Some(policy) = fields.get("on_failure").filter(|_| name == "restart") {
+        let times = policy["max_retries"].as_u64().filter(|times| *times > 0);
+        let times = times.map(|times| format!(":{times}")).unwrap_or_default();
+        leaves.insert(name, Value::String(format!("on-failure{times}")));
+        return;
+    }
     for (key, field) in fields {
         let inner = match (name.as_str(), key.as_str()) {
             ("", "run") | ("run", "container") => {
@@ -72,6 +94,30 @@ fn flatten(name: String, value: &Value, leaves: &mut BTreeMap<String, Value>) {
             (outer, key) => format!("{outer}.{key}"),
         };
         flatten(inner, field, leaves);
+    }
+}
+
+/// `90s`, of what is kept as seconds and nanoseconds.
+fn span(fields: &serde_json::Map<String, Value>) -> Option<String> {
+    let (Some(seconds), Some(nanos), 2) = (fields.get("secs"), fields.get("nanos"), fields.len()) else {
+        return None;
+    };
+    Some(format!("{:?}", Duration::new(seconds.as_u64()?, u32::try_from(nanos.as_u64()?).ok()?)))
+}
+
+/// Of what is kept under another name: the key as the file has it.
+fn in_the_file(name: &str) -> &str {
+    match name {
+        "stop.grace" => "stop_grace_period",
+        "stop.signal" => "stop_signal",
+        "limits.memory" => "mem_limit",
+        "limits.memory_reservation" => "mem_reservation",
+        "limits.memory_swap" => "memswap_limit",
+        "limits.pids" => "pids_limit",
+        "limits.cpuset" => "cpuset",
+        "limits.cpu_shares" => "cpu_shares",
+        "healthcheck.test.command.argv" => "healthcheck.test",
+        other => other,
     }
 }
 
@@ -197,6 +243,38 @@ mod tests {
         );
         assert_eq!(between(&before, &before), None);
         assert_eq!(between("", &after), None);
+    }
+
+    #[test]
+    fn keys_and_values_are_those_of_the_file() {
+        let of = |check: &str, restart: &str, grace: &str, limits: &str| {
+            format!(
+                r#"{{"name": "x", "health": {{"test": {{"command": {{"argv": {check}}}}}, "interval": {{"secs": 1, "nanos": 500000000}}}},
+                    "restart": {restart}, "stop": {{"signal": null, "grace": {grace}}}, "limits": {limits}}}"#
+            )
+        };
+        let before = of(r#"["true"]"#, r#""unless_stopped""#, "null", "{}");
+        let after = of(
+            r#"["CMD", "x"]"#,
+            r#"{"on_failure": {"max_retries": 3}}"#,
+            r#"{"secs": 90, "nanos": 0}"#,
+            r#"{"memory": 1024, "cpu_millis": 1500}"#,
+        )
+        .replace("500000000", "0");
+        let mut told: Vec<String> =
+            between(&before, &after).unwrap().chunks(1).map(change::sentence).collect();
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                "cpus: not set → 1.5",
+                "healthcheck.interval: 1.5s → 1s",
+                "healthcheck.test: [true] → [CMD, x]",
+                "mem_limit: not set → 1024",
+                "restart: unless-stopped → on-failure:3",
+                "stop_grace_period: not set → 90s",
+            ]
+        );
     }
 
     #[test]

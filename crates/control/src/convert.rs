@@ -188,7 +188,7 @@ impl Report {
         }
         if narrowed > 0 {
             self.notes.push(format!(
-                "ports without an address are reached from this machine and its containers only: {}; write `0.0.0.0:3000:3000` for one that other machines may reach",
+                "ports without an address are reachable only from this machine and its containers: {} (write `0.0.0.0:3000:3000` to publish one to other machines)",
                 self.narrowed.join(", ")
             ));
         }

@@ -15,8 +15,22 @@ pub(crate) async fn save(tx: &mut dyn Tx, before: &Service, row: &mut Service, n
         row.status_detail.clear();
     }
     let (status, reason) = row.derive_status(now);
+    // Who has just been asked to stop is about to: that is no drift, unless nothing comes of it.
+    let is_asked_to_stop = before.desired == Desired::Running && row.desired != Desired::Running;
+    let reason =
+        if is_asked_to_stop && reason == Some(Reason::Drifted) { before.status_reason } else { reason };
     row.status = status;
     row.status_reason = reason;
+    // What was the matter before says nothing of what is now.
+    let is_past = match status {
+        Status::Running | Status::Stopping => true,
+        Status::Starting => row.step.is_some(),
+        Status::Stopped => reason.is_none(),
+        Status::Failed | Status::Unhealthy => false,
+    };
+    if is_past && status != before.status && row.status_detail == before.status_detail {
+        row.status_detail.clear();
+    }
     row.updated_at = now;
     tx.services().update_state(row).await?;
     let draft = |kind| {
@@ -36,7 +50,8 @@ pub(crate) async fn save(tx: &mut dyn Tx, before: &Service, row: &mut Service, n
         changed.data.old_status = Some(before.status.as_str().to_owned());
         changed.data.new_status = Some(row.status.as_str().to_owned());
         changed.data.status_reason = row.status_reason.map(|reason| reason.as_str().to_owned());
-        changed.data.exit_code = row.observed.exit_code();
+        let has_ended = matches!(row.status, Status::Stopped | Status::Failed);
+        changed.data.exit_code = row.observed.exit_code().filter(|_| has_ended);
         changed.data.container_id.clone_from(&row.container_id);
         changed.data.message = (!row.status_detail.is_empty()).then(|| row.status_detail.clone());
         tx.journal().append(changed);

@@ -144,7 +144,7 @@ async fn engine(config: &Config, sources: &Sources) -> anyhow::Result<Docker> {
     match Docker::find(&environment).await {
         Ok(docker) => Ok(docker),
         Err(missing) => {
-            tracing::warn!("{missing}; it is taken when it comes");
+            tracing::warn!("{missing}; closd connects as soon as one is there");
             Docker::expected(&environment).await.context("the engine's address cannot be used")
         }
     }

@@ -15,6 +15,9 @@ pub(crate) const START: Duration = Duration::from_secs(60);
 pub(crate) const AFTER_GRACE: Duration = Duration::from_secs(20);
 /// Forced remove takes 35 ms; large layers and anonymous volumes more.
 pub(crate) const REMOVE: Duration = Duration::from_secs(60);
+/// A container that exits again and again is renamed during one of its runs. The pause between two of them
+/// doubles from 100 ms on.
+pub(crate) const BETWEEN_RUNS: Duration = Duration::from_secs(10);
 /// Networks and volumes.
 pub(crate) const RESOURCE: Duration = Duration::from_secs(30);
 /// Between two looks at something that is being removed by somebody else.

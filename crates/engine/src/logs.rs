@@ -41,7 +41,7 @@ pub(crate) async fn open(
     };
     let driver = found.host_config.and_then(|config| config.log_config).and_then(|config| config.typ);
     if driver.as_deref() == Some("none") {
-        return Err(unreadable(name));
+        return Err(unreadable());
     }
     let is_terminal = found.config.and_then(|config| config.tty).unwrap_or_default();
     let id = found.id.unwrap_or_else(|| name.to_owned());
@@ -55,14 +55,14 @@ pub(crate) async fn open(
     Ok(lines.filter(move |line| futures::future::ready(is_wanted(line))).boxed())
 }
 
-fn unreadable(name: &str) -> Error {
-    Error::Unsupported(format!("read the logs of `{name}`: its logging driver keeps none"))
+fn unreadable() -> Error {
+    Error::Unsupported("read the logs of a container whose logging driver keeps none".into())
 }
 
 /// The engine's answer where the driver cannot read what it wrote.
 fn failed(name: &str, error: &bollard::errors::Error) -> Error {
     match fault("logs", Effect::Reads, error) {
-        Fault::Answer { message, .. } if message.contains("does not support reading") => unreadable(name),
+        Fault::Answer { message, .. } if message.contains("does not support reading") => unreadable(),
         other => no_such(name, other),
     }
 }

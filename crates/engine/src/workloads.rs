@@ -96,12 +96,20 @@ impl Workloads for Docker {
         let target = self.container(name).await?;
         let to = name::check("container", to)?.to_owned();
         let what = format!("rename `{name}` to `{to}`");
-        let options = RenameContainerOptions { name: to.clone() };
-        let call = self.client().rename_container(&target, options);
-        match within(deadline::CREATE, &what, Effect::Changes, call).await {
-            Ok(()) => Ok(()),
-            Err(Fault::Answer { status: 409, .. }) => Err(Error::NameTaken(to)),
-            Err(fault) => Err(no_such(name, fault)),
+        let began = tokio::time::Instant::now();
+        loop {
+            let options = RenameContainerOptions { name: to.clone() };
+            let call = self.client().rename_container(&target, options);
+            match within(deadline::CREATE, &what, Effect::Changes, call).await {
+                Ok(()) => return Ok(()),
+                Err(Fault::Answer { status: 409, .. }) => return Err(Error::NameTaken(to)),
+                Err(Fault::Answer { message, .. })
+                    if is_between_runs(&message) && began.elapsed() < deadline::BETWEEN_RUNS =>
+                {
+                    tokio::time::sleep(deadline::LOOK_AGAIN).await;
+                }
+                Err(fault) => return Err(no_such(name, fault)),
+            }
         }
     }
 
@@ -212,6 +220,12 @@ impl Docker {
         let late = || Error::UnknownOutcome(what.to_owned());
         tokio::time::timeout(deadline::REMOVE, gone).await.unwrap_or_else(|_| Err(late()))
     }
+}
+
+/// The container has exited and waits for its restart: it counts as running, but has no network that could be
+/// told of its new name, so the engine takes the rename back.
+fn is_between_runs(message: &str) -> bool {
+    message.contains("sandbox") && message.contains("not found")
 }
 
 /// 404 is about this container, unless the words name something else, such as a

@@ -151,6 +151,27 @@ fn docker_inspect(world: &Real, name: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
+async fn a_container_that_exits_again_and_again_can_be_renamed() {
+    let mut world = real().await;
+    let name = world.name("restless");
+    let mut spec = engine_suite::spec(&name, IMAGE);
+    spec.restart = Restart::Always;
+    let Run::Container(container) = &mut spec.run;
+    container.command = Some(vec!["false".into()]);
+    world.engine.create(&spec).await.expect("it is made");
+    world.engine.start(&name).await.expect("it starts");
+    let restarting = async {
+        while world.engine.inspect(&name).await.expect("an answer").expect("it is there").state
+            != clos_domain::workload::State::Restarting
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), restarting).await.expect("it exits");
+    world.engine.rename(&name, &format!("{name}-b")).await.expect("it is renamed");
+}
+
+#[tokio::test]
 async fn a_container_with_everything_is_made_as_it_was_asked() {
     let mut world = real().await;
     let name = world.name("everything");

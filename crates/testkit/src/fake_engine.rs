@@ -926,9 +926,9 @@ impl Workloads for FakeEngine {
         let is_torn = state.script.torn.contains(&name);
         let container = state.containers.get_mut(&name).expect("it was just found");
         if !container.keeps_log {
-            return Err(Error::Unsupported(format!(
-                "read the logs of `{name}`: its logging driver keeps none"
-            )));
+            return Err(Error::Unsupported(
+                "read the logs of a container whose logging driver keeps none".into(),
+            ));
         }
         let is_asked_for = {
             let query = query.clone();

@@ -7,7 +7,6 @@ use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Table};
 use crate::output::words::{self, Tone};
 use crate::output::{self, Listing};
-use crate::project;
 use crate::session::Session;
 use crate::target::{self, Target};
 use crate::{time, verbs::logs};
@@ -25,7 +24,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Events) -> Result<Exit, Fa
     };
     let place = args.place.place();
     let names: Vec<String> = args.of.iter().cloned().collect();
-    if names.is_empty() && !place.is_said() && project::folder(session.context)?.is_none() {
+    if names.is_empty() && !target::is_in_project(session, &client, &place).await? {
         // An operation names what it is about.
         if !args.all && args.operation.is_none() {
             return Err(Failure::usage("there is no project in this folder: whose events?")
@@ -190,6 +189,8 @@ pub(super) fn what(event: &pb::Event) -> String {
     let data = event.data.clone().unwrap_or_default();
     let mut parts: Vec<String> = Vec::new();
     let change = |old: &Option<String>, new: &Option<String>| match (old, new) {
+        // Only the reason is another one.
+        (Some(old), Some(new)) if old == new => Some(new.clone()),
         (Some(old), Some(new)) => Some(format!("{old} → {new}")),
         (None, Some(new)) => Some(new.clone()),
         _ => None,

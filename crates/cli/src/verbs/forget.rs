@@ -15,7 +15,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Forget) -> Result<Exit, Fa
         Some(Target::Group(group)) => group,
         other => {
             let name = other.map(|target| target.name()).unwrap_or_default();
-            return Err(Failure::usage(format!("`{name}` is a service; only whole groups are forgotten")));
+            return Err(Failure::usage(format!("`{name}` is a service, and forget takes a group")));
         }
     };
     let name = target::full_name(&group);
@@ -31,8 +31,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Forget) -> Result<Exit, Fa
     });
     let volumes: Vec<String> = volumes.collect();
     if !volumes.is_empty() {
-        session
-            .note(&format!("note: volumes are not removed where they still exist: {}", volumes.join(", ")));
+        session.note(&format!("note: volumes that still exist are kept: {}", volumes.join(", ")));
     }
     Ok(Exit::Ok)
 }

@@ -16,7 +16,7 @@ pub(super) async fn start(session: &Session<'_>, args: &Start) -> Result<Exit, F
     for (is_given, flag) in [(args.atomic, "--atomic"), (args.no_wait, "--no-wait")] {
         if is_given && let Some(service) = services.first() {
             let message = format!("{flag} is for whole groups, and `{service}` is a service");
-            return Err(Failure::usage(message).hint(format!("clos start {flag} GROUP")));
+            return Err(Failure::usage(message).hint(format!("clos start {flag} {}", group_of(service))));
         }
     }
     let with_dependencies = args.no_deps.then_some(false);
@@ -99,13 +99,17 @@ pub(super) async fn restart(session: &Session<'_>, args: &Stop) -> Result<Exit, 
 
 pub(super) async fn recreate(session: &Session<'_>, args: &Recreate) -> Result<Exit, Failure> {
     let client = session.client().await?;
-    let (groups, services) = split(session, &client, &args.targets).await?;
-    if let Some(group) = groups.first() {
-        return Err(Failure::usage(format!("recreate takes services, and `{group}` is a group"))
-            .hint("clos up --force-recreate     for a whole project")
-            .hint(format!("clos recreate {group}/SERVICE")));
+    let targets = target::resolve(session, &client, &args.place, &args.names).await?;
+    if let Some(target @ Target::Group(group)) = targets.iter().find(|it| matches!(it, Target::Group(_))) {
+        let name = target.name();
+        let mut failure = Failure::usage(format!("recreate takes services, and `{name}` is a group"))
+            .hint(format!("clos up --force-recreate -p {name}"));
+        if let Some(service) = group.services.first() {
+            failure = failure.hint(format!("clos recreate {name}/{service}"));
+        }
+        return Err(failure);
     }
-    for service in services {
+    for service in targets.iter().map(Target::name) {
         let request = pb::RecreateServiceRequest {
             id: service.clone(),
             timeout: args.timeout,
@@ -126,7 +130,7 @@ pub(super) async fn down(session: &Session<'_>, args: &Down) -> Result<Exit, Fai
         && let Some(service) = services.first()
     {
         return Err(Failure::usage(format!("--volumes is for whole groups, and `{service}` is a service"))
-            .hint("clos down --volumes GROUP"));
+            .hint(format!("clos down --volumes {}", group_of(service))));
     }
     let timeout = args.timeout;
     for group in groups {
@@ -155,6 +159,11 @@ async fn split(
     let is_group = |target: &Target| matches!(target, Target::Group(_));
     let (groups, services): (Vec<Target>, Vec<Target>) = targets.into_iter().partition(is_group);
     Ok((groups.iter().map(Target::name).collect(), services.iter().map(Target::name).collect()))
+}
+
+/// The group of a service's resource name.
+fn group_of(service: &str) -> &str {
+    service.split_once('/').map_or(service, |(group, _)| group)
 }
 
 /// Several services in one operation, so that they keep their order among each other.

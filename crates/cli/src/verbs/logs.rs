@@ -15,7 +15,6 @@ use crate::args::{Format, Level, Logs};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::output::words::{self, Tone};
-use crate::project;
 use crate::session::Session;
 use crate::target::{self, Target};
 use crate::time;
@@ -29,7 +28,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Logs) -> Result<Exit, Fail
     let place = args.place.place();
     let meant = if args.all {
         target::groups(&client).await?.into_iter().map(|group| Target::Group(Box::new(group))).collect()
-    } else if args.names.is_empty() && !place.is_said() && project::folder(context)?.is_none() {
+    } else if args.names.is_empty() && !target::is_in_project(session, &client, &place).await? {
         return Err(Failure::usage("there is no project in this folder: whose logs?")
             .hint("clos logs GROUP|SERVICE")
             .hint("clos logs --all"));

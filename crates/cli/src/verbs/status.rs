@@ -10,7 +10,6 @@ use crate::failure::{Exit, Failure};
 use crate::output::table::{Cell, Table};
 use crate::output::words::{self, Tone};
 use crate::output::{self, Listing};
-use crate::project;
 use crate::session::Session;
 use crate::target::{self, Target};
 use crate::time;
@@ -64,7 +63,7 @@ async fn all_or_here(
     if args.all {
         return target::services(client, pb::ListServicesRequest::default()).await;
     }
-    if args.place.is_said() || project::folder(session.context)?.is_some() {
+    if target::is_in_project(session, client, &args.place).await? {
         let Some(group) = target::project(session, client, &args.place).await? else {
             session
                 .note("note: this folder's project is not registered; `clos status --all` shows every group");

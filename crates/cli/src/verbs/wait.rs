@@ -1,6 +1,6 @@
 //! `clos wait`: returns when services are in a state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clos_client::Client;
 use clos_proto::v2 as pb;
@@ -44,8 +44,8 @@ pub(super) async fn run(session: &Session<'_>, args: &Wait) -> Result<Exit, Fail
 #[derive(Default)]
 struct Left {
     waiting: BTreeMap<String, String>,
-    /// Those of them that nothing is going to bring there.
-    failed: BTreeMap<String, String>,
+    /// Those of them that nothing is going to bring there, and whether they were skipped for another's sake.
+    failed: BTreeMap<String, (String, bool)>,
 }
 
 async fn look(client: &Client, targets: &[Target], state: WaitFor) -> Result<Left, Failure> {
@@ -65,11 +65,10 @@ async fn look(client: &Client, targets: &[Target], state: WaitFor) -> Result<Lef
                 None => service.enabled,
             };
             if is_meant && !is_in(&service, state) {
-                let (word, _) = words::service_status(service.status());
-                let reason = &service.status_reason;
-                let how = if reason.is_empty() { word.to_owned() } else { format!("{word} ({reason})") };
+                let how = how(&service);
                 if has_failed(&service, state) {
-                    failed.insert(words::service_name(&service), how.clone());
+                    let was_skipped = service.status_reason == "SKIPPED";
+                    failed.insert(words::service_name(&service), (how.clone(), was_skipped));
                 }
                 left.waiting.insert(words::service_name(&service), how);
             }
@@ -82,7 +81,26 @@ async fn look(client: &Client, targets: &[Target], state: WaitFor) -> Result<Lef
     Ok(left)
 }
 
+/// `failed (EXITED 3)`, and what is known beyond the words.
+fn how(service: &pb::Service) -> String {
+    let (word, _) = words::service_status(service.status());
+    let code = service.exit_code.filter(|_| service.status_reason == "EXITED");
+    let mut how = match (service.status_reason.as_str(), code) {
+        ("", _) => word.to_owned(),
+        (reason, Some(code)) => format!("{word} ({reason} {code})"),
+        (reason, None) => format!("{word} ({reason})"),
+    };
+    if code.is_none() && !service.status_detail.is_empty() {
+        how = format!("{how}: {}", service.status_detail);
+    }
+    how
+}
+
 fn is_in(service: &pb::Service, state: WaitFor) -> bool {
+    // What an engine that is away showed last says nothing of now.
+    if service.status_reason == "ENGINE_UNREACHABLE" {
+        return false;
+    }
     let is_done = service.status_reason == "COMPLETED";
     match state {
         WaitFor::Healthy => service.status() == pb::ServiceStatus::Running || is_done,
@@ -107,14 +125,24 @@ async fn is_in_progress(client: &Client, group: &pb::Group) -> Result<bool, Fail
     Ok(matches!(group.status(), pb::GroupStatus::Starting | pb::GroupStatus::Stopping))
 }
 
-fn failed(services: BTreeMap<String, String>) -> Failure {
-    let names: Vec<&str> = services.keys().map(String::as_str).collect();
-    let mut failure = Failure::own(format!("failed: {}", names.join(", ")));
-    for (name, how) in &services {
+fn failed(services: BTreeMap<String, (String, bool)>) -> Failure {
+    let mut all = services.iter();
+    let message = match (all.next(), all.next()) {
+        (Some((name, (_, true))), None) => format!("{name} was not started"),
+        (Some((name, _)), None) => format!("{name} has failed"),
+        _ => format!("{} services have failed or were not started", services.len()),
+    };
+    let mut failure = Failure::own(message);
+    for (name, (how, _)) in &services {
         failure = failure.fact(name, how.clone());
     }
-    for name in &names {
+    // What never started has no log.
+    for (name, _) in services.iter().filter(|(_, (_, was_skipped))| !was_skipped) {
         failure = failure.hint(format!("clos logs {name}"));
+    }
+    let groups: BTreeSet<&str> = services.keys().filter_map(|name| name.split('/').next()).collect();
+    for group in groups {
+        failure = failure.hint(format!("clos start {group}"));
     }
     failure
 }
@@ -123,11 +151,14 @@ async fn late(session: &Session<'_>, client: &Client, targets: &[Target], args: 
     let mut failure = Failure::timed_out(format!("timed out after {}", args.timeout));
     match look(client, targets, args.state).await {
         Ok(left) => {
-            for (name, how) in left.waiting {
-                failure = failure.fact(&name, how);
+            for (name, how) in &left.waiting {
+                failure = failure.fact(name, how.clone());
+            }
+            for name in left.waiting.keys() {
+                failure = failure.hint(format!("clos logs {name}"));
             }
         }
         Err(_) => session.note("the daemon no longer answers"),
     }
-    failure.hint("clos status").hint("clos logs SERVICE")
+    failure
 }

@@ -568,12 +568,12 @@ fn ports_without_an_address_are_named_in_one_note() {
     assert_eq!(
         converted.notes,
         [
-            "ports without an address are reached from this machine and its containers only: web 3000, api 8000-8010; write `0.0.0.0:3000:3000` for one that other machines may reach"
+            "ports without an address are reachable only from this machine and its containers: web 3000, api 8000-8010 (write `0.0.0.0:3000:3000` to publish one to other machines)"
         ]
     );
     let many: Vec<String> = (1..=12).map(|port| format!("'{port}:80'")).collect();
     let note = good(&format!("ports: [{}]", many.join(", ")), "").notes.remove(0);
-    assert!(note.contains("a 10, and 2 more;"), "{note}");
+    assert!(note.contains("a 10, and 2 more ("), "{note}");
 }
 
 #[test]

@@ -28,6 +28,26 @@ async fn a_container_killed_by_hand_shows_as_an_event() {
 }
 
 #[tokio::test]
+async fn a_stop_that_was_asked_for_is_no_drift_and_an_old_error_is_no_news() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(WEB).await);
+    bed.engine.kill("shop-web-1", 137);
+    bed.until("shop/web", |service| service.status == Status::Failed).await;
+    let mark = bed.events().await.len();
+    assert_completed(&bed.up(WEB).await);
+    let down = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
+    assert_completed(&bed.ended(&down).await);
+    for event in bed.events().await.split_off(mark) {
+        if event.kind != types::SERVICE_STATUS_CHANGED {
+            continue;
+        }
+        assert_ne!(event.data.status_reason.as_deref(), Some("DRIFTED"), "{event:?}");
+        let is_up = matches!(event.data.new_status.as_deref(), Some("starting" | "running" | "stopping"));
+        assert!(!is_up || (event.data.exit_code.is_none() && event.data.message.is_none()), "{event:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_container_removed_by_hand_is_gone() {
     let bed = Bed::new().await;
     assert_completed(&bed.up(WEB).await);

@@ -84,7 +84,7 @@ async fn down_tells_what_it_leaves_and_a_volume_in_use_is_no_failure() {
     assert_completed(&operation);
     assert_eq!(
         operation.message,
-        "kept: container `shop-web-run-1f`, which was made by docker compose run; kept: volume `shop_data` (removed by --volumes)"
+        "kept: container `shop-web-run-1f`, which was made by docker compose run; kept: volume `shop_data` (use --volumes to remove)"
     );
 
     bed.engine.fail_always("volume-remove", "shop_data", E::InUse("shop_data".into()));

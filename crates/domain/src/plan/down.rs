@@ -133,7 +133,7 @@ impl Planner<'_> {
             }
         }
         if !volumes.is_empty() {
-            kept.push(format!("{} (removed by --volumes)", volumes.join(", ")));
+            kept.push(format!("{} (use --volumes to remove)", volumes.join(", ")));
         }
         self.notes.extend(kept.into_iter().map(|what| format!("kept: {what}")));
     }

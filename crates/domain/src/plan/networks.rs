@@ -180,7 +180,7 @@ impl<'a> Planner<'a> {
                     let work = Work::MakeNetwork(Box::new(network));
                     planned.insert(
                         name.clone(),
-                        self.step(None, work, vec![], gone.to_vec(), "not there yet".into()),
+                        self.step(None, work, vec![], gone.to_vec(), "does not exist yet".into()),
                     );
                     continue;
                 };

@@ -42,7 +42,7 @@ impl Planner<'_> {
                     Work::MakeVolume(Box::new(volume)),
                     vec![],
                     vec![],
-                    "not there yet".into(),
+                    "does not exist yet".into(),
                 );
                 planned.insert(name.clone(), number);
             }

@@ -152,10 +152,10 @@ fn up_from_nothing_reads_as_a_story() {
     insta::assert_snapshot!(world.plan(Verb::Up).unwrap().render(), @"
     plan: up shop
        1  pull     web:2         not on this engine
-       2  network  shop_default  not there yet
-       3  volume   shop_data     not there yet
+       2  network  shop_default  does not exist yet
+       3  volume   shop_data     does not exist yet
        4  create   shop-db-1     has no container  after 2 3
-       5  start    shop-db-1     depends on nothing  after 4
+       5  start    shop-db-1     its container is new  after 4
        6  wait     shop-db-1     until healthy  after 5
        7  create   shop-api-1    has no container  after 2
        8  start    shop-api-1    needs db healthy  after 6 7
@@ -308,7 +308,7 @@ fn down_tells_what_it_leaves_and_why() {
             "kept: container `shop-web-2`, which was made by docker compose",
             "kept: external network `lan`",
             "kept: external volume `theirs`",
-            "kept: volume `shop_data`, 1 anonymous volume (removed by --volumes)",
+            "kept: volume `shop_data`, 1 anonymous volume (use --volumes to remove)",
         ]
     );
     world.policy.remove_volumes = true;

@@ -382,7 +382,7 @@ impl<'a> Planner<'a> {
                     service.resource(),
                     spec.name
                 ),
-                "remove it, or use --adopt to replace it and keep its volumes",
+                "clos up --adopt     replace it and keep its volumes; or rename or remove it",
             ),
         };
         Some(
@@ -420,7 +420,7 @@ impl<'a> Planner<'a> {
                     })
                     .collect();
                 if needs.is_empty() {
-                    "depends on nothing".into()
+                    "its container is new".into()
                 } else {
                     format!("needs {}", needs.join(", "))
                 }

@@ -31,7 +31,7 @@ fn a_rebuilt_service_is_replaced_if_its_image_changes() {
        1  build    db:1                    build was asked for
        2  create   0000000000db_shop-db-1  if its image changes  after 1
        3  stop     shop-db-1               the new container takes over, if its image changes  after 2
-       4  start    0000000000db_shop-db-1  depends on nothing, if its image changes  after 3
+       4  start    0000000000db_shop-db-1  its container is new, if its image changes  after 3
        5  remove   shop-db-1               replaced, if its image changes  after 4
        6  rename   shop-db-1               gets its final name, if its image changes  after 5
        7  wait     shop-db-1               until it stays up  after 6
