@@ -285,7 +285,7 @@ pub(crate) struct Plan {
 pub(crate) struct Targets {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Groups (`shop`, `shop~x`) and services (`shop/web`, or `web` of this folder's project); none is this folder's project
+    /// Groups (`shop`, `shop~x`) and services (`shop/web`, or `web` of this folder's project) [default: this folder's project]
     #[arg(value_name = "GROUP|SERVICE")]
     pub(crate) names: Vec<String>,
 }
@@ -388,10 +388,10 @@ pub(crate) struct Logs {
     /// Number of lines to show from the end of each service's logs: 0-10000, or all
     #[arg(short = 'n', long = "tail", value_name = "LINES", default_value = "50", value_parser = lines)]
     pub(crate) tail: i32,
-    /// Show only what is newer: a time, or how long ago (10m)
+    /// Show only what is newer than a time (RFC 3339) or an age (10m)
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Show only what is older: a time, or how long ago (10m)
+    /// Show only what is older than a time (RFC 3339) or an age (10m)
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
     /// Show the time of each line [default: on a terminal]
@@ -428,7 +428,7 @@ pub(crate) struct Events {
     /// Start after this sequence number; 0 is the oldest event that is kept
     #[arg(long, value_name = "SEQ")]
     pub(crate) after: Option<i64>,
-    /// So many of the last ones, 1-1000 [default: 20, with --follow none]
+    /// Number of events to show from the end: 1-1000 [default: 20, with --follow none]
     #[arg(short = 'n', long = "tail", value_name = "COUNT")]
     pub(crate) tail: Option<i32>,
     /// Show only events of this type: service.status_changed, service.*
@@ -440,7 +440,7 @@ pub(crate) struct Events {
     /// Show only events of this operation
     #[arg(long, value_name = "ID")]
     pub(crate) operation: Option<String>,
-    /// Show only what is newer: a time, or how long ago (10m)
+    /// Show only what is newer than a time (RFC 3339) or an age (10m)
     #[arg(long, value_name = "TIME", conflicts_with = "follow")]
     pub(crate) since: Option<String>,
     /// Show only events of this group or service [default: this folder's project]
@@ -503,7 +503,7 @@ pub(crate) struct Ops {
     /// Show only operations in progress
     #[arg(long, conflicts_with = "id")]
     pub(crate) open: bool,
-    /// So many of the last ones, 1-100
+    /// Number of operations to show from the end: 1-100
     #[arg(short = 'n', long = "tail", value_name = "COUNT", default_value_t = 20)]
     pub(crate) tail: i32,
 }

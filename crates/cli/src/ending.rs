@@ -37,12 +37,18 @@ pub(crate) async fn up(
     let services = target::services(client, asked).await?;
     let counts = counts(&services);
     let is_unchanged = ended.steps.iter().all(changes_nothing);
+    // Without a wait, or with services that were not meant, some may have failed all the same.
+    let is_partly = services
+        .iter()
+        .filter(is_wanted)
+        .any(|service| matches!(service.status(), pb::ServiceStatus::Failed | pb::ServiceStatus::Unhealthy));
+    let (how, tone) = if is_partly { ("partly up", words::Tone::Warn) } else { ("up", words::Tone::Good) };
     let line = match took {
-        _ if is_unchanged => format!("{group} is up to date{counts}"),
-        Some(took) => format!("{group} is up{counts} in {took}"),
-        None => format!("{group} is up{counts}"),
+        _ if is_unchanged && !is_partly => format!("{group} is up to date{counts}"),
+        Some(took) => format!("{group} is {how}{counts} in {took}"),
+        None => format!("{group} is {how}{counts}"),
     };
-    session.note(&session.style.on_error.word(words::Tone::Good, &line));
+    session.note(&session.style.on_error.word(tone, &line));
     let addresses = addresses(&services);
     let width = addresses.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     for (name, address) in addresses {
@@ -57,15 +63,17 @@ fn changes_nothing(step: &pb::Step) -> bool {
         || step.message == UNCHANGED
 }
 
+fn is_wanted(service: &&pb::Service) -> bool {
+    service.enabled && service.desired_state() == pb::DesiredState::Running
+}
+
 /// ` (5 running, 1 completed)`.
 fn counts(services: &[pb::Service]) -> String {
     let word = |service: &pb::Service| match service.status_reason.as_str() {
         "COMPLETED" => "completed",
         _ => words::service_status(service.status()).0,
     };
-    let wanted =
-        |service: &&pb::Service| service.enabled && service.desired_state() == pb::DesiredState::Running;
-    let words: Vec<&str> = services.iter().filter(wanted).map(word).collect();
+    let words: Vec<&str> = services.iter().filter(is_wanted).map(word).collect();
     let counted: Vec<String> =
         ["running", "completed", "starting", "unhealthy", "failed", "stopped", "stopping"]
             .into_iter()

@@ -25,6 +25,8 @@ pub struct Input {
     pub project_name: Option<String>,
     /// `--profile`; without any, `COMPOSE_PROFILES` counts.
     pub profiles: Vec<String>,
+    /// Services that the command names; their profiles are active too.
+    pub services: Vec<String>,
     /// What came of earlier [`Outcome::NeedsFiles`], by their `path`.
     pub fetched: BTreeMap<String, Result<String, SourceError>>,
 }

@@ -259,6 +259,19 @@ fn disabled_services_are_named_with_their_profiles() {
 }
 
 #[test]
+fn a_service_that_is_named_brings_its_profiles() {
+    let mut input = input(
+        "services: {a: {image: x}, b: {image: x, profiles: [dev, test]}, c: {image: x, profiles: [ops]}}\n",
+    );
+    input.services = vec!["b".to_owned(), "nobody".to_owned()];
+    let project = ready(input);
+    let names: Vec<&str> = project.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(project.profiles, ["dev", "test"]);
+    assert_eq!(project.disabled[0].name, "c");
+}
+
+#[test]
 fn an_optional_dependency_out_of_profile_is_noted_and_dropped() {
     let project = project(
         "services: {a: {image: x, depends_on: {b: {condition: service_started, required: false}}}, b: {image: x, profiles: [p]}}\n",

@@ -205,6 +205,7 @@ async fn read(shared: &Shared, reach: &mut Reach, request: &Request) -> Result<c
         home: source.home.clone(),
         project_name: request.group.clone(),
         profiles: request.profiles.clone(),
+        services: request.services.clone(),
         ..compose::Input::default()
     };
     for _ in 0..ROUNDS {

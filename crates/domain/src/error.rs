@@ -97,7 +97,7 @@ catalogue! {
     VariablesNeeded "VARIABLES_NEEDED" FailedPrecondition "files that the daemon opened use variables that the caller did not send";
     ProjectMismatch "PROJECT_MISMATCH" FailedPrecondition "a group of this name belongs to another folder; use --instance, --project or --move";
     OutsideRoot "OUTSIDE_ROOT" FailedPrecondition "a path leaves the project root; add the folder to `roots:` in closd.yaml or move the file";
-    NotDown "NOT_DOWN" FailedPrecondition "the rows still describe something that runs or should run; take it down first or use force";
+    NotDown "NOT_DOWN" FailedPrecondition "the service or group is not down; run `clos down` first, or use force";
     DependantsRunning "DEPENDANTS_RUNNING" FailedPrecondition "other groups that are running depend on this";
     ImageNotFound "IMAGE_NOT_FOUND" FailedPrecondition "an image is neither on this engine nor can it be pulled or built";
     ImagePullFailed "IMAGE_PULL_FAILED" FailedPrecondition "the registry refused or could not be reached";

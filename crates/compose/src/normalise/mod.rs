@@ -50,7 +50,7 @@ pub(crate) fn project<'a>(
         name_source,
         working_dir: scope.base.clone(),
         config_files,
-        profiles: active_profiles(loader, environment),
+        profiles: active_profiles(loader, environment, tree),
         services: Vec::new(),
         disabled: Vec::new(),
         networks: Vec::new(),
@@ -116,13 +116,25 @@ pub(crate) fn project<'a>(
     Some(project)
 }
 
-/// `--profile`, else `COMPOSE_PROFILES`.
-fn active_profiles(loader: &Loader<'_>, environment: &Environment<'_>) -> Vec<String> {
-    if !loader.input.profiles.is_empty() {
-        return loader.input.profiles.clone();
+/// `--profile`, else `COMPOSE_PROFILES`; and those of the services that the command names.
+fn active_profiles(loader: &Loader<'_>, environment: &Environment<'_>, tree: &Node) -> Vec<String> {
+    let mut active = loader.input.profiles.clone();
+    if active.is_empty() {
+        let variable = environment.if_known("COMPOSE_PROFILES").unwrap_or_default();
+        let words = variable.split(',').map(str::trim).filter(|profile| !profile.is_empty());
+        active.extend(words.map(str::to_owned));
     }
-    let variable = environment.if_known("COMPOSE_PROFILES").unwrap_or_default();
-    variable.split(',').map(str::trim).filter(|profile| !profile.is_empty()).map(str::to_owned).collect()
+    let services = tree.as_map().and_then(|map| map.get("services")).and_then(Node::as_map);
+    for name in &loader.input.services {
+        let service = services.and_then(|map| map.get(name)).and_then(Node::as_map);
+        let own = service.and_then(|map| map.get("profiles")).and_then(Node::as_list).unwrap_or_default();
+        for profile in own.iter().filter_map(Node::as_text) {
+            if !active.iter().any(|known| known == profile) {
+                active.push(profile.to_owned());
+            }
+        }
+    }
+    active
 }
 
 fn is_active(service: &Service, profiles: &[String]) -> bool {

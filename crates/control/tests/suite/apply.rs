@@ -396,6 +396,19 @@ async fn profiles_choose_and_what_is_disabled_keeps_its_row() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_named_needs_no_profile() {
+    let bed = Bed::new().await;
+    let mut debug = request(
+        "services: {web: {image: app}, debug: {image: app, profiles: [tools]}, other: {image: app, profiles: [tools]}}",
+    );
+    debug.services = vec!["debug".into()];
+    let operation = bed.apply(debug).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert!(bed.engine.runs("shop-debug-1"));
+    assert!(!bed.engine.has("shop-other-1") && !bed.engine.has("shop-web-1"));
+}
+
+#[tokio::test]
 async fn a_profile_that_is_no_longer_asked_for_takes_no_part() {
     let bed = Bed::new().await;
     let text = "services: {web: {image: app, depends_on: {debug: {condition: service_started, required: false}}}, debug: {image: app, profiles: [tools]}}";
