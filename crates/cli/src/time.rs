@@ -9,7 +9,7 @@ use crate::failure::Failure;
 /// `2026-11-23T10:11:12Z`, `10m` (ago), or seconds of the epoch.
 pub(crate) fn instant(flag: &str, text: &str, now: Timestamp) -> Result<prost_types::Timestamp, Failure> {
     let wrong = || {
-        Failure::usage(format!("{flag}: `{text}` is no time"))
+        Failure::usage(format!("{flag}: `{text}` is not a time"))
             .hint("an instant such as 2026-11-23T10:11:12Z, or how long ago, such as 10m or 1h30m")
     };
     let at = if let Ok(at) = text.parse::<Timestamp>() {
@@ -26,7 +26,7 @@ pub(crate) fn instant(flag: &str, text: &str, now: Timestamp) -> Result<prost_ty
 /// `90s`, `1m30s`, `2h`, `250ms`; a bare number is seconds.
 pub(crate) fn span(flag: &str, text: &str) -> Result<Duration, Failure> {
     let wrong =
-        || Failure::usage(format!("{flag}: `{text}` is no duration")).hint("such as 90s, 1m30s or 2h");
+        || Failure::usage(format!("{flag}: `{text}` is not a duration")).hint("such as 90s, 1m30s or 2h");
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }

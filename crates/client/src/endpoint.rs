@@ -81,7 +81,7 @@ impl std::fmt::Debug for Endpoint {
 pub enum EndpointError {
     /// The host is none.
     #[error(
-        "`{value}` is no address of a daemon: {why}; write unix:///path/to/closd.sock or http://127.0.0.1:8080"
+        "`{value}` is not a daemon address: {why}; write unix:///path/to/closd.sock or http://127.0.0.1:8080"
     )]
     Host {
         /// What was given.
@@ -374,7 +374,7 @@ mod tests {
         let bed = Bed::new();
         for host in ["unix://x", "https://a", "ftp://a", "a:99999", "a:0", "a b", "u@a:1", ":80"] {
             let error = bed.with_host(host).unwrap_err().to_string();
-            assert!(error.contains(&format!("`{host}` is no address")), "{error}");
+            assert!(error.contains(&format!("`{host}` is not an address")), "{error}");
         }
     }
 

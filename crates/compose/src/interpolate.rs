@@ -26,7 +26,7 @@ pub(crate) struct Substituted {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
-    #[error("`{0}` is no variable; write `$$` for a dollar sign")]
+    #[error("`{0}` is not a variable; write `$$` for a dollar sign")]
     Invalid(String),
     #[error("the variable {name} is required{}", if reason.is_empty() { String::new() } else { format!(": {reason}") })]
     Required { name: String, reason: String },

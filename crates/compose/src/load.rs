@@ -252,7 +252,7 @@ impl<'a> Loader<'a> {
             "the project has no name: give one by `--project` or `name:`".to_owned()
         } else if !starts_well || !name.chars().all(letters) {
             format!(
-                "`{}` is no project name: lower-case letters, digits, `-` and `_`, starting with a letter or digit",
+                "`{}` is not a project name: lower-case letters, digits, `-` and `_`, starting with a letter or digit",
                 crate::node::shorten(&name)
             )
         } else if name.len() > 50 {

@@ -280,7 +280,7 @@ fn map_or_error(node: Node, key: &Key) -> Result<Map, Finding> {
     match node.kind {
         Kind::Map(map) => Ok(map),
         other => {
-            let message = format!("{} is no mapping", Node::new(other, &at).describe());
+            let message = format!("{} is not a mapping", Node::new(other, &at).describe());
             Err(Finding::error(Code::WrongType, &at, key, message))
         }
     }
@@ -435,7 +435,7 @@ mod tests {
             ("cap_add: [X]", "cap_add: Y", "`Y` cannot be merged over a list"),
             ("networks: [x]", "networks: [{}]", "a mapping is no name"),
             ("depends_on: [x]", "depends_on: 5", "neither a list nor a mapping"),
-            ("logging: {}", "logging: x", "`x` is no mapping"),
+            ("logging: {}", "logging: x", "`x` is not a mapping"),
         ] {
             let wrap = |text: &str| tree(&format!("services: {{web: {{{text}}}}}"));
             let finding = merge(wrap(base), wrap(over), &Key::root()).unwrap_err();

@@ -39,7 +39,7 @@ pub(crate) fn ports(spec: &str) -> Result<Vec<Port>, Problem> {
         return problem(format!("`{spec}` names no container port"));
     }
     if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
-        return problem(format!("`{protocol}` in `{spec}` is no protocol: tcp, udp or sctp"));
+        return problem(format!("`{protocol}` in `{spec}` is not a protocol: tcp, udp or sctp"));
     }
     let host_ip = address(&ip, spec)?;
     let (first, last) = range(container, spec)?;
@@ -78,7 +78,7 @@ fn address(ip: &str, spec: &str) -> Result<Option<String>, Problem> {
     }
     let bare = ip.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(ip);
     if bare.parse::<IpAddr>().is_err() {
-        return problem(format!("`{ip}` in `{spec}` is no IP address"));
+        return problem(format!("`{ip}` in `{spec}` is not an IP address"));
     }
     Ok(Some(bare.to_owned()))
 }
@@ -88,7 +88,7 @@ pub(crate) fn range(text: &str, spec: &str) -> Result<(u16, u16), Problem> {
     let number = |text: &str| text.parse::<u16>().ok();
     match (number(first), number(last)) {
         (Some(first), Some(last)) if first <= last => Ok((first, last)),
-        _ => problem(format!("`{text}` in `{spec}` is no port or range of ports (1-65535)")),
+        _ => problem(format!("`{text}` in `{spec}` is not a port or range of ports (1-65535)")),
     }
 }
 

@@ -300,7 +300,7 @@ fn values_that_compose_leaves_to_the_engine_are_refused_here() {
         ("restart: sometimes", "`sometimes` is not one of no, always, unless-stopped, on-failure"),
         ("restart: \"on-failure:x\"", "is not one of"),
         ("container_name: \"-x\"", "is no container name"),
-        ("networks: {default: {ipv4_address: 1.2.3}}", "`1.2.3` is no IP address"),
+        ("networks: {default: {ipv4_address: 1.2.3}}", "`1.2.3` is not an IP address"),
         ("ports: [{target: 0}]", "0 is no port (1-65535)"),
         ("ports: [{target: 80, published: \"99999\"}]", "is no port or range"),
         ("ports: [{target: 80, protocol: http}]", "`http` is not one of tcp, udp, sctp"),
@@ -318,7 +318,7 @@ fn values_that_compose_leaves_to_the_engine_are_refused_here() {
         ("cgroup: other", "is not one of host, private"),
         ("healthcheck: {retries: -1}", "-1 is below zero"),
         ("healthcheck: {interval: 1 minute}", "is no duration; write it as `90s`"),
-        ("shm_size: big", "`big` is no size; write it as `512m`"),
+        ("shm_size: big", "`big` is not a size; write it as `512m`"),
         ("tty: 5", "true or false is expected and this is the number 5"),
         ("cpus: many", "a number is expected and this is `many`"),
         ("pids_limit: [1]", "a whole number is expected and this is a list"),
@@ -326,8 +326,8 @@ fn values_that_compose_leaves_to_the_engine_are_refused_here() {
         ("environment: 5", "a mapping or a list of `NAME=value` is expected"),
         ("environment: [\"=x\"]", "a value has an empty name"),
         ("extra_hosts: 5", "a mapping or a list of `host=address` is expected"),
-        ("extra_hosts: {\"a:b\": 1.1.1.1}", "`a:b` is no host name"),
-        ("extra_hosts: [\"a:b=1.1.1.1\"]", "`a:b` is no host name"),
+        ("extra_hosts: {\"a:b\": 1.1.1.1}", "`a:b` is not a host name"),
+        ("extra_hosts: [\"a:b=1.1.1.1\"]", "`a:b` is not a host name"),
         ("ulimits: {nofile: {soft: 1}}", "`hard` is missing"),
         ("configs: [{source: c, mode: rwx}]", "a file mode as `0440` is expected"),
         ("extends: {file: x}", "it has to name a service"),
@@ -390,10 +390,10 @@ fn names_of_projects_and_resources_are_checked() {
     let good = "services: {a: {image: x}}\n";
     let mut flagged = input(good);
     flagged.project_name = Some("Shop".to_owned());
-    assert!(fails(&flagged).starts_with("--project: `Shop` is no project name"));
+    assert!(fails(&flagged).starts_with("--project: `Shop` is not a project name"));
     let mut by_variable = input(good);
     by_variable.variables.insert("COMPOSE_PROJECT_NAME".to_owned(), Some("a/b".to_owned()));
-    assert!(fails(&by_variable).starts_with("COMPOSE_PROJECT_NAME: `a/b` is no project name"));
+    assert!(fails(&by_variable).starts_with("COMPOSE_PROJECT_NAME: `a/b` is not a project name"));
     let mut nameless = input(good);
     nameless.working_dir = "/".to_owned();
     assert!(fails(&nameless).contains("the project has no name: give one by `--project` or `name:`"));
@@ -407,7 +407,7 @@ fn names_of_projects_and_resources_are_checked() {
     );
     assert!(
         fails(&input(&format!("{good}networks: {{\"a/b\": }}\n")))
-            .contains("networks: `a/b` is no name here")
+            .contains("networks: `a/b` is not allowed as a name here")
     );
     assert!(fails(&input("name: x\n")).contains("services: there are no services in it"));
     let mut none = input(good);

@@ -90,7 +90,7 @@ fn url(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<String> {
         return Some(text);
     }
     let shown = crate::node::shorten(&text);
-    let message = format!("`{shown}` is no address; write it as `http://:8080/healthz`");
+    let message = format!("`{shown}` is not an address; write it as `http://:8080/healthz`");
     r.error(Code::InvalidValue, node, key, message);
     None
 }
@@ -145,7 +145,7 @@ pub(super) fn project(r: &mut Reader<'_>, node: &Node, key: &Key) -> Vec<GroupEd
                         None => {
                             let shown = crate::node::shorten(&text);
                             let message = format!(
-                                "`{shown}` is no group; write `infra`, `infra~instance` or `other/db`"
+                                "`{shown}` is not a group; write `infra`, `infra~instance` or `other/db`"
                             );
                             r.error(Code::InvalidName, item, &own, message);
                         }

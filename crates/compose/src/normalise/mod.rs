@@ -149,7 +149,7 @@ fn read_services(r: &mut Reader<'_>, node: &Node, key: &Key) -> Vec<Service> {
         if !is_service_name(name) {
             let shown = crate::node::shorten(name);
             let message = format!(
-                "`{shown}` is no name for a service: up to 100 letters, digits, `_`, `.`, `-`, starting with a letter or digit"
+                "`{shown}` is not a service name: up to 100 letters, digits, `_`, `.`, `-`, starting with a letter or digit"
             );
             r.findings.error(Code::InvalidName, &entry.key_at, key, message);
             continue;
@@ -170,7 +170,9 @@ fn resource_names<'m>(r: &mut Reader<'_>, map: &'m Map, key: &Key) -> Vec<&'m St
             names.push(name);
         } else {
             let shown = crate::node::shorten(name);
-            let message = format!("`{shown}` is no name here: up to 200 letters, digits, `_`, `.` and `-`");
+            let message = format!(
+                "`{shown}` is not allowed as a name here: up to 200 letters, digits, `_`, `.` and `-`"
+            );
             r.findings.error(Code::InvalidName, &entry.key_at, key, message);
         }
     }

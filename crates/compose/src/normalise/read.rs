@@ -182,7 +182,7 @@ impl Reader<'_> {
     pub(super) fn duration(&mut self, node: &Node, key: &Key) -> Option<Duration> {
         let text = self.text(node, key)?;
         units::duration(&text).or_else(|| {
-            let message = format!("`{text}` is no duration; write it as `90s` or `1m30s`");
+            let message = format!("`{text}` is not a duration; write it as `90s` or `1m30s`");
             self.error(Code::InvalidValue, node, key, message);
             None
         })
@@ -191,7 +191,7 @@ impl Reader<'_> {
     pub(super) fn bytes(&mut self, node: &Node, key: &Key) -> Option<i64> {
         let text = self.text_or_number(node, key)?;
         units::bytes(&text).or_else(|| {
-            let message = format!("`{text}` is no size; write it as `512m` or `1g`");
+            let message = format!("`{text}` is not a size; write it as `512m` or `1g`");
             self.error(Code::InvalidValue, node, key, message);
             None
         })
@@ -303,7 +303,7 @@ impl Reader<'_> {
                             Code::InvalidName,
                             &entry.value,
                             &key,
-                            format!("`{host}` is no host name"),
+                            format!("`{host}` is not a host name"),
                         );
                         continue;
                     }
@@ -327,7 +327,7 @@ impl Reader<'_> {
                         continue;
                     };
                     if host.is_empty() || host.contains(':') {
-                        self.error(Code::InvalidName, item, &key, format!("`{host}` is no host name"));
+                        self.error(Code::InvalidName, item, &key, format!("`{host}` is not a host name"));
                         continue;
                     }
                     for address in addresses.split(',') {

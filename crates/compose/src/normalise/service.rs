@@ -187,7 +187,7 @@ fn container_name(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<String> 
     }
     let shown = crate::node::shorten(&name);
     let message = format!(
-        "`{shown}` is no container name: two to 255 letters, digits, `_`, `.`, `-`, starting with a letter or digit"
+        "`{shown}` is not a container name: two to 255 letters, digits, `_`, `.`, `-`, starting with a letter or digit"
     );
     r.error(Code::InvalidName, node, key, message);
     None
@@ -199,7 +199,7 @@ fn profiles(r: &mut Reader<'_>, node: &Node, key: &Key) -> Vec<String> {
         let starts_well = profile.starts_with(|c: char| c.is_ascii_alphanumeric());
         if !starts_well || !profile.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
             let shown = crate::node::shorten(profile);
-            r.error(Code::InvalidName, node, key, format!("`{shown}` is no name of a profile"));
+            r.error(Code::InvalidName, node, key, format!("`{shown}` is not a profile name"));
         }
     }
     profiles
@@ -438,7 +438,12 @@ fn attachments(r: &mut Reader<'_>, node: &Node, key: &Key) -> Vec<Attachment> {
 fn address(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<String> {
     let text = r.some_text(node, key)?;
     if text.parse::<std::net::IpAddr>().is_err() {
-        r.error(Code::InvalidValue, node, key, format!("`{}` is no IP address", crate::node::shorten(&text)));
+        r.error(
+            Code::InvalidValue,
+            node,
+            key,
+            format!("`{}` is not an IP address", crate::node::shorten(&text)),
+        );
         return None;
     }
     Some(text)
@@ -478,6 +483,6 @@ fn replicas(r: &mut Reader<'_>, service: &mut Service, map: &Map, key: &Key) {
             );
             r.error(Code::UnsupportedReplicas, node, &own, message);
         }
-        Err(_) => r.error(Code::InvalidValue, node, &own, format!("{wanted} is no number of containers")),
+        Err(_) => r.error(Code::InvalidValue, node, &own, format!("{wanted} is not a number of containers")),
     }
 }

@@ -90,7 +90,7 @@ fn published(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<Published> {
                 Code::InvalidValue,
                 node,
                 key,
-                format!("`{shown}` is no port or range of ports (1-65535)"),
+                format!("`{shown}` is not a port or range of ports (1-65535)"),
             );
             None
         }
@@ -100,7 +100,12 @@ fn published(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<Published> {
 fn host_ip(r: &mut Reader<'_>, node: &Node, key: &Key) -> Option<String> {
     let text = r.some_text(node, key)?;
     if text.parse::<std::net::IpAddr>().is_err() {
-        r.error(Code::InvalidValue, node, key, format!("`{}` is no IP address", crate::node::shorten(&text)));
+        r.error(
+            Code::InvalidValue,
+            node,
+            key,
+            format!("`{}` is not an IP address", crate::node::shorten(&text)),
+        );
         return None;
     }
     Some(text)

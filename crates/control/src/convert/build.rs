@@ -11,7 +11,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Option<Build> {
     let build = site.service.build.as_ref()?;
     if !build.context.starts_with('/') {
         let message = format!(
-            "`{}` is no folder of this machine; fetch it first and name the folder",
+            "`{}` is not a folder on this machine; fetch it first and name the folder",
             shown(&build.context)
         );
         site.error("build.context", message);

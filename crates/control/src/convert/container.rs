@@ -99,7 +99,7 @@ fn working_dir(site: &mut Site<'_>) -> Option<String> {
     let folder = site.service.working_dir.clone()?;
     if !folder.starts_with('/') {
         let message =
-            format!("`{}` is no absolute path; folders in a container start with `/`", shown(&folder));
+            format!("`{}` is not an absolute path; folders in a container start with `/`", shown(&folder));
         site.error("working_dir", message);
     }
     Some(folder)
@@ -211,7 +211,7 @@ fn expose(site: &mut Site<'_>) -> Vec<String> {
         let Some((first, last)) = range.filter(|_| ["tcp", "udp", "sctp"].contains(&protocol.as_str()))
         else {
             let message = format!(
-                "`{}` is no port of a container; write it as `8080`, `8080/udp` or `3000-3005`",
+                "`{}` is not a port of a container; write it as `8080`, `8080/udp` or `3000-3005`",
                 shown(text)
             );
             site.error("expose", message);
@@ -236,7 +236,7 @@ fn devices(site: &mut Site<'_>) -> Vec<String> {
         let is_path = |path: &str| path.starts_with('/') && !path.contains(':');
         if !is_path(&device.source) || !is_path(target) {
             let message = format!(
-                "`{}` is no path like `/dev/ttyUSB0`; other devices cannot be passed",
+                "`{}` is not a path like `/dev/ttyUSB0`; other devices cannot be passed",
                 shown(&device.source)
             );
             site.error_in("devices", index, &device.at, message);

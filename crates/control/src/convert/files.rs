@@ -117,7 +117,7 @@ impl Reference<'_, '_, '_> {
 
     fn mount(&mut self, path: &str) -> Option<Mount> {
         if !path.starts_with('/') {
-            self.error(format!("`{}` is no path of this machine", shown(path)));
+            self.error(format!("`{}` is not a path on this machine", shown(path)));
             return None;
         }
         if self.file.uid.is_some() || self.file.gid.is_some() || self.file.mode.is_some() {

@@ -80,7 +80,7 @@ fn cpu_millis(site: &mut Site<'_>) -> Option<u64> {
             site.error("cpu_quota", "`cpus` says the same as `cpu_quota` and `cpu_period`; keep one of them");
         }
         if cpus < 0.0 {
-            site.error(&field, format!("{cpus} is no number of cores; write it as `0.5`"));
+            site.error(&field, format!("{cpus} is not a number of cores; write it as `0.5`"));
             return None;
         }
         // The least that there is a number for; none at all would be no limit.

@@ -59,7 +59,7 @@ fn bind(site: &mut Site<'_>, index: usize, mount: &model::Mount, converted: &mut
     let source = mount.source.as_deref().unwrap_or_default();
     if !source.starts_with('/') {
         let message =
-            format!("`{}` is no path of this machine; paths start with `/`, `./` or `~/`", shown(source));
+            format!("`{}` is not a path on this machine; paths start with `/`, `./` or `~/`", shown(source));
         site.error_in("volumes", index, &mount.at, message);
         return None;
     }
@@ -87,7 +87,7 @@ fn is_absolute(site: &mut Site<'_>, field: &str, index: usize, at: &Location, ta
                 shown(target)
             )
         } else {
-            format!("`{}` is no absolute path; paths in a container start with `/`", shown(target))
+            format!("`{}` is not an absolute path; paths in a container start with `/`", shown(target))
         };
         site.error_in(field, index, at, message);
     }

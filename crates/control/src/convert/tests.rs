@@ -908,7 +908,7 @@ fn what_the_reader_should_have_refused_is_refused_here() {
     assert!(dependency.contains("`b/c` is not a service name"), "{dependency}");
     assert!(refused(&|project| project.configs.clear()).contains("no config `c` is declared"));
     let path = refused(&|project| project.configs[0].source = compose::model::FileSource::File("c".into()));
-    assert!(path.contains("`c` is no path of this machine"), "{path}");
+    assert!(path.contains("`c` is not a path on this machine"), "{path}");
     assert!(refused(&|project| project.configs[0].external = true).contains("only clusters keep those"));
     assert!(
         refused(&|project| project.depends_on[0].group = "In Fra".into()).contains("is not a group name")
