@@ -374,7 +374,7 @@ mod tests {
         let bed = Bed::new();
         for host in ["unix://x", "https://a", "ftp://a", "a:99999", "a:0", "a b", "u@a:1", ":80"] {
             let error = bed.with_host(host).unwrap_err().to_string();
-            assert!(error.contains(&format!("`{host}` is not an address")), "{error}");
+            assert!(error.contains(&format!("`{host}` is not a daemon address")), "{error}");
         }
     }
 

@@ -181,7 +181,7 @@ impl Error {
             }
             Code::Unimplemented => {
                 let message = format!(
-                    "what answers at {address} does not know this call; is it as new as this client?"
+                    "the server at {address} does not know this call: it is not closd, or older than this client"
                 );
                 Self::bare(Kind::Unimplemented, message)
             }

@@ -237,7 +237,7 @@ async fn what_is_no_daemon_of_ours_is_said_so() {
     let client = bed.client().await;
     let error = client.get_live(pb::GetLiveRequest {}).await.unwrap_err();
     assert_eq!(error.kind, Kind::Unimplemented);
-    assert!(error.message.contains("as new as this client"), "{error}");
+    assert!(error.message.contains("not closd, or older than this client"), "{error}");
     for (code, kind) in [
         (Code::NotFound, Kind::NotFound),
         (Code::AlreadyExists, Kind::AlreadyExists),

@@ -368,9 +368,9 @@ mod tests {
         for (text, line, part) in [
             ("A=1\nB!=2\n", 2, "the character `!` cannot be in a name"),
             ("A=1\n\nB='open\n", 3, "the quote is not closed"),
-            ("A=${\n", 1, "is no variable"),
+            ("A=${\n", 1, "is not a variable"),
             ("A B=1\n", 1, "holds a space"),
-            ("A=\"one\ntwo\"\nB=${x\n", 3, "is no variable"),
+            ("A=\"one\ntwo\"\nB=${x\n", 3, "is not a variable"),
         ] {
             let problem = parse(text, &BTreeMap::new(), &mut lookup).unwrap_err();
             assert_eq!(problem.line, line, "{text:?}");

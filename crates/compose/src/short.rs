@@ -224,12 +224,12 @@ mod tests {
         for (spec, part) in [
             ("", "names no container port"),
             ("80:", "names no container port"),
-            ("a:80", "is no port or range"),
-            ("70000:80", "is no port or range"),
-            ("9001-9000:80", "is no port or range"),
+            ("a:80", "is not a port or range"),
+            ("70000:80", "is not a port or range"),
+            ("9001-9000:80", "is not a port or range"),
             ("1-3:1-2", "differ in length"),
-            ("127.0.1:80:80", "is no IP address"),
-            ("80/tpc", "is no protocol"),
+            ("127.0.1:80:80", "is not an IP address"),
+            ("80/tpc", "is not a protocol"),
             ("1-60000", "stands for 60000 ports"),
         ] {
             let message = ports(spec).unwrap_err().to_string();

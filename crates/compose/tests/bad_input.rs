@@ -159,7 +159,7 @@ fn more_than_one_container_of_a_service_is_an_error_of_its_own() {
         assert_eq!(errors.findings[0].code, Code::UnsupportedReplicas, "{text}");
         assert!(errors.to_string().contains("3 containers of one service are not supported"), "{errors}");
     }
-    assert!(service("scale: -1").contains("-1 is no number of containers"));
+    assert!(service("scale: -1").contains("-1 is not a number of containers"));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_value_of_ten_thousand_characters_names_its_key() {
     let name = errors(&format!("services:\n  {long}: {{image: x}}\n")).to_string();
     assert!(name.contains("has 10000 characters; the limit is 1024"), "{name}");
     let name = errors(&format!("services:\n  {}: {{image: x}}\n", &long[..200])).to_string();
-    assert!(name.contains("is no name for a service"), "{name}");
+    assert!(name.contains("is not a service name"), "{name}");
 }
 
 #[test]
@@ -299,13 +299,13 @@ fn values_that_compose_leaves_to_the_engine_are_refused_here() {
     for (text, part) in [
         ("restart: sometimes", "`sometimes` is not one of no, always, unless-stopped, on-failure"),
         ("restart: \"on-failure:x\"", "is not one of"),
-        ("container_name: \"-x\"", "is no container name"),
+        ("container_name: \"-x\"", "is not a container name"),
         ("networks: {default: {ipv4_address: 1.2.3}}", "`1.2.3` is not an IP address"),
         ("ports: [{target: 0}]", "0 is no port (1-65535)"),
-        ("ports: [{target: 80, published: \"99999\"}]", "is no port or range"),
+        ("ports: [{target: 80, published: \"99999\"}]", "is not a port or range"),
         ("ports: [{target: 80, protocol: http}]", "`http` is not one of tcp, udp, sctp"),
         ("oom_score_adj: 2000", "2000 is not between -1000 and 1000"),
-        ("profiles: [\"a b\"]", "is no name of a profile"),
+        ("profiles: [\"a b\"]", "is not a profile name"),
         ("env_file: [{required: false}]", "an env file needs a path"),
         ("env_file: [{path: a, format: json}]", "is not one of raw"),
         ("devices: [{target: /x}]", "a device needs a source"),
@@ -317,7 +317,7 @@ fn values_that_compose_leaves_to_the_engine_are_refused_here() {
         ("secrets: [{target: x}]", "it has to name what is mounted"),
         ("cgroup: other", "is not one of host, private"),
         ("healthcheck: {retries: -1}", "-1 is below zero"),
-        ("healthcheck: {interval: 1 minute}", "is no duration; write it as `90s`"),
+        ("healthcheck: {interval: 1 minute}", "is not a duration; write it as `90s`"),
         ("shm_size: big", "`big` is not a size; write it as `512m`"),
         ("tty: 5", "true or false is expected and this is the number 5"),
         ("cpus: many", "a number is expected and this is `many`"),
@@ -361,8 +361,8 @@ fn what_is_wrong_in_x_clos_is_told_like_the_rest() {
     for (text, part) in [
         ("{}", "a health check needs one of url, tcp and command"),
         ("{url: \"http://:80\", tcp: \":80\"}", "a health check needs one of url, tcp and command"),
-        ("{url: \"localhost:80\"}", "is no address; write it as `http://:8080/healthz`"),
-        ("{url: \"http://:99999/\"}", "is no address"),
+        ("{url: \"localhost:80\"}", "is not an address; write it as `http://:8080/healthz`"),
+        ("{url: \"http://:99999/\"}", "is not an address"),
         ("{tcp: db}", "names no port; write it as `:5432`"),
         ("{command: []}", "the command is empty"),
         ("{tcp: 80, expected_status: 200}", "goes with `url` only"),
@@ -377,7 +377,10 @@ fn what_is_wrong_in_x_clos_is_told_like_the_rest() {
     for edge in ["Shop", "a b", "a/b/c", "a~", "~x", "a__b"] {
         let text = format!("services: {{a: {{image: x}}}}\nx-clos: {{depends_on: [\"{edge}\"]}}\n");
         let message = errors(&text).to_string();
-        assert!(message.contains("x-clos.depends_on[0]: ") && message.contains("is no group"), "{message}");
+        assert!(
+            message.contains("x-clos.depends_on[0]: ") && message.contains("is not a group"),
+            "{message}"
+        );
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn bytes(site: &mut Site<'_>, field: impl AsRef<str>, value: Option<i
     let value = value.filter(|value| !matches!(value, 0 | -1))?;
     let bytes = u64::try_from(value).ok();
     if bytes.is_none() {
-        site.error(field.as_ref(), format!("{value} bytes are no size; write it as `512m` or `1g`"));
+        site.error(field.as_ref(), format!("{value} bytes is not a size; write it as `512m` or `1g`"));
     }
     bytes
 }
@@ -45,7 +45,7 @@ fn memory_swap(site: &mut Site<'_>) -> Option<i64> {
     if swap < -1 {
         site.error(
             "memswap_limit",
-            format!("{swap} bytes are no size; write it as `1g`, or -1 for no limit"),
+            format!("{swap} bytes is not a size; write it as `1g`, or -1 for no limit"),
         );
         return None;
     }

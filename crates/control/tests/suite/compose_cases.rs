@@ -26,7 +26,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("18-extends", "services.far.build.context", MISSING),
     ("21-volumes-in-all-forms", "mounts of type `image`", UNSUPPORTED),
     ("22-secrets-and-configs", "does not exist", MISSING),
-    ("23-builds", "is no folder of this machine", UNSUPPORTED),
+    ("23-builds", "is not a folder on this machine", UNSUPPORTED),
     ("23-builds", "additional_contexts", UNSUPPORTED),
     ("28-external-things", "is external and does not exist", MISSING),
     ("33-resources", "`cpus` says the same as `cpu_quota`", FAILS),
