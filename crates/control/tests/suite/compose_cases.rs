@@ -31,9 +31,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("28-external-things", "is external and does not exist", MISSING),
     ("33-resources", "`cpus` says the same as `cpu_quota`", FAILS),
     ("35-legacy-links", "external_links", UNSUPPORTED),
-    ("39-named-by-variable", "`d:/d` is not an absolute path", FAILS),
-    ("40-named-by-environment", "`d:/d` is not an absolute path", FAILS),
-    ("41-named-by-dotenv", "`d:/d` is not an absolute path", FAILS),
+    ("39-named-by-variable", "`d:/d` is a path of Windows to Compose", FAILS),
+    ("40-named-by-environment", "`d:/d` is a path of Windows to Compose", FAILS),
+    ("41-named-by-dotenv", "`d:/d` is a path of Windows to Compose", FAILS),
     ("45-three-files", "does not exist", MISSING),
     ("51-kept-extensions", "depends on `infra`, and there is no such group", MISSING),
     ("56-override-in-another-folder", "services.a.build.context", MISSING),
@@ -41,7 +41,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("73-home-everywhere", "additional_contexts", UNSUPPORTED),
     ("74-parents-everywhere", "does not exist", MISSING),
     ("80-project-directory-of-an-include", "services.b.build.context", MISSING),
-    ("85-fixed-names", "`v:/v` is not an absolute path", FAILS),
+    ("85-fixed-names", "`v:/v` is a path of Windows to Compose", FAILS),
 ];
 
 struct Case {
