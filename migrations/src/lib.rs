@@ -60,6 +60,7 @@ mod m0018_adopted_containers;
 mod m0019_service_ended_by;
 mod m0021_port_claims;
 mod m0027_service_anonymous_volumes;
+mod m0029_service_paused;
 mod m0042_service_made_from;
 
 /// All steps, in order.
@@ -90,6 +91,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0019_service_ended_by::Step),
             Box::new(m0021_port_claims::Step),
             Box::new(m0027_service_anonymous_volumes::Step),
+            Box::new(m0029_service_paused::Step),
             Box::new(m0042_service_made_from::Step),
         ]
     }

@@ -91,8 +91,12 @@ impl Gates {
             well = asked => well,
             () = tokio::time::sleep(patience) => {
                 let last = self.inner.observer.checks().last(&self.row(service).await?);
-                let why = last.filter(|last| !last.healthy);
-                let why = why.map(|last| format!("; {}", last.failure())).unwrap_or_default();
+                let why = if self.row(service).await?.observed.is_paused() {
+                    "; it is paused".to_owned()
+                } else {
+                    let why = last.filter(|last| !last.healthy);
+                    why.map(|last| format!("; {}", last.failure())).unwrap_or_default()
+                };
                 Err(Error::new(
                     Reason::NeverHealthy,
                     format!("was not {} within {} s{why}", gate.as_str(), patience.as_secs()),
@@ -147,11 +151,17 @@ impl Gates {
 
     /// Asks until the first good answer. Engine verdicts come by [`Self::follow`], whichever is first.
     async fn ask_until_well(&self, row: &Service, name: &str, check: &Check) -> Result<String> {
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         let mut streak = Streak::default();
         let mut pause = if check.test.is_command() { COMMAND_PAUSE } else { QUICK };
         loop {
             let asked = Instant::now();
+            if self.row(&row.id).await?.observed.is_paused() {
+                // It answers nobody, and the time does not count.
+                tokio::time::sleep(SLOW).await;
+                begun += asked.elapsed();
+                continue;
+            }
             let mut last = self.ask(row, name, check, QUESTION).await;
             let well = last.healthy;
             // Before the first success a failure counts at the file's own pace and no faster.
@@ -357,8 +367,11 @@ fn judge(
             };
             return Some(Err(Error::new(Reason::CrashLooping, format!("keeps exiting{last}"))));
         }
-        // It may end again at once.
+        // It may end again at once, or has to go on first.
         (_, Some(Reason::Restarting)) => return None,
+        (_, Some(Reason::StoppedOutside)) => {
+            return Some(Err(Error::new(Reason::StoppedOutside, "was stopped outside of clos")));
+        }
         _ => {}
     }
     match (gate, row.observed) {

@@ -15,6 +15,7 @@ mod changes;
 mod checks;
 mod containers;
 mod convert;
+mod endings;
 pub mod etag;
 pub mod events;
 mod gates;

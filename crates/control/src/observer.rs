@@ -13,9 +13,10 @@ use std::time::Duration;
 use clos_domain::event::{Draft, Severity, types};
 use clos_domain::health::Verdict;
 use clos_domain::id::ServiceId;
+use clos_domain::operation::Action;
 use clos_domain::seams::engine;
 use clos_domain::seams::engine::{Event, Info};
-use clos_domain::service::{Change, Observed, Service};
+use clos_domain::service::{Change, Ended, Observed, Service};
 use clos_domain::workload::Found;
 use clos_domain::{Reason, Result, Timestamp};
 use futures::StreamExt as _;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use crate::World;
 use crate::adoption;
 use crate::checks::Checks;
+use crate::endings::Endings;
 use crate::ledger::Ledger;
 use crate::sight::{apply, differs, has_run, is_up, main_of, note_restart, save, show};
 use crate::supervisor::{Supervisor, Task};
@@ -64,6 +66,7 @@ struct Inner {
     reachability: watch::Sender<Reachability>,
     listed: watch::Sender<u64>,
     checks: Checks,
+    endings: Arc<Endings>,
     /// Somebody is about to look at the engine, or has done so.
     is_looking: AtomicBool,
 }
@@ -78,6 +81,7 @@ impl Observer {
             reachability: watch::Sender::new(Reachability::Unknown),
             listed: watch::Sender::new(0),
             checks: Checks::default(),
+            endings: Arc::default(),
             is_looking: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -281,6 +285,14 @@ impl Observer {
     }
 
     async fn take_event(&self, id: &str, name: &str, change: Change, at: Timestamp) -> Result<()> {
+        if let Change::Signalled(signal) = change {
+            self.inner.endings.signalled(id, signal, at);
+            return Ok(());
+        }
+        if change == Change::Stopped {
+            // In case its end is told only now.
+            self.inner.endings.stopped(id, at);
+        }
         let Some((service, found)) = self.service_of(id, name, change).await? else { return Ok(()) };
         self.note_check(&service, found.as_ref());
         self.update(&service, |row| {
@@ -292,10 +304,21 @@ impl Observer {
                 return false;
             }
             let is_restarted = found.as_ref().is_some_and(|found| note_restart(row, found));
-            apply(row, id, change, found.as_ref(), at) || is_restarted
+            let is_news = apply(row, id, change, found.as_ref(), at);
+            if is_news && matches!(change, Change::Died { .. }) && matches!(row.observed, Observed::Exited(_))
+            {
+                row.ended_by = self.ended_by(row, at);
+            }
+            is_news || is_restarted
         })
         .await?;
         Ok(())
+    }
+
+    /// Who ended a run that ended now; a stop of ours is for its step to say.
+    fn ended_by(&self, row: &Service, at: Timestamp) -> Option<Ended> {
+        let is_ours = row.step.is_some_and(|step| matches!(step.action, Action::Stop | Action::Remove));
+        (!is_ours).then(|| self.inner.endings.of(row, at))
     }
 
     /// The service of a container, by its labels, and the container as it is now; a removed one is
@@ -342,7 +365,8 @@ impl Observer {
             _ => None,
         };
         self.note_check(service, found.as_ref());
-        Ok(Sight { found, at, _held: held })
+        let endings = self.inner.endings.clone();
+        Ok(Sight { found, at, endings, _held: held })
     }
 
     fn note_check(&self, service: &ServiceId, found: Option<&Found>) {
@@ -433,13 +457,20 @@ impl Observer {
 pub(crate) struct Sight {
     found: Option<Found>,
     at: Timestamp,
+    endings: Arc<Endings>,
     _held: tokio::sync::OwnedMutexGuard<()>,
 }
 
 impl Sight {
-    /// Sets a row to what was seen.
+    /// Sets a row to what was seen. Who looks at a run that has just ended has watched it.
     pub(crate) fn show(&self, row: &mut Service) {
+        let had_ended = matches!(row.observed, Observed::Exited(_));
+        let before = row.started_at;
         show(row, self.found.as_ref(), self.at);
+        let has_ended = matches!(row.observed, Observed::Exited(_));
+        if has_ended && (!had_ended || row.started_at != before) {
+            row.ended_by = Some(self.endings.of(row, row.stopped_at.unwrap_or(self.at)));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use clos_domain::event::{Draft, Filter, Sequence, Severity, types};
 use clos_domain::operation::{Operation, State};
 use clos_domain::page::{Page, Request};
 use clos_domain::seams::store::OperationFilter;
-use clos_domain::service::{Desired, Service};
+use clos_domain::service::{Desired, Ended, Service};
 use clos_domain::{Ctx, Reason, Result};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -148,7 +148,7 @@ pub(crate) async fn end_open(
         let Some(service) = &step.service else { continue };
         let before = tx.services().get(service).await?;
         // Nobody starts again what was stopped on the way.
-        let was_left = |row: &Service| row.ended_by.is_some() && row.desired == Desired::Running;
+        let was_left = |row: &Service| row.ended_by == Some(Ended::Clos) && row.desired == Desired::Running;
         if let Some(before) = before.filter(|before| before.step.is_some() || was_left(before)) {
             let mut row = before.clone();
             row.step = None;

@@ -3,7 +3,7 @@
 use clos_domain::event::{Draft, Severity, types};
 use clos_domain::health::Verdict;
 use clos_domain::seams::Tx;
-use clos_domain::service::{Change, Desired, Observed, Service, Status};
+use clos_domain::service::{Change, Desired, Ended, Observed, Service, Status};
 use clos_domain::workload::{Found, State};
 use clos_domain::{Reason, Result, Timestamp};
 
@@ -112,6 +112,9 @@ pub(crate) fn apply(
     if ours_decide && matches!(change, Change::Health(_)) {
         return false;
     }
+    if change == Change::Stopped {
+        return was_stopped(row);
+    }
     let checked = row.definition.gate_check().is_some();
     let Some(mut next) = row.observed.after(change, checked) else { return false };
     match change {
@@ -132,11 +135,21 @@ pub(crate) fn apply(
             }
         }
         Change::Removed => forget_container(row),
-        Change::Health(_) => {}
+        Change::Health(_) | Change::Paused | Change::Unpaused | Change::Signalled(_) | Change::Stopped => {}
     }
     row.observed = next;
     row.observed_at = Some(at);
     true
+}
+
+/// Notes that a stop ended what has ended; `false` when that is known, or it was ours.
+fn was_stopped(row: &mut Service) -> bool {
+    let has_ended = matches!(row.observed, Observed::Exited(_)) && row.step.is_none();
+    let is_news = has_ended && matches!(row.ended_by, None | Some(Ended::Itself));
+    if is_news {
+        row.ended_by = Some(Ended::Outside);
+    }
+    is_news
 }
 
 /// A container that was taken away by us is forgotten; of one that should run its id stays, which
@@ -187,7 +200,16 @@ fn observed(row: &Service, before: Observed, found: &Found) -> Observed {
             let early = same_run && before.health() == Verdict::Healthy && verdict == Verdict::Starting;
             Observed::Running(if early { Verdict::Healthy } else { verdict })
         }
-        State::Paused => Observed::Running(Verdict::None),
+        // It cannot be asked how it is.
+        State::Paused => {
+            let same_run = before.is_running() && row.container_id.as_deref() == Some(&found.id);
+            let checked = row.definition.gate_check().is_some();
+            Observed::Paused(match (same_run, checked) {
+                (true, _) => before.health(),
+                (false, true) => Verdict::Starting,
+                (false, false) => Verdict::None,
+            })
+        }
         State::Restarting => Observed::Restarting,
         State::Exited { code, .. } => Observed::Exited(*code),
         State::Removing => before,
@@ -224,4 +246,49 @@ pub(crate) fn differs(service: &Service, found: Option<&Found>) -> bool {
         || shown.started_at != service.started_at
         || shown.restart_times != service.restart_times
         || service.observed_at.is_none()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use clos_domain::id::{GroupId, ServiceId};
+    use clos_domain::name::{GroupRef, ServiceName};
+    use clos_domain::service::Definition;
+
+    use super::*;
+
+    pub(crate) fn row(name: &str) -> Service {
+        Service {
+            id: ServiceId::trusted(format!("svc_{name}")),
+            group_id: GroupId::trusted("grp_shop".into()),
+            group: GroupRef::parse("group", "shop").unwrap(),
+            definition: Definition::of_image(ServiceName::parse("name", name).unwrap(), "app:1"),
+            desired: Desired::Running,
+            observed: Observed::Absent,
+            observed_at: None,
+            container_id: None,
+            step: None,
+            status: Status::Stopped,
+            status_reason: None,
+            status_detail: String::new(),
+            restart_times: Vec::new(),
+            ended_by: None,
+            ports: Vec::new(),
+            generation: 1,
+            started_at: None,
+            stopped_at: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_word_about_a_stop_is_heard_once_and_not_of_our_own() {
+        let mut web = row("web");
+        assert!(!was_stopped(&mut web), "it has not ended");
+        web.observed = Observed::Exited(0);
+        assert!(was_stopped(&mut web) && !was_stopped(&mut web));
+        web.ended_by = Some(Ended::Clos);
+        assert!(!was_stopped(&mut web));
+        assert_eq!(web.ended_by, Some(Ended::Clos));
+    }
 }

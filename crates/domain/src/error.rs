@@ -118,6 +118,8 @@ catalogue! {
     CrashLooping "CRASH_LOOPING" FailedPrecondition "the engine restarted the container three times within a minute";
     Completed "COMPLETED" FailedPrecondition "a one-shot ended with code 0, which counts as success";
     Drifted "DRIFTED" FailedPrecondition "it runs although it should not";
+    Paused "PAUSED" FailedPrecondition "somebody paused the container; `clos up` or `docker unpause` lets it go on";
+    StoppedOutside "STOPPED_OUTSIDE" FailedPrecondition "somebody stopped the container outside of CLOS; `clos up` or `clos start` starts it again";
     Restarting "RESTARTING" FailedPrecondition "the engine is restarting the container";
     SequenceTooOld "SEQUENCE_TOO_OLD" OutOfRange "the journal no longer keeps events from there; read again from the oldest";
     TokenMissing "TOKEN_MISSING" Unauthenticated "a call over TCP carries `authorization: Bearer` with the content of the token file";

@@ -80,11 +80,15 @@ pub enum Action {
     Remove,
     /// Gives it another name.
     Rename,
+    /// Freezes it.
+    Pause,
+    /// Lets it go on.
+    Unpause,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Pull,
         Self::Build,
         Self::Network,
@@ -95,6 +99,8 @@ impl Action {
         Self::Stop,
         Self::Remove,
         Self::Rename,
+        Self::Pause,
+        Self::Unpause,
     ];
 
     /// The wire word.
@@ -110,6 +116,8 @@ impl Action {
             Self::Stop => "stop",
             Self::Remove => "remove",
             Self::Rename => "rename",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
         }
     }
 
@@ -121,8 +129,8 @@ impl Action {
     /// Which way it moves a service; `None` for what serves several.
     pub const fn direction(self) -> Option<Direction> {
         match self {
-            Self::Create | Self::Start | Self::Wait | Self::Rename => Some(Direction::Up),
-            Self::Stop | Self::Remove => Some(Direction::Down),
+            Self::Create | Self::Start | Self::Wait | Self::Rename | Self::Unpause => Some(Direction::Up),
+            Self::Stop | Self::Remove | Self::Pause => Some(Direction::Down),
             Self::Pull | Self::Build | Self::Network | Self::Volume => None,
         }
     }

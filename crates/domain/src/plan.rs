@@ -309,6 +309,16 @@ pub enum Work {
         /// The name it gets.
         to: String,
     },
+    /// Freeze it.
+    Pause {
+        /// The engine's name.
+        name: String,
+    },
+    /// Let it go on.
+    Unpause {
+        /// The engine's name.
+        name: String,
+    },
 }
 
 /// A container on a network that is replaced.
@@ -352,6 +362,8 @@ impl Work {
             Self::Stop { .. } => Action::Stop,
             Self::Remove { .. } => Action::Remove,
             Self::Rename { .. } => Action::Rename,
+            Self::Pause { .. } => Action::Pause,
+            Self::Unpause { .. } => Action::Unpause,
         }
     }
 
@@ -368,6 +380,8 @@ impl Work {
             | Self::Wait { name, .. }
             | Self::Stop { name, .. }
             | Self::Remove { name }
+            | Self::Pause { name }
+            | Self::Unpause { name }
             | Self::Rename { to: name, .. } => name,
         }
     }
@@ -380,6 +394,7 @@ impl Work {
             Self::Create(spec) => Some(Self::Remove { name: spec.name.clone() }),
             Self::Start { name } => Some(Self::Stop { name: name.clone(), grace }),
             Self::Rename { from, to } => Some(Self::Rename { from: to.clone(), to: from.clone() }),
+            Self::Unpause { name } => Some(Self::Pause { name: name.clone() }),
             _ => None,
         }
     }

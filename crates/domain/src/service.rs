@@ -134,6 +134,11 @@ impl Definition {
     pub fn gate_check(&self) -> Option<&Check> {
         self.probe.as_ref().or(self.health.as_ref()).filter(|check| check.test != Test::Disabled)
     }
+
+    /// It publishes a port or has a health check, so it is not meant to end by itself.
+    pub fn is_server(&self) -> bool {
+        !self.ports.is_empty() || self.gate_check().is_some()
+    }
 }
 
 /// One thing a service needs first.
@@ -217,6 +222,8 @@ pub enum Observed {
     Created,
     /// It runs.
     Running(Verdict),
+    /// It runs, but is frozen; what its check said last.
+    Paused(Verdict),
     /// It ended with this code (128 + signal for a signal).
     Exited(i32),
     /// The engine is about to start it again.
@@ -241,6 +248,34 @@ pub enum Change {
     Health(Verdict),
     /// It was removed.
     Removed,
+    /// It was frozen.
+    Paused,
+    /// It goes on after it was frozen.
+    Unpaused,
+    /// It was sent this signal, by a stop or a kill.
+    Signalled(i32),
+    /// A stop has ended it.
+    Stopped,
+}
+
+/// Numbers of the signals that ask for something else than an end, and of the one that does not ask.
+mod signal {
+    pub(super) const HUP: i32 = 1;
+    pub(super) const KILL: i32 = 9;
+    pub(super) const USR1: i32 = 10;
+    pub(super) const USR2: i32 = 12;
+    pub(super) const CHLD: i32 = 17;
+    pub(super) const CONT: i32 = 18;
+    pub(super) const STOP: i32 = 19;
+    pub(super) const TSTP: i32 = 20;
+}
+
+/// Whether a process is expected to end in an orderly way when it gets this signal. Images choose theirs
+/// freely (`SIGQUIT`, `SIGWINCH`, `SIGRTMIN+3`), so it is every one but those with another common meaning.
+/// SIGKILL is not one: it is what a crash looks like, and a stop sends another one first.
+pub const fn asks_to_end(number: i32) -> bool {
+    use signal::{CHLD, CONT, HUP, KILL, STOP, TSTP, USR1, USR2};
+    !matches!(number, HUP | KILL | USR1 | USR2 | CHLD | CONT | STOP | TSTP)
 }
 
 impl Observed {
@@ -253,39 +288,49 @@ impl Observed {
         match (self, change) {
             (Self::Unknown, Change::Health(verdict)) => Some(Self::Running(verdict)),
             (Self::Absent | Self::Unknown, Change::Created) => Some(Self::Created),
-            (Self::Running(_), Change::Started) => None,
+            (Self::Running(_) | Self::Paused(_), Change::Started) => None,
             (_, Change::Started) => Some(Self::Running(fresh)),
-            (Self::Running(_) | Self::Restarting | Self::Unknown | Self::Created, Change::Died { code }) => {
-                Some(Self::Exited(code))
-            }
+            (Self::Running(verdict), Change::Paused) => Some(Self::Paused(verdict)),
+            (Self::Unknown, Change::Paused) => Some(Self::Paused(fresh)),
+            (Self::Paused(verdict), Change::Unpaused) => Some(Self::Running(verdict)),
+            (
+                Self::Running(_) | Self::Paused(_) | Self::Restarting | Self::Unknown | Self::Created,
+                Change::Died { code },
+            ) => Some(Self::Exited(code)),
             (Self::Running(before), Change::Health(now)) if before != now => Some(Self::Running(now)),
+            (Self::Paused(before), Change::Health(now)) if before != now => Some(Self::Paused(now)),
             (Self::Absent, Change::Removed) => None,
             (_, Change::Removed) => Some(Self::Absent),
             _ => None,
         }
     }
 
-    /// It runs, whatever its health.
+    /// It runs, whatever its health, frozen or not.
     pub const fn is_running(self) -> bool {
-        matches!(self, Self::Running(_))
+        matches!(self, Self::Running(_) | Self::Paused(_))
     }
 
-    /// The word that is stored and shown.
+    /// It runs, but is frozen.
+    pub const fn is_paused(self) -> bool {
+        matches!(self, Self::Paused(_))
+    }
+
+    /// The word that is stored; what is paused runs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Absent => "absent",
             Self::Created => "created",
-            Self::Running(_) => "running",
+            Self::Running(_) | Self::Paused(_) => "running",
             Self::Exited(_) => "exited",
             Self::Restarting => "restarting",
             Self::Unknown => "unknown",
         }
     }
 
-    /// The verdict of a running one.
+    /// The verdict of a running one; of a paused one that of before.
     pub const fn health(self) -> Verdict {
         match self {
-            Self::Running(verdict) => verdict,
+            Self::Running(verdict) | Self::Paused(verdict) => verdict,
             _ => Verdict::None,
         }
     }
@@ -299,10 +344,11 @@ impl Observed {
     }
 
     /// Reads the stored parts back.
-    pub fn from_parts(word: &str, health: Verdict, exit_code: Option<i32>) -> Option<Self> {
+    pub fn from_parts(word: &str, health: Verdict, exit_code: Option<i32>, is_paused: bool) -> Option<Self> {
         Some(match word {
             "absent" => Self::Absent,
             "created" => Self::Created,
+            "running" if is_paused => Self::Paused(health),
             "running" => Self::Running(health),
             "exited" => Self::Exited(exit_code?),
             "restarting" => Self::Restarting,
@@ -318,8 +364,10 @@ impl Observed {
 pub enum Ended {
     /// An operation of ours; it will start it again where it should run.
     Clos,
-    /// Somebody else, by a stop or a kill.
+    /// Somebody else, by a stop or a signal that asks for the end.
     Outside,
+    /// Nobody: it was watched, and ended by itself.
+    Itself,
 }
 
 impl Ended {
@@ -328,12 +376,13 @@ impl Ended {
         match self {
             Self::Clos => "clos",
             Self::Outside => "outside",
+            Self::Itself => "itself",
         }
     }
 
     /// The value of this word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Clos, Self::Outside].into_iter().find(|ended| ended.as_str() == word)
+        [Self::Clos, Self::Outside, Self::Itself].into_iter().find(|ended| ended.as_str() == word)
     }
 }
 
@@ -406,6 +455,19 @@ pub struct Facts<'a> {
     pub was_made: bool,
     /// Who ended its last run, where that is known.
     pub ended_by: Option<Ended>,
+    /// It is not meant to end by itself, whatever its restart policy.
+    pub is_server: bool,
+}
+
+impl Facts<'_> {
+    /// Whether an end with 0 is the end of a job. A server may have been stopped while nobody watched.
+    fn did_its_work(&self) -> bool {
+        match self.ended_by {
+            Some(Ended::Clos | Ended::Outside) => false,
+            Some(Ended::Itself) => self.restart.is_one_shot(),
+            None => self.restart.is_one_shot() && !self.is_server,
+        }
+    }
 }
 
 /// Starts by the engine within a minute from which on it is a crash loop.
@@ -419,16 +481,19 @@ pub const RESTART_SETTLES: Duration = Duration::from_secs(10);
 
 /// The status of a service and the reason that the word cannot say, by the table of semantics.md.
 pub fn status(facts: &Facts<'_>) -> (Status, Option<Reason>) {
-    use Action::{Build, Create, Network, Pull, Remove, Rename, Start, Stop, Volume, Wait};
+    use Action::{Build, Create, Network, Pause, Pull, Remove, Rename, Start, Stop, Unpause, Volume, Wait};
 
     match facts.step.map(|step| step.action) {
         Some(Create | Start | Pull | Build | Network | Volume) => return (Status::Starting, None),
         Some(Stop | Remove) => return (Status::Stopping, None),
-        Some(Wait | Rename) | None => {}
+        Some(Wait | Rename | Pause | Unpause) | None => {}
     }
     let wants_to_run = facts.desired == Desired::Running;
     match facts.observed {
-        Observed::Running(_) if !wants_to_run => (Status::Running, Some(Reason::Drifted)),
+        Observed::Running(_) | Observed::Paused(_) if !wants_to_run => {
+            (Status::Running, Some(Reason::Drifted))
+        }
+        Observed::Paused(_) => (Status::Running, Some(Reason::Paused)),
         Observed::Running(_) if facts.just_restarted && facts.restarts_in_a_minute >= CRASH_LOOP_STARTS => {
             (Status::Failed, Some(Reason::CrashLooping))
         }
@@ -448,7 +513,10 @@ pub fn status(facts: &Facts<'_>) -> (Status, Option<Reason>) {
         Observed::Exited(_) if facts.ended_by == Some(Ended::Clos) && facts.skipped_because.is_none() => {
             (Status::Stopped, None)
         }
-        Observed::Exited(0) if facts.restart.is_one_shot() => (Status::Stopped, Some(Reason::Completed)),
+        Observed::Exited(_) if facts.ended_by == Some(Ended::Outside) && facts.skipped_because.is_none() => {
+            (Status::Stopped, Some(Reason::StoppedOutside))
+        }
+        Observed::Exited(0) if facts.did_its_work() => (Status::Stopped, Some(Reason::Completed)),
         _ if facts.skipped_because.is_some() => (Status::Stopped, Some(Reason::Skipped)),
         Observed::Exited(_) if facts.restarts_in_a_minute >= CRASH_LOOP_STARTS => {
             (Status::Failed, Some(Reason::CrashLooping))
@@ -535,6 +603,7 @@ impl Service {
             skipped_because: skipped,
             was_made: self.container_id.is_some(),
             ended_by: self.ended_by,
+            is_server: self.definition.is_server(),
         })
     }
 
@@ -570,6 +639,7 @@ mod tests {
             skipped_because: None,
             was_made: true,
             ended_by: None,
+            is_server: false,
         }
     }
 
@@ -587,6 +657,9 @@ mod tests {
         let looping_now = Facts { just_restarted: true, ..looping(Observed::Running(Verdict::None)) };
         let step = |action, observed| Facts { step: Some(OpenStep { action }), ..facts(Running, observed) };
         let between = |code| Facts { ended_by: Some(Ended::Clos), ..one_shot(code) };
+        let stopped =
+            |code| Facts { ended_by: Some(Ended::Outside), ..facts(Running, Observed::Exited(code)) };
+        let watched = |code| Facts { ended_by: Some(Ended::Itself), is_server: true, ..one_shot(code) };
         let skipped = Facts { skipped_because: Some("db"), ..facts(Running, Observed::Absent) };
         let table = [
             (said(step(Action::Create, Observed::Absent)), "starting"),
@@ -616,6 +689,26 @@ mod tests {
             (said(between(0)), "stopped"),
             (said(Facts { skipped_because: Some("db"), ..between(137) }), "stopped SKIPPED"),
             (said(facts(Running, Observed::Exited(0))), "failed EXITED"),
+            (said(facts(Running, Observed::Paused(Verdict::Healthy))), "running PAUSED"),
+            (
+                said(Facts { just_restarted: true, ..facts(Running, Observed::Paused(Verdict::None)) }),
+                "running PAUSED",
+            ),
+            (said(facts(Stopped, Observed::Paused(Verdict::None))), "running DRIFTED"),
+            (said(step(Action::Stop, Observed::Paused(Verdict::None))), "stopping"),
+            (said(step(Action::Unpause, Observed::Paused(Verdict::None))), "running PAUSED"),
+            (said(stopped(0)), "stopped STOPPED_OUTSIDE"),
+            (said(stopped(143)), "stopped STOPPED_OUTSIDE"),
+            (said(Facts { restart: Restart::No, ..stopped(0) }), "stopped STOPPED_OUTSIDE"),
+            (said(Facts { desired: Stopped, ..stopped(0) }), "stopped"),
+            (said(Facts { skipped_because: Some("db"), ..stopped(0) }), "stopped SKIPPED"),
+            (said(watched(0)), "stopped COMPLETED"),
+            (said(watched(2)), "failed EXITED"),
+            (said(Facts { is_server: true, ..one_shot(0) }), "failed EXITED"),
+            (
+                said(Facts { ended_by: Some(Ended::Itself), ..facts(Running, Observed::Exited(0)) }),
+                "failed EXITED",
+            ),
             (said(facts(Running, Observed::Absent)), "failed GONE"),
             (said(Facts { was_made: false, ..facts(Running, Observed::Absent) }), "stopped"),
             (said(skipped), "stopped SKIPPED"),
@@ -650,8 +743,30 @@ mod tests {
         for condition in [Condition::Started, Condition::Healthy, Condition::Completed] {
             assert_eq!(Condition::parse(condition.as_str()), Some(condition));
         }
-        assert_eq!(Observed::from_parts("exited", Verdict::None, None), None);
-        assert_eq!(Observed::from_parts("frozen", Verdict::None, None), None);
+        for ended in [Ended::Clos, Ended::Outside, Ended::Itself] {
+            assert_eq!(Ended::parse(ended.as_str()), Some(ended));
+        }
+        assert_eq!(Observed::from_parts("exited", Verdict::None, None, false), None);
+        assert_eq!(Observed::from_parts("frozen", Verdict::None, None, false), None);
+    }
+
+    #[test]
+    fn a_server_has_a_port_or_a_check() {
+        let mut web = Definition::of_image(ServiceName::parse("name", "web").unwrap(), "web");
+        assert!(!web.is_server());
+        web.health = Some(Check::new(Test::Disabled));
+        assert!(!web.is_server());
+        web.health = Some(Check::new(Test::Tcp { port: 80 }));
+        assert!(web.is_server());
+    }
+
+    #[test]
+    fn a_signal_that_reloads_or_kills_does_not_ask_for_the_end() {
+        for (number, asks) in
+            [(15, true), (2, true), (3, true), (28, true), (37, true), (9, false), (1, false), (10, false)]
+        {
+            assert_eq!(asks_to_end(number), asks, "{number}");
+        }
     }
 
     fn any_change() -> impl Strategy<Value = Change> {
@@ -662,6 +777,10 @@ mod tests {
             Just(Change::Health(Verdict::Healthy)),
             Just(Change::Health(Verdict::Unhealthy)),
             Just(Change::Removed),
+            Just(Change::Paused),
+            Just(Change::Unpaused),
+            Just(Change::Signalled(15)),
+            Just(Change::Stopped),
         ]
     }
 
@@ -675,12 +794,14 @@ mod tests {
                     (Observed::Absent, Observed::Created | Observed::Running(_)) => true,
                     (Observed::Created, Observed::Running(_) | Observed::Exited(_) | Observed::Absent) => true,
                     (Observed::Running(a), Observed::Running(b)) => a != b,
-                    (Observed::Running(_), Observed::Exited(_) | Observed::Absent) => true,
+                    (Observed::Running(a), Observed::Paused(b)) | (Observed::Paused(a), Observed::Running(b)) => a == b,
+                    (Observed::Paused(a), Observed::Paused(b)) => a != b,
+                    (Observed::Running(_) | Observed::Paused(_), Observed::Exited(_) | Observed::Absent) => true,
                     (Observed::Exited(_), Observed::Running(_) | Observed::Absent) => true,
                     _ => false,
                 };
                 prop_assert!(legal, "{state:?} -> {next:?} by {change:?}");
-                let parts = Observed::from_parts(next.as_str(), next.health(), next.exit_code());
+                let parts = Observed::from_parts(next.as_str(), next.health(), next.exit_code(), next.is_paused());
                 prop_assert_eq!(parts, Some(next));
                 state = next;
             }

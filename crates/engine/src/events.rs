@@ -29,7 +29,8 @@ const QUEUE: usize = 4096;
 
 /// What the engine is asked for. A health check adds three exec events each time,
 /// which are of no use here.
-const WANTED: [&str; 5] = ["create", "start", "die", "destroy", "health_status"];
+const WANTED: [&str; 9] =
+    ["create", "start", "die", "destroy", "health_status", "pause", "unpause", "kill", "stop"];
 
 /// Opens the stream; its reader is one task that ends with the stream.
 pub(crate) fn subscribe(docker: &Docker) -> BoxStream<'static, Event> {
@@ -143,6 +144,10 @@ fn read(message: EventMessage) -> Option<Event> {
             code: attributes.get("exitCode").and_then(|code| code.parse().ok()).unwrap_or_default(),
         },
         "destroy" => Change::Removed,
+        "pause" => Change::Paused,
+        "unpause" => Change::Unpaused,
+        "kill" => Change::Signalled(attributes.get("signal")?.parse().ok()?),
+        "stop" => Change::Stopped,
         other => Change::Health(Verdict::parse(other.strip_prefix("health_status:")?.trim())?),
     };
     let nanos =
@@ -165,6 +170,7 @@ mod tests {
         let attributes = HashMap::from([
             ("name".to_owned(), "shop-web-1".to_owned()),
             ("exitCode".to_owned(), "137".to_owned()),
+            ("signal".to_owned(), "15".to_owned()),
         ]);
         EventMessage {
             action: Some(action.into()),
@@ -187,6 +193,10 @@ mod tests {
         assert_eq!(change("start"), Some(Change::Started));
         assert_eq!(change("die"), Some(Change::Died { code: 137 }));
         assert_eq!(change("destroy"), Some(Change::Removed));
+        assert_eq!(change("pause"), Some(Change::Paused));
+        assert_eq!(change("unpause"), Some(Change::Unpaused));
+        assert_eq!(change("kill"), Some(Change::Signalled(15)));
+        assert_eq!(change("stop"), Some(Change::Stopped));
         assert_eq!(change("health_status: healthy"), Some(Change::Health(Verdict::Healthy)));
         assert_eq!(change("health_status: unhealthy"), Some(Change::Health(Verdict::Unhealthy)));
         for ignored in ["exec_create: /bin/true", "exec_die", "attach", "health_status: odd", "oom", "rename"]

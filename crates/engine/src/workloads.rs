@@ -10,7 +10,7 @@ use bollard::query_parameters::{
 };
 use clos_domain::seams::Workloads;
 use clos_domain::seams::engine::{Error, Event, ExecOutcome, Info, LogLine, LogQuery, Stats};
-use clos_domain::workload::{ConfigHash, ConfigPiece, Found, Spec};
+use clos_domain::workload::{ConfigHash, ConfigPiece, Found, Spec, State};
 use futures::stream::BoxStream;
 use sha2::{Digest as _, Sha256};
 
@@ -72,6 +72,20 @@ impl Workloads for Docker {
         let limit = grace.saturating_add(deadline::AFTER_GRACE);
         let call = self.client().stop_container(&target, Some(options));
         within(limit, &what, Effect::Changes, call).await.map_err(|fault| no_such(name, fault))
+    }
+
+    async fn pause(&self, name: &str) -> Result<(), Error> {
+        let target = self.container(name).await?;
+        let call = self.client().pause_container(&target);
+        let answer = within(deadline::START, &format!("pause `{name}`"), Effect::Changes, call).await;
+        self.unless(name, answer, |state| *state == State::Paused).await
+    }
+
+    async fn unpause(&self, name: &str) -> Result<(), Error> {
+        let target = self.container(name).await?;
+        let call = self.client().unpause_container(&target);
+        let answer = within(deadline::START, &format!("unpause `{name}`"), Effect::Changes, call).await;
+        self.unless(name, answer, |state| matches!(state, State::Running { .. })).await
     }
 
     async fn remove(&self, name: &str) -> Result<(), Error> {
@@ -208,6 +222,23 @@ impl Docker {
         }
         let files = &spec.container().files;
         if files.is_empty() { Ok(()) } else { copy::into(self, id, name, files).await }
+    }
+
+    /// An engine refuses what is so already, each version in its own words.
+    async fn unless(
+        &self,
+        name: &str,
+        answer: Result<(), Fault>,
+        is_so: impl Fn(&State) -> bool + Send,
+    ) -> Result<(), Error> {
+        let Err(fault) = answer else { return Ok(()) };
+        if matches!(fault, Fault::Answer { .. })
+            && let Some(found) = self.inspect(name).await?
+            && is_so(&found.state)
+        {
+            return Ok(());
+        }
+        Err(no_such(name, fault))
     }
 
     async fn wait_gone(&self, name: &str, what: &str) -> Result<(), Error> {

@@ -398,6 +398,7 @@ fn state(service: &Service) -> Result<services::ActiveModel, Error> {
         status_detail: Set(service.status_detail.clone()),
         restart_times: Set(json(&restart_times)?),
         ended_by: Set(service.ended_by.map(|ended| ended.as_str().to_owned())),
+        paused: Set(service.observed.is_paused()),
         started_at: Set(service.started_at.map(micros)),
         stopped_at: Set(service.stopped_at.map(micros)),
         updated_at: Set(micros(service.updated_at)),
@@ -423,7 +424,7 @@ fn service(read: Whole) -> Result<Service, Error> {
     let leases = whole::in_order(read.leases, |row| (row.container_port, row.host_port));
 
     let health = word("services.health", &row.health, Verdict::parse)?;
-    let observed = Observed::from_parts(&row.observed, health, row.exit_code)
+    let observed = Observed::from_parts(&row.observed, health, row.exit_code, row.paused)
         .ok_or_else(|| corrupt("services.observed", &row.observed))?;
     let step = row.step_action.as_deref().map(|stored| word("services.step_action", stored, Action::parse));
     Ok(Service {

@@ -70,6 +70,8 @@ table!(services = "services" {
     created_at: i64,
     updated_at: i64,
     ended_by: Option<String>,
+    #[serde(deserialize_with = "crate::whole::flag")]
+    paused: bool,
 });
 
 table!(service_environment = "service_environment" {

@@ -81,6 +81,7 @@ macro_rules! engine_suite {
             a_shared_namespace_is_of_one_container_and_ends_with_it
             what_is_not_there_is_said_so
             an_exit_code_is_told_and_shown
+            what_is_paused_goes_on_when_it_is_told_to_or_stopped
             who_does_not_hear_the_signal_is_killed
             an_image_that_is_not_there_is_no_image
             a_container_says_which_image_it_was_created_from
@@ -359,6 +360,37 @@ pub async fn an_exit_code_is_told_and_shown(world: &mut impl EngineWorld) {
     assert!(found.finished_at.is_some());
 }
 
+pub async fn what_is_paused_goes_on_when_it_is_told_to_or_stopped(world: &mut impl EngineWorld) {
+    let mut events = listening(world).await;
+    let name = started(world, "paused", Behaviour::Runs).await;
+    let engine = world.engine();
+    for _ in 0..2 {
+        engine.pause(&name).await.unwrap();
+        assert_eq!(shown(world, &name).await.state, State::Paused);
+    }
+    engine.start(&name).await.unwrap_err();
+    engine.exec(&name, &["true".to_owned()], PATIENCE).await.unwrap_err();
+    for _ in 0..2 {
+        engine.unpause(&name).await.unwrap();
+        assert!(matches!(shown(world, &name).await.state, State::Running { .. }));
+    }
+    engine.pause(&name).await.unwrap();
+    engine.stop(&name, Duration::from_secs(5)).await.unwrap();
+    assert!(matches!(shown(world, &name).await.state, State::Exited { .. }));
+    engine.unpause(&name).await.unwrap_err();
+    engine.pause(&name).await.unwrap_err();
+    let seen = changes(&mut events, &name, |change| *change == Change::Stopped).await;
+    let code = seen.iter().find_map(|change| match change {
+        Change::Died { code } => Some(*code),
+        _ => None,
+    });
+    let mut paused: Vec<&Change> =
+        seen.iter().filter(|it| matches!(it, Change::Paused | Change::Unpaused)).collect();
+    paused.dedup();
+    assert_eq!(paused, [&Change::Paused, &Change::Unpaused, &Change::Paused, &Change::Unpaused]);
+    assert!(code.is_some() && seen.contains(&Change::Signalled(15)), "{seen:?}");
+}
+
 pub async fn who_does_not_hear_the_signal_is_killed(world: &mut impl EngineWorld) {
     let name = started(world, "deaf", Behaviour::IgnoresTerm).await;
     world.engine().stop(&name, Duration::from_secs(1)).await.unwrap();
@@ -417,7 +449,16 @@ pub async fn the_life_of_a_container_is_told_in_order(world: &mut impl EngineWor
     world.engine().stop(&name, Duration::from_millis(1)).await.unwrap();
     Workloads::remove(&*world.engine(), &name).await.unwrap();
     let seen = changes(&mut events, &name, |change| *change == Change::Removed).await;
-    assert_eq!(seen, [Change::Created, Change::Started, Change::Died { code: 137 }, Change::Removed]);
+    let told = [
+        Change::Created,
+        Change::Started,
+        Change::Signalled(15),
+        Change::Signalled(9),
+        Change::Died { code: 137 },
+        Change::Stopped,
+        Change::Removed,
+    ];
+    assert_eq!(seen, told);
 }
 
 pub async fn the_engines_own_verdict_is_told(world: &mut impl EngineWorld) {

@@ -35,6 +35,9 @@ use crate::clock::TickingClock;
 /// What ends as soon as it is started is started so often by its policy, before it is left waiting.
 const SCRIPTED_RESTARTS: u32 = 3;
 
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
 /// The engine.
 pub struct FakeEngine {
     clock: Arc<dyn Clock>,
@@ -84,6 +87,7 @@ struct Container {
     volumes: BTreeSet<String>,
     files: Vec<CopiedFile>,
     has_check: bool,
+    before_pause: Verdict,
     keeps_log: bool,
     restart: Restart,
     lines: Vec<LogLine>,
@@ -279,7 +283,33 @@ impl FakeEngine {
     /// It ends, as by `docker kill`.
     pub fn kill(&self, name: &str, code: i32) {
         let now = self.clock.now();
-        self.state().end(name, code, now);
+        let mut state = self.state();
+        state.signal(name, SIGKILL, now);
+        state.end(name, code, now);
+    }
+
+    /// It gets a signal, as by `docker kill -s`, and goes on.
+    pub fn signal(&self, name: &str, signal: i32) {
+        let now = self.clock.now();
+        self.state().signal(name, signal, now);
+    }
+
+    /// It ends with this code after a signal that asks it to, as by `docker stop`.
+    pub fn stop_by_hand(&self, name: &str, code: i32) {
+        let now = self.clock.now();
+        self.state().stop(name, code, now);
+    }
+
+    /// It is frozen, as by `docker pause`.
+    pub fn pause_by_hand(&self, name: &str) {
+        let now = self.clock.now();
+        self.state().freeze(name, now);
+    }
+
+    /// It goes on, as by `docker unpause`.
+    pub fn unpause_by_hand(&self, name: &str) {
+        let now = self.clock.now();
+        self.state().thaw(name, now);
     }
 
     /// It is removed, as by `docker rm -f`.
@@ -660,6 +690,45 @@ impl Engine {
         }
     }
 
+    fn signal(&mut self, name: &str, signal: i32, now: Timestamp) {
+        let Some(container) = self.containers.get(name).filter(|container| container.runs()) else { return };
+        self.tell(&container.found.id, name, Change::Signalled(signal), now);
+    }
+
+    /// Asks it to end; a paused one goes on to do so.
+    fn stop(&mut self, name: &str, code: i32, now: Timestamp) {
+        let Some(container) = self.containers.get(name) else { return };
+        let (id, runs) = (container.found.id.clone(), container.runs());
+        self.signal(name, SIGTERM, now);
+        self.thaw(name, now);
+        if runs && code == 128 + SIGKILL {
+            self.signal(name, SIGKILL, now);
+        }
+        self.end(name, code, now);
+        if runs {
+            self.tell(&id, name, Change::Stopped, now);
+        }
+    }
+
+    fn freeze(&mut self, name: &str, now: Timestamp) {
+        let Some(container) = self.containers.get_mut(name) else { return };
+        if let State::Running { health } = container.found.state {
+            container.before_pause = health;
+            container.found.state = State::Paused;
+            let id = container.found.id.clone();
+            self.tell(&id, name, Change::Paused, now);
+        }
+    }
+
+    fn thaw(&mut self, name: &str, now: Timestamp) {
+        let Some(container) = self.containers.get_mut(name) else { return };
+        if container.found.state == State::Paused {
+            container.found.state = State::Running { health: container.before_pause };
+            let id = container.found.id.clone();
+            self.tell(&id, name, Change::Unpaused, now);
+        }
+    }
+
     fn end(&mut self, name: &str, code: i32, now: Timestamp) {
         let is_up = |it: &&mut Container| it.runs() || it.found.state == State::Restarting;
         let Some(container) = self.containers.get_mut(name).filter(is_up) else {
@@ -675,6 +744,7 @@ impl Engine {
     }
 
     fn take_away(&mut self, name: &str, now: Timestamp) {
+        self.signal(name, SIGKILL, now);
         self.end(name, 137, now);
         if let Some(container) = self.containers.remove(name) {
             self.tell(&container.found.id, name, Change::Removed, now);
@@ -695,6 +765,7 @@ fn container(found: Found) -> Container {
         volumes: BTreeSet::new(),
         files: Vec::new(),
         has_check: false,
+        before_pause: Verdict::None,
         keeps_log: true,
         restart: Restart::No,
         lines: Vec::new(),
@@ -808,6 +879,11 @@ impl Workloads for FakeEngine {
             let mut state = self.state();
             let name = state.name_of(name)?;
             let wanted = &state.containers[&name];
+            if wanted.found.state == State::Paused {
+                return Err(Error::Refused(
+                    "cannot start a paused container, try unpause instead".to_owned(),
+                ));
+            }
             if wanted.runs() {
                 return Ok(());
             }
@@ -859,10 +935,38 @@ impl Workloads for FakeEngine {
         {
             let mut state = self.state();
             let name = state.name_of(name)?;
-            let code = if state.script.deaf.contains(&name) { 137 } else { 143 };
-            state.end(&name, code, now);
+            let code = if state.script.deaf.contains(&name) { 128 + SIGKILL } else { 128 + SIGTERM };
+            state.stop(&name, code, now);
         }
         self.leave("stop", Ok(()))
+    }
+
+    async fn pause(&self, name: &str) -> Result<(), Error> {
+        self.enter_change("pause", name).await?;
+        let now = self.clock.now();
+        {
+            let mut state = self.state();
+            let name = state.name_of(name)?;
+            if !state.containers[&name].runs() {
+                return Err(Error::Refused(format!("container {name} is not running")));
+            }
+            state.freeze(&name, now);
+        }
+        self.leave("pause", Ok(()))
+    }
+
+    async fn unpause(&self, name: &str) -> Result<(), Error> {
+        self.enter_change("unpause", name).await?;
+        let now = self.clock.now();
+        {
+            let mut state = self.state();
+            let name = state.name_of(name)?;
+            if !state.containers[&name].runs() {
+                return Err(Error::Refused(format!("container {name} is not paused")));
+            }
+            state.thaw(&name, now);
+        }
+        self.leave("unpause", Ok(()))
     }
 
     async fn remove(&self, name: &str) -> Result<(), Error> {
@@ -992,6 +1096,9 @@ impl Workloads for FakeEngine {
         tokio::task::yield_now().await;
         let state = self.state();
         let name = state.name_of(name)?;
+        if state.containers[&name].found.state == State::Paused {
+            return Err(Error::Refused(format!("container {name} is paused, unpause it before exec")));
+        }
         if !state.containers[&name].runs() {
             return Err(Error::Refused(format!("container {name} is not running")));
         }

@@ -490,7 +490,7 @@ pub async fn a_service_reads_back_as_it_was_written(store: Arc<dyn Store>) {
     let mut full = service(&ids, &shop, "full");
     full.definition = full_definition("full");
     full.desired = Desired::Running;
-    full.observed = Observed::Running(Verdict::Unhealthy);
+    full.observed = Observed::Paused(Verdict::Unhealthy);
     full.observed_at = Some(at(1));
     full.container_id = Some("c0ffee".into());
     full.step = Some(OpenStep { action: Action::Wait });
@@ -607,7 +607,8 @@ pub async fn every_state_reads_back(store: Arc<dyn Store>) {
         Observed::Unknown,
     ];
     let mut tx = store.begin().await.unwrap();
-    for observed in running.into_iter().chain(others) {
+    let paused = [Observed::Paused(Verdict::None), Observed::Paused(Verdict::Healthy)];
+    for observed in running.into_iter().chain(others).chain(paused) {
         for desired in [Desired::Running, Desired::Stopped, Desired::Absent] {
             (web.observed, web.desired) = (observed, desired);
             tx.services().update_state(&web).await.unwrap();
@@ -620,6 +621,11 @@ pub async fn every_state_reads_back(store: Arc<dyn Store>) {
             tx.services().update_state(&web).await.unwrap();
             assert_eq!(tx.services().get(&web.id).await.unwrap().as_ref(), Some(&web));
         }
+    }
+    for ended in [None, Some(Ended::Clos), Some(Ended::Outside), Some(Ended::Itself)] {
+        web.ended_by = ended;
+        tx.services().update_state(&web).await.unwrap();
+        assert_eq!(tx.services().get(&web.id).await.unwrap().unwrap().ended_by, ended);
     }
     for reason in Reason::ALL {
         web.status_reason = Some(*reason);

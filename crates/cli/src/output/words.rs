@@ -152,6 +152,8 @@ pub(crate) fn action(action: pb::StepAction) -> &'static str {
         pb::StepAction::Stop => "stop",
         pb::StepAction::Remove => "remove",
         pb::StepAction::Rename => "rename",
+        pb::StepAction::Pause => "pause",
+        pb::StepAction::Unpause => "unpause",
         pb::StepAction::Unspecified => "step",
     }
 }

@@ -46,10 +46,13 @@ pub(super) async fn run(session: &Session<'_>, args: &Status) -> Result<Exit, Fa
 fn is_well(service: &pb::Service) -> bool {
     let is_as_wanted = service.desired_state() != pb::DesiredState::Running
         || !service.enabled
-        || service.status() == pb::ServiceStatus::Running
+        || service.status() == pb::ServiceStatus::Running && service.status_reason != PAUSED
         || service.status_reason == "COMPLETED";
     is_as_wanted && service.status_reason != UNREACHABLE
 }
+
+/// Somebody froze it: it runs, and answers nobody.
+const PAUSED: &str = "PAUSED";
 
 /// The engine does not answer; what is shown is what it showed last.
 const UNREACHABLE: &str = "ENGINE_UNREACHABLE";
@@ -173,7 +176,7 @@ fn with_reason(session: &Session<'_>, service: &pb::Service, word: &str) -> Stri
 fn tone_of(service: &pb::Service, tone: Tone) -> Tone {
     match service.status_reason.as_str() {
         "COMPLETED" => Tone::Good,
-        "DRIFTED" | UNREACHABLE | "SKIPPED" => Tone::Warn,
+        "DRIFTED" | UNREACHABLE | "SKIPPED" | PAUSED | "STOPPED_OUTSIDE" => Tone::Warn,
         _ => tone,
     }
 }

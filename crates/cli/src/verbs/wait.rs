@@ -103,6 +103,7 @@ fn is_in(service: &pb::Service, state: WaitFor) -> bool {
     }
     let is_done = service.status_reason == "COMPLETED";
     match state {
+        WaitFor::Healthy | WaitFor::Running if service.status_reason == "PAUSED" => false,
         WaitFor::Healthy => service.status() == pb::ServiceStatus::Running || is_done,
         WaitFor::Running => {
             matches!(service.status(), pb::ServiceStatus::Running | pb::ServiceStatus::Unhealthy) || is_done
@@ -116,7 +117,8 @@ fn is_in(service: &pb::Service, state: WaitFor) -> bool {
 fn has_failed(service: &pb::Service, state: WaitFor) -> bool {
     state != WaitFor::Stopped
         && service.desired_state() == pb::DesiredState::Running
-        && (service.status() == pb::ServiceStatus::Failed || service.status_reason == "SKIPPED")
+        && (service.status() == pb::ServiceStatus::Failed
+            || matches!(service.status_reason.as_str(), "SKIPPED" | "STOPPED_OUTSIDE"))
 }
 
 async fn is_in_progress(client: &Client, group: &pb::Group) -> Result<bool, Failure> {

@@ -72,7 +72,14 @@ impl Claims {
                         // A create compares specs itself, so it is repeated and not taken over.
                         let is_the_same = holder.action == action
                             && holder.subject == subject
-                            && matches!(action, Action::Start | Action::Wait | Action::Stop | Action::Remove);
+                            && matches!(
+                                action,
+                                Action::Start
+                                    | Action::Unpause
+                                    | Action::Wait
+                                    | Action::Stop
+                                    | Action::Remove
+                            );
                         (holder.outcome.clone(), is_the_same)
                     }
                 }

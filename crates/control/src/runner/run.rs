@@ -441,6 +441,8 @@ fn cause(progress: &Progress, need: u32) -> String {
         (Action::Stop, _) => "could not be stopped",
         (Action::Remove, _) => "could not be removed",
         (Action::Rename, _) => "could not be renamed",
+        (Action::Pause, _) => "could not be paused",
+        (Action::Unpause, _) => "could not be unpaused",
     };
     format!("not started: `{what}` {how}")
 }

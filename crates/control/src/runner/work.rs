@@ -8,13 +8,14 @@ use clos_domain::operation::{Action, State, Step};
 use clos_domain::plan::{self, OnlyIf, Swap, Work};
 use clos_domain::seams::engine::{self, Error as E, Progress};
 use clos_domain::service::{Ended, Observed, OpenStep};
-use clos_domain::workload::{Found, Spec};
+use clos_domain::workload::{self, Found, Spec};
 use clos_domain::{Error, Reason, Result};
 
 use super::claims::{Asked, Outcome};
 use super::run::{elapsed, finish_row};
 use super::{Inner, Run, StepEnd};
 use crate::observer::engine_error;
+use crate::sight::is_up;
 use crate::snapshot;
 
 /// An answer that was lost is asked for so often.
@@ -187,15 +188,16 @@ impl Inner {
         self.write_step(run, row, |row| {
             row.step = None;
             row.status_detail = detail.unwrap_or_default();
+            // From here on an end is its own.
+            if step.work.action() == Action::Start && (end.is_err() || row.ended_by == Some(Ended::Clos)) {
+                row.ended_by = None;
+            }
             if let Ok(sight) = &looked {
                 sight.show(row);
             }
             let has_ended = matches!(row.observed, Observed::Exited(_));
-            match step.work.action() {
-                Action::Stop if has_ended && end.is_ok() => row.ended_by = Some(Ended::Clos),
-                // From here on an end is its own.
-                Action::Start => row.ended_by = None,
-                _ => {}
+            if step.work.action() == Action::Stop && has_ended {
+                row.ended_by = end.is_ok().then_some(Ended::Clos);
             }
         })
         .await
@@ -249,6 +251,8 @@ impl Inner {
                 Ok("replaced already".into())
             }
             Work::Stop { name, grace } => self.call(|| self.world.engine.workloads.stop(name, *grace)).await,
+            Work::Pause { name } => self.call(|| self.world.engine.workloads.pause(name)).await,
+            Work::Unpause { name } => self.call(|| self.world.engine.workloads.unpause(name)).await,
             Work::Remove { name } => {
                 if step.swap.is_none()
                     && let Ok(Some(found)) = self.world.engine.workloads.inspect(name).await
@@ -351,10 +355,7 @@ impl Inner {
                 self.call_raw(|| workloads.remove(&swap.new)).await?;
             }
             let old = workloads.inspect(&swap.old).await?;
-            let stands = old.is_some_and(|found| {
-                found.id == swap.old_id
-                    && !matches!(found.state, clos_domain::workload::State::Running { .. })
-            });
+            let stands = old.is_some_and(|found| found.id == swap.old_id && !is_up(&found));
             if swap.ran && stands {
                 self.call_raw(|| workloads.start(&swap.old)).await?;
             }
@@ -420,10 +421,12 @@ impl Inner {
         if let Some(found) = &found {
             self.remember_volumes(row, found).await?;
         }
-        let runs =
-            found.is_some_and(|found| matches!(found.state, clos_domain::workload::State::Running { .. }));
-        if runs {
-            return Ok("was running already".into());
+        match found.map(|found| found.state) {
+            Some(workload::State::Running { .. }) => return Ok("was running already".into()),
+            Some(workload::State::Paused) => {
+                return self.call(|| self.world.engine.workloads.unpause(name)).await;
+            }
+            _ => {}
         }
         let started = self.call(|| self.world.engine.workloads.start(name)).await;
         started.map_err(|error| {

@@ -5,6 +5,7 @@
 mod adoption;
 mod apply;
 mod bed;
+mod by_hand;
 mod cancelling;
 mod compose_cases;
 mod files;

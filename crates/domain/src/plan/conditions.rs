@@ -50,8 +50,8 @@ impl Planner<'_> {
         }
         for owner in self.owners(i) {
             match fates[owner] {
-                Fate::Keep => {}
-                Fate::Start if self.is_stopped(i) || self.is_paused(owner) => {}
+                Fate::Keep | Fate::Unpause => {}
+                Fate::Start if self.is_stopped(i) => {}
                 // It is started if it is not replaced, and who runs in its namespaces has to follow.
                 Fate::Replace if self.is_stopped(owner) && !self.is_stopped(i) => return None,
                 Fate::Start | Fate::Create | Fate::Replace | Fate::Restart => {
@@ -90,10 +90,16 @@ impl Planner<'_> {
 
     /// Starts what is not running and is not replaced either, behind the steps of its replacement.
     pub(super) fn start_unreplaced(&mut self, i: usize, replaced: u32) -> Option<u32> {
-        let images = self.conditions[i].clone().filter(|_| self.is_stopped(i))?;
+        let is_paused = self.is_paused(i);
+        let images = self.conditions[i].clone().filter(|_| is_paused || self.is_stopped(i))?;
         let spec: &Spec = &self.order.nodes[i].wanted.spec;
-        let (service, work) = (self.order.nodes[i].wanted.service, Work::Start { name: spec.name.clone() });
-        let why = format!("is not running, if {} does not change", self.told(i, &images));
+        let (service, name) = (self.order.nodes[i].wanted.service, spec.name.clone());
+        let (work, how) = if is_paused {
+            (Work::Unpause { name }, "is paused")
+        } else {
+            (Work::Start { name }, "is not running")
+        };
+        let why = format!("{how}, if {} does not change", self.told(i, &images));
         let number = self.step(Some(service), work, vec![replaced], vec![], why);
         if let Some(step) = self.steps.last_mut() {
             step.only_if = Some(Box::new(OnlyIf { images, changed: false }));
@@ -113,6 +119,10 @@ impl Planner<'_> {
 
     fn is_stopped(&self, i: usize) -> bool {
         let state = self.seats[i].present.map(|present| &present.state);
-        !matches!(state, Some(State::Running { .. } | State::Restarting))
+        !matches!(state, Some(State::Running { .. } | State::Restarting | State::Paused))
+    }
+
+    fn is_paused(&self, i: usize) -> bool {
+        self.seats[i].present.is_some_and(|present| present.state == State::Paused)
     }
 }

@@ -4,12 +4,11 @@
 use super::up::Fate;
 use super::{Planner, Present};
 use crate::operation::Verb;
-use crate::workload::State;
 
 impl Planner<'_> {
     /// What a container has to follow, if it would go on as it is otherwise.
     pub(super) fn guest_fate(&self, i: usize, fates: &[Fate]) -> Option<(Fate, String)> {
-        if !matches!(fates[i], Fate::Keep | Fate::Start) {
+        if !matches!(fates[i], Fate::Keep | Fate::Start | Fate::Unpause) {
             return None;
         }
         let spec = &self.order.nodes[i].wanted.spec;
@@ -28,7 +27,7 @@ impl Planner<'_> {
             }
         }
         // What runs there is left alone by a start; what does not could not be started.
-        let may_stay = leaves && fates[i] == Fate::Keep;
+        let may_stay = leaves && fates[i] != Fate::Start;
         let left_behind = shared.iter().find(|owner| !may_stay && self.is_bound_elsewhere(present, owner));
         if let Some(owner) = left_behind {
             return Some((Fate::Replace, format!("shares a namespace of an earlier `{owner}`")));
@@ -45,11 +44,7 @@ impl Planner<'_> {
             return None;
         }
         shared.iter().filter_map(|owner| self.node_named(owner)).find_map(|(at, name)| {
-            let is_started = match fates[at] {
-                Fate::Restart => true,
-                Fate::Start => !self.is_paused(at),
-                Fate::Keep | Fate::Create | Fate::Replace => false,
-            };
+            let is_started = matches!(fates[at], Fate::Restart | Fate::Start);
             is_started.then(|| (Fate::Restart, format!("shares a namespace of {name}, which is started")))
         })
     }
@@ -78,10 +73,5 @@ impl Planner<'_> {
     pub(super) fn node_named(&self, workload: &str) -> Option<(usize, &str)> {
         let at = self.order.nodes.iter().position(|node| node.wanted.spec.name == workload)?;
         Some((at, self.order.nodes[at].wanted.service.definition.name.as_str()))
-    }
-
-    pub(super) fn is_paused(&self, i: usize) -> bool {
-        let name = &self.order.nodes[i].wanted.spec.name;
-        self.snapshot.workloads.get(name).is_some_and(|present| present.state == State::Paused)
     }
 }

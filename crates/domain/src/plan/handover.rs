@@ -44,7 +44,7 @@ impl Planner<'_> {
     }
 
     fn takes_port(&self, taker: usize, giver: usize, fates: &[Fate]) -> bool {
-        if taker == giver || fates[taker] == Fate::Keep {
+        if taker == giver || matches!(fates[taker], Fate::Keep | Fate::Unpause) {
             return false;
         }
         let wanted = &self.order.nodes[taker].wanted.spec.ports;

@@ -88,7 +88,7 @@ impl Planner<'_> {
             match fates[i] {
                 Fate::Create | Fate::Replace => steps.extend(self.image_step(images, i)),
                 Fate::Restart => open.extend(self.followed(i, fates)),
-                Fate::Keep | Fate::Start => {}
+                Fate::Keep | Fate::Start | Fate::Unpause => {}
             }
         }
         steps.into_iter().collect()

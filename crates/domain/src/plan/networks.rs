@@ -124,7 +124,7 @@ impl<'a> Planner<'a> {
             for i in exchange.nodes.iter().copied().filter(|i| self.seats[*i].runs()) {
                 // It is stopped in any case, so it is replaced in any case.
                 self.conditions[i] = None;
-                if fates[i] == Fate::Keep {
+                if matches!(fates[i], Fate::Keep | Fate::Unpause) {
                     fates[i] = Fate::Restart;
                     reasons[i] = format!("network `{}` is replaced", exchange.network.name);
                 }

@@ -921,3 +921,33 @@ fn a_container_whose_network_is_gone_is_replaced() {
         );
     }
 }
+
+#[test]
+fn a_paused_one_goes_on_where_it_stays_and_is_stopped_where_it_goes() {
+    let mut world = World::new(&["web", "db"]).needs("web", "db", Condition::Healthy).everything_runs();
+    world.snapshot.workloads.get_mut("shop-db-1").unwrap().state = State::Paused;
+    insta::assert_snapshot!(world.plan(Verb::Up).unwrap().render(), @"
+    plan: up shop
+       1  unpause  shop-db-1  is paused
+       2  wait     shop-db-1  until healthy  after 1
+    ");
+    let stops = "stop shop-db-1".to_owned();
+    for verb in [Verb::Restart, Verb::Recreate, Verb::Stop, Verb::Down] {
+        let plan = world.plan(verb).unwrap();
+        assert!(words(&plan).contains(&stops), "{}", plan.render());
+        assert!(!words(&plan).contains(&"unpause shop-db-1".to_owned()), "{}", plan.render());
+    }
+    let plan = world.plan(Verb::Up).unwrap();
+    let undone = plan.undo(&[1], Duration::ZERO);
+    assert_eq!(undone, [(1, Work::Pause { name: "shop-db-1".into() })]);
+}
+
+#[test]
+fn who_follows_a_replaced_one_is_restarted_though_it_is_paused() {
+    let mut world = sharing();
+    world.snapshot.workloads.get_mut("shop-owner-1").unwrap().spec_hash = "h0".into();
+    world.snapshot.workloads.get_mut("shop-peer-1").unwrap().state = State::Paused;
+    let plan = world.plan(Verb::Up).unwrap();
+    assert!(words(&plan).contains(&"stop shop-peer-1".to_owned()), "{}", plan.render());
+    assert!(!words(&plan).contains(&"unpause shop-peer-1".to_owned()), "{}", plan.render());
+}

@@ -25,6 +25,8 @@ pub(super) enum Fate {
     Keep,
     /// It is there and has to be started.
     Start,
+    /// Somebody has paused it.
+    Unpause,
     /// It is not there.
     Create,
     /// It is there and has to be replaced.
@@ -49,7 +51,7 @@ impl<'a> Planner<'a> {
             if let Some((fate, why)) = self.guest_fate(i, &fates) {
                 fates[i] = fate;
                 reasons[i] = why;
-            } else if fates[i] == Fate::Keep
+            } else if matches!(fates[i], Fate::Keep | Fate::Unpause)
                 && let Some(because) = self.followed(i, &fates).first()
             {
                 reasons[i] = format!("follows {}", self.order.nodes[*because].wanted.service.definition.name);
@@ -117,6 +119,12 @@ impl<'a> Planner<'a> {
                     after.extend(&orphans);
                     let why = self.start_reason(i, Fate::Start);
                     done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
+                }
+                Fate::Unpause => {
+                    let (mut needs, after) = self.gates(i, &done);
+                    needs.extend(shared);
+                    let why = reasons[i].clone();
+                    done[i].start = Some(self.step(Some(service), Work::Unpause { name }, needs, after, why));
                 }
                 Fate::Restart => {
                     let (mut needs, after) = self.gates(i, &done);
@@ -331,9 +339,8 @@ impl<'a> Planner<'a> {
         }
         match present.state {
             State::Running { .. } | State::Restarting => (Fate::Keep, String::new()),
-            State::Created | State::Exited { .. } | State::Paused | State::Removing => {
-                (Fate::Start, "is not running".into())
-            }
+            State::Paused => (Fate::Unpause, "is paused".into()),
+            State::Created | State::Exited { .. } | State::Removing => (Fate::Start, "is not running".into()),
         }
     }
 

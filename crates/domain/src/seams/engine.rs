@@ -215,8 +215,14 @@ pub trait Workloads: Send + Sync + 'static {
     /// Starts it; a running one is left as it is.
     async fn start(&self, name: &str) -> Result<(), Error>;
 
-    /// Asks it to end, and kills it after `grace`; an ended one is left as it is.
+    /// Asks it to end, and kills it after `grace`; an ended one is left as it is, a paused one goes on to end.
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), Error>;
+
+    /// Freezes it; a paused one is left as it is.
+    async fn pause(&self, name: &str) -> Result<(), Error>;
+
+    /// Lets it go on; one that is not paused is left as it is.
+    async fn unpause(&self, name: &str) -> Result<(), Error>;
 
     /// Removes it, killing it when it runs; its volumes stay. One that is not there is fine.
     async fn remove(&self, name: &str) -> Result<(), Error>;

@@ -28,11 +28,15 @@ pub(crate) fn check(service: &Service) -> Option<pb::HealthCheck> {
         }
         (None, _) => None,
     };
-    let verdict = match service.observed {
+    shown.map(|shown| pb::HealthCheck { status: verdict(service).map(i32::from), ..shown })
+}
+
+/// Nobody knows how a paused one is.
+fn verdict(service: &Service) -> Option<pb::HealthStatus> {
+    match service.observed {
         Observed::Running(verdict) => status(verdict),
         _ => None,
-    };
-    shown.map(|shown| pb::HealthCheck { status: verdict.map(i32::from), ..shown })
+    }
 }
 
 /// The check with its last answer. Where only the image has one, there is nothing of it in the definition.
@@ -41,7 +45,7 @@ pub(crate) fn with_last(
     service: &Service,
     last: Option<&LastCheck>,
 ) -> Option<pb::HealthCheck> {
-    let verdict = status(service.observed.health());
+    let verdict = verdict(service);
     let of_image =
         || pb::HealthCheck { docker: true, status: verdict.map(i32::from), ..pb::HealthCheck::default() };
     let check = check.or_else(|| (verdict.is_some() || last.is_some()).then(of_image));

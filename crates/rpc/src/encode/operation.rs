@@ -135,6 +135,8 @@ pub(crate) fn action(action: Action) -> pb::StepAction {
         Action::Stop => pb::StepAction::Stop,
         Action::Remove => pb::StepAction::Remove,
         Action::Rename => pb::StepAction::Rename,
+        Action::Pause => pb::StepAction::Pause,
+        Action::Unpause => pb::StepAction::Unpause,
     }
 }
 

@@ -32,6 +32,12 @@ impl Workloads for Away {
     async fn stop(&self, _: &str, _: Duration) -> Result<(), Error> {
         away()
     }
+    async fn pause(&self, _: &str) -> Result<(), Error> {
+        away()
+    }
+    async fn unpause(&self, _: &str) -> Result<(), Error> {
+        away()
+    }
     async fn remove(&self, _: &str) -> Result<(), Error> {
         away()
     }
