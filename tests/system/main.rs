@@ -9,6 +9,7 @@ mod adoption;
 mod bad_input;
 mod beside_compose;
 mod breaking;
+mod by_hand;
 mod demo;
 mod doors;
 mod guests;

@@ -259,7 +259,7 @@ pub(crate) mod tests {
     pub(crate) fn row(name: &str) -> Service {
         Service {
             id: ServiceId::trusted(format!("svc_{name}")),
-            group_id: GroupId::trusted("grp_shop".into()),
+            group_id: GroupId::trusted("grp_shop"),
             group: GroupRef::parse("group", "shop").unwrap(),
             definition: Definition::of_image(ServiceName::parse("name", name).unwrap(), "app:1"),
             desired: Desired::Running,

@@ -22,8 +22,8 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
     let host = container.host_config.unwrap_or_default();
     let state = match shown.status {
         Some(ContainerStateStatusEnum::RUNNING) => {
-            let status = shown.health.as_ref().and_then(|health| health.status);
-            State::Running { health: verdict(status) }
+            let retries = config.healthcheck.as_ref().and_then(|check| check.retries).unwrap_or_default();
+            State::Running { health: shown.health.as_ref().map_or(Verdict::None, |it| judged(it, retries)) }
         }
         Some(ContainerStateStatusEnum::PAUSED) => State::Paused,
         Some(ContainerStateStatusEnum::RESTARTING) => State::Restarting,
@@ -130,6 +130,22 @@ fn health_in(sentence: &str) -> Verdict {
         Some("unhealthy") => Verdict::Unhealthy,
         Some("health: starting") => Verdict::Starting,
         _ => Verdict::None,
+    }
+}
+
+/// An engine calls unhealthy whomever it has stopped to ask, as it does during a pause, and says so until
+/// the next answer. Then there were not as many failures as it takes, and the last answer holds.
+fn judged(health: &Health, retries: i64) -> Verdict {
+    /// How many it takes where nobody says.
+    const RETRIES: i64 = 3;
+    let needed = if retries > 0 { retries } else { RETRIES };
+    let shown = verdict(health.status);
+    if shown != Verdict::Unhealthy || health.failing_streak.is_none_or(|streak| needed <= streak) {
+        return shown;
+    }
+    match health.log.as_ref().and_then(|log| log.last()) {
+        Some(last) if last.exit_code == Some(0) => Verdict::Healthy,
+        _ => Verdict::Starting,
     }
 }
 
@@ -274,6 +290,26 @@ mod tests {
             }]
         );
         assert_eq!(found.identity, None);
+    }
+
+    #[test]
+    fn who_was_paused_is_not_unhealthy_for_that() {
+        let health = |streak, codes: &[i64]| Health {
+            status: Some(HealthStatusEnum::UNHEALTHY),
+            failing_streak: Some(streak),
+            log: Some(
+                codes
+                    .iter()
+                    .map(|code| HealthcheckResult { exit_code: Some(*code), ..HealthcheckResult::default() })
+                    .collect(),
+            ),
+        };
+        assert_eq!(judged(&health(0, &[1, 0]), 0), Verdict::Healthy);
+        assert_eq!(judged(&health(1, &[0, 1]), 2), Verdict::Starting);
+        assert_eq!(judged(&health(0, &[]), 2), Verdict::Starting);
+        assert_eq!(judged(&health(2, &[1, 1]), 2), Verdict::Unhealthy);
+        assert_eq!(judged(&health(3, &[1, 1, 1]), 0), Verdict::Unhealthy);
+        assert_eq!(judged(&Health { failing_streak: None, ..health(0, &[]) }, 0), Verdict::Unhealthy);
     }
 
     #[test]
