@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clos_domain::health::{Check, LastCheck, Streak, Test, Verdict};
 use clos_domain::id::ServiceId;
+use clos_domain::seams::engine;
 use clos_domain::seams::host::{Answer, Target};
 use clos_domain::service::{Condition, Observed, Service};
 use clos_domain::workload::{Found, State};
@@ -235,14 +236,13 @@ impl Gates {
                 let _core = self.inner.commands.acquire().await.map_err(Error::internal)?;
                 // A command has a process to start first; its own timeout is the file's.
                 let timeout = check.timeout.max(Duration::from_secs(1));
-                let ran = self
-                    .inner
-                    .world
-                    .engine
-                    .workloads
-                    .exec(name, argv, timeout)
-                    .await
-                    .map_err(engine_error)?;
+                let asked = Instant::now();
+                let ran = match self.inner.world.engine.workloads.exec(name, argv, timeout).await {
+                    Err(engine::Error::UnknownOutcome(_)) if timeout <= asked.elapsed() => {
+                        return Ok(Answer::Ill(format!("the command did not end within {timeout:?}")).into());
+                    }
+                    ran => ran.map_err(engine_error)?,
+                };
                 let answer = if ran.code == 0 {
                     Answer::Well
                 } else {

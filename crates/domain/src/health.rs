@@ -157,7 +157,9 @@ impl LastCheck {
         let times = if self.failures == 1 { "once".to_owned() } else { format!("{} times", self.failures) };
         let output = one_line(&self.output);
         match (output.is_empty(), self.exit_code) {
-            (false, _) => format!("health check failed {times}; last output: {output}"),
+            (false, Some(_)) => format!("health check failed {times}; last output: {output}"),
+            // What no command printed says why there was no good answer.
+            (false, None) => format!("health check failed {times}: {output}"),
             (true, Some(code)) => {
                 format!("health check failed {times}; it exits with {code} and prints nothing")
             }
@@ -285,7 +287,7 @@ mod tests {
         for (check, said) in [
             (failed("no\r\n  route\n", Some(1), 3), "health check failed 3 times; last output: no route"),
             (failed("", Some(1), 1), "health check failed once; it exits with 1 and prints nothing"),
-            (failed("status 503", None, 2), "health check failed 2 times; last output: status 503"),
+            (failed("status 503", None, 2), "health check failed 2 times: status 503"),
         ] {
             assert_eq!(check.failure(), said);
         }

@@ -32,6 +32,14 @@ pub(crate) async fn run(
     tokio::time::timeout(timeout, run_to_end(docker, name, argv, &what)).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// The cause alone, where a command could not be started: `exec: "curl": executable file not found in $PATH`.
+pub(crate) fn plain(output: &str) -> &str {
+    let Some(cause) = output.trim_end().strip_prefix("OCI runtime exec failed: ") else { return output };
+    let cause = cause.strip_prefix("exec failed: ").unwrap_or(cause);
+    let cause = cause.strip_prefix("unable to start container process: ").unwrap_or(cause);
+    cause.strip_suffix(": unknown").unwrap_or(cause)
+}
+
 async fn run_to_end(docker: &Docker, name: &str, argv: &[String], what: &str) -> Result<ExecOutcome, Error> {
     let target = docker.container(name).await?;
     let config = ExecConfig {
@@ -54,7 +62,7 @@ async fn run_to_end(docker: &Docker, name: &str, argv: &[String], what: &str) ->
             kept.extend_from_slice(&bytes[..room]);
         }
     }
-    let output = String::from_utf8_lossy(&kept).into_owned();
+    let output = plain(&String::from_utf8_lossy(&kept)).to_owned();
     loop {
         let shown = docker.client().inspect_exec(&exec.id).await;
         let shown = shown.map_err(|error| Error::from(read(error)))?;
@@ -63,5 +71,20 @@ async fn run_to_end(docker: &Docker, name: &str, argv: &[String], what: &str) ->
             return Ok(ExecOutcome { code, output });
         }
         tokio::time::sleep(deadline::LOOK_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_command_that_could_not_be_started_only_the_cause_is_told() {
+        let cause = r#"exec: "curl": executable file not found in $PATH"#;
+        let told = format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {cause}: unknown\r\n"
+        );
+        assert_eq!(plain(&told), cause);
+        assert_eq!(plain("no route to db\n"), "no route to db\n");
     }
 }

@@ -11,7 +11,7 @@ use clos_domain::port::{Binding, Protocol};
 use clos_domain::workload::{Found, State};
 use jiff::Timestamp;
 
-use crate::labels;
+use crate::{exec, labels};
 
 /// From one inspection: everything.
 pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
@@ -166,7 +166,7 @@ fn last_check(health: Health) -> Option<LastCheck> {
     Some(LastCheck {
         at: Timestamp::from_nanosecond(last.end.or(last.start)?.unix_timestamp_nanos()).ok()?,
         healthy: exit_code == 0,
-        output: LastCheck::output(&last.output.unwrap_or_default()),
+        output: LastCheck::output(exec::plain(&last.output.unwrap_or_default())),
         // -1 says that it was ended for taking too long, or could not be run.
         exit_code: (0 <= exit_code).then_some(exit_code),
         http_status: None,

@@ -231,3 +231,23 @@ fn published(port: &pb::ServicePort) -> String {
         None => format!("{}{protocol}", port.container_port),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_paused_or_was_stopped_by_hand_is_not_well() {
+        let service = |status: pb::ServiceStatus, reason: &str| pb::Service {
+            status: status.into(),
+            status_reason: reason.into(),
+            desired_state: pb::DesiredState::Running.into(),
+            enabled: true,
+            ..pb::Service::default()
+        };
+        assert!(is_well(&service(pb::ServiceStatus::Running, "")));
+        assert!(is_well(&service(pb::ServiceStatus::Stopped, "COMPLETED")));
+        assert!(!is_well(&service(pb::ServiceStatus::Running, "PAUSED")));
+        assert!(!is_well(&service(pb::ServiceStatus::Stopped, "STOPPED_OUTSIDE")));
+    }
+}

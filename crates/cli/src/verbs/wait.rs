@@ -164,3 +164,28 @@ async fn late(session: &Session<'_>, client: &Client, targets: &[Target], args: 
     }
     failure
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(status: pb::ServiceStatus, reason: &str) -> pb::Service {
+        pb::Service {
+            status: status.into(),
+            status_reason: reason.into(),
+            desired_state: pb::DesiredState::Running.into(),
+            ..pb::Service::default()
+        }
+    }
+
+    #[test]
+    fn a_paused_one_is_waited_for_and_a_stopped_one_is_not() {
+        let paused = service(pb::ServiceStatus::Running, "PAUSED");
+        let stopped = service(pb::ServiceStatus::Stopped, "STOPPED_OUTSIDE");
+        for state in [WaitFor::Healthy, WaitFor::Running] {
+            assert!(!is_in(&paused, state) && !has_failed(&paused, state));
+            assert!(!is_in(&stopped, state) && has_failed(&stopped, state));
+        }
+        assert!(is_in(&stopped, WaitFor::Stopped) && !has_failed(&stopped, WaitFor::Stopped));
+    }
+}
