@@ -372,7 +372,8 @@ impl Services<'_> {
             let excess = history.len().saturating_sub(HEALTH_HISTORY as usize);
             history.drain(..excess);
         }
-        let verdict = service.observed.health();
+        // Nobody knows how a paused one is.
+        let verdict = if service.observed.is_paused() { Verdict::None } else { service.observed.health() };
         Ok(Health { verdict, last: self.last_check(&service), history, service })
     }
 }

@@ -118,8 +118,6 @@ catalogue! {
     CrashLooping "CRASH_LOOPING" FailedPrecondition "the engine restarted the container three times within a minute";
     Completed "COMPLETED" FailedPrecondition "a one-shot ended with code 0, which counts as success";
     Drifted "DRIFTED" FailedPrecondition "it runs although it should not";
-    Paused "PAUSED" FailedPrecondition "somebody paused the container; `clos up` or `docker unpause` lets it go on";
-    StoppedOutside "STOPPED_OUTSIDE" FailedPrecondition "somebody stopped the container outside of CLOS; `clos up` or `clos start` starts it again";
     Restarting "RESTARTING" FailedPrecondition "the engine is restarting the container";
     SequenceTooOld "SEQUENCE_TOO_OLD" OutOfRange "the journal no longer keeps events from there; read again from the oldest";
     TokenMissing "TOKEN_MISSING" Unauthenticated "a call over TCP carries `authorization: Bearer` with the content of the token file";
@@ -135,6 +133,8 @@ catalogue! {
     TimedOut "TIMED_OUT" DeadlineExceeded "the deadline passed first";
     NotKnownHere "NOT_KNOWN_HERE" Unimplemented "this machine or engine cannot tell or do that";
     Internal "INTERNAL" Internal "a fault of CLOS itself; the log has the whole chain under the request id";
+    Paused "PAUSED" FailedPrecondition "somebody paused the container; `clos up` or `docker unpause` lets it go on";
+    StoppedOutside "STOPPED_OUTSIDE" FailedPrecondition "somebody stopped the container outside of CLOS; `clos up` or `clos start` starts it again";
 }
 
 /// One bad field of a request.
