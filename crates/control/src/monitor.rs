@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clos_domain::health::{Check, LastCheck, Streak, Test, Verdict};
+use clos_domain::health::{Check, LastCheck, Streak, Test};
 use clos_domain::id::ServiceId;
 use clos_domain::page::Request;
 use clos_domain::seams::store::ServiceFilter;
@@ -60,13 +60,9 @@ async fn look(shared: &Shared, watched: &mut HashMap<ServiceId, Watched>) -> Res
     watched.retain(|id, _| asked.iter().any(|(row, _)| row.id == *id));
     let mut due = Vec::new();
     for (row, check) in asked {
-        let entry = watched.entry(row.id.clone()).or_insert_with(|| {
-            let mut streak = Streak::default();
-            if row.observed.health() == Verdict::Healthy {
-                streak.record(&check, Duration::ZERO, true);
-            }
-            Watched { streak, due: now }
-        });
+        let entry = watched
+            .entry(row.id.clone())
+            .or_insert_with(|| Watched { streak: Streak::after(row.observed.health(), &check), due: now });
         if entry.due <= now {
             entry.due = now + check.interval.max(LOOK);
             due.push((row, check));

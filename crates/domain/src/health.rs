@@ -194,6 +194,15 @@ impl Default for Streak {
 }
 
 impl Streak {
+    /// Goes on after this verdict.
+    pub fn after(verdict: Verdict, check: &Check) -> Self {
+        match verdict {
+            Verdict::Healthy => Self { verdict, failures: 0 },
+            Verdict::Unhealthy => Self { verdict, failures: check.retries.max(1) },
+            Verdict::None | Verdict::Starting => Self::default(),
+        }
+    }
+
     /// Takes one answer, `age` after the start of the workload.
     pub fn record(&mut self, check: &Check, age: Duration, well: bool) -> Verdict {
         if well {
@@ -228,6 +237,17 @@ mod tests {
 
     fn check() -> Check {
         Check { start_period: Duration::from_secs(10), ..Check::new(Test::Tcp { port: 80 }) }
+    }
+
+    #[test]
+    fn what_was_unhealthy_stays_so_until_a_good_answer() {
+        let check = Check::new(Test::Tcp { port: 1 });
+        let mut streak = Streak::after(Verdict::Unhealthy, &check);
+        assert_eq!(streak.record(&check, Duration::ZERO, false), Verdict::Unhealthy);
+        assert_eq!(streak.record(&check, Duration::ZERO, true), Verdict::Healthy);
+        let mut streak = Streak::after(Verdict::Healthy, &check);
+        assert_eq!(streak.record(&check, Duration::ZERO, false), Verdict::Healthy);
+        assert_eq!(Streak::after(Verdict::Starting, &check), Streak::default());
     }
 
     #[test]

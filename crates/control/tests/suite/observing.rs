@@ -257,6 +257,31 @@ async fn our_own_check_is_asked_on_after_the_first_success() {
 }
 
 #[tokio::test]
+async fn what_never_got_well_is_not_called_starting_again() {
+    let bed = Bed::new().await;
+    bed.probe.answer_everything(Answer::Http { status: 500, is_well: false });
+    let text = "services: {web: {image: app, x-clos: {health_check: {url: 'http://:80/', interval: 1s, retries: 2}}}}";
+    let operation = bed.up(text).await;
+    assert_eq!(operation.reason, Some(Reason::Unhealthy));
+    let first = bed.service("shop/web").await;
+    assert_eq!(first.status, Status::Unhealthy);
+    // The monitor has taken over, and has written its first verdict, once there are two later answers.
+    within(async {
+        for _ in 0..2 {
+            let last = bed.control.services().last_check(&first);
+            while bed.control.services().last_check(&first) == last {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    })
+    .await;
+    assert_eq!(bed.service("shop/web").await.status, Status::Unhealthy);
+    let events = bed.events().await;
+    let changes = events.iter().filter(|event| event.data.new_health.as_deref() == Some("starting")).count();
+    assert!(changes <= 1, "{events:#?}");
+}
+
+#[tokio::test]
 async fn what_runs_at_start_is_seen_and_not_touched() {
     let bed = Bed::new().await;
     assert_completed(&bed.up(WEB).await);
