@@ -215,6 +215,30 @@ fn what_is_pure_stays_pure() {
     assert_eq!(testapp, ["signal-hook"], "what is tested with shares no code with what is tested");
 }
 
+#[test]
+fn the_gateways_libraries_have_no_word_of_clos() {
+    let files = |folder: &Path| -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    for library in ["protojson", "transcoder", "server"] {
+        let mut left = files(&root().join("gateway").join(library).join("src"));
+        while let Some(path) = left.pop() {
+            // The program's flags have defaults.
+            let is_program = path.ends_with("server/src/main.rs");
+            match path.is_dir() {
+                true => left.extend(files(&path)),
+                false if is_program => {}
+                false => {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    for word in ["api/v2", "clos.v2", "clos.dev", "x-clos"] {
+                        assert!(!text.contains(word), "{} has `{word}`: make it an option", path.display());
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// By module at the top of a crate: the others that it uses; what stands in `lib.rs` is of `lib`.
 fn modules(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let names = |folder: &Path| -> Vec<std::path::PathBuf> {

@@ -1622,3 +1622,13 @@ async fn a_daemon_that_somebody_else_has_just_started_is_waited_for() {
     assert_eq!((ran.code, ran.out.as_str()), (0, "No services registered\n"), "{}", ran.err);
     assert!(ran.err.contains("closd was not running: starting it"));
 }
+
+#[test]
+fn what_keeps_the_program_from_starting_is_one_line_with_its_causes() {
+    let mut clos = std::process::Command::new(env!("CARGO_BIN_EXE_clos"));
+    clos.env_clear().env("CLOS_HOME", "/dev/null/clos").env("RUST_BACKTRACE", "1");
+    let ended = clos.args(["--no-autostart", "status"]).output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success() && ended.stdout.is_empty(), "{said}");
+    assert_eq!(said, "error: /dev/null/clos/contexts.json: Not a directory (os error 20)\n");
+}

@@ -73,7 +73,7 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     let options = clos_transcoder::Options { drain: supervisor.drain_token(), ..rest::options() };
     let sockets = options.sockets.clone();
     let service =
-        Surface::new(clos_proto::DESCRIPTOR_SET, routes, options, &rest::document(), metrics().clone())
+        Surface::new(clos_proto::DESCRIPTOR_SET, routes, options, &rest::openapi_page(), metrics().clone())
             .context("the contract cannot be served over HTTP")?;
 
     let runtime_dir = sources.environment.get("XDG_RUNTIME_DIR").map(std::path::Path::new);

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Command::Config { explain, overrides } => match configuration(&cli, overrides) {
             Ok((effective, _)) => {
                 for warning in &effective.warnings {
-                    complain(&anyhow::anyhow!("{warning}"));
+                    let _ = writeln!(std::io::stderr(), "warning: {warning}");
                 }
                 say(&effective.render(*explain))
             }
@@ -95,5 +95,6 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 /// The whole chain of causes in one line.
 fn complain(error: &anyhow::Error) {
-    let _ = writeln!(std::io::stderr(), "closd: {error:#}");
+    let told = format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let _ = writeln!(std::io::stderr(), "error: {told}");
 }

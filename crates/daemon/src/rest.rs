@@ -1,6 +1,7 @@
 //! How the REST surface of this installation is spelled.
 
 use anyhow::Context as _;
+use clos_gateway::pages::Openapi;
 use clos_transcoder::{Document, Enums, Int64, Multiplex, Options, Spelling, Transcoder};
 use tonic::service::Routes;
 
@@ -29,8 +30,13 @@ pub fn options() -> Options {
     }
 }
 
+/// The OpenAPI document as it is served.
+pub fn openapi_page() -> Openapi {
+    Openapi { about: document(), path: "/api/v2/openapi.json".to_owned() }
+}
+
 /// What the OpenAPI document says of the whole.
-pub fn document() -> Document {
+fn document() -> Document {
     let open =
         clos_proto::permissions().iter().filter(|(_, permission)| *permission == clos_proto::NO_PERMISSION);
     Document {

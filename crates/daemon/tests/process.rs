@@ -134,6 +134,30 @@ fn a_wrong_host_and_a_foreign_origin_do_not_come_in() {
 }
 
 #[test]
+fn what_keeps_it_from_starting_is_one_line_with_its_causes() {
+    let home = TempDir::new().unwrap();
+    std::fs::write(home.path().join("closd.yaml"), "server:\n  listen: [1\n").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let elsewhere = TempDir::new().unwrap();
+    for (state, args, why) in [
+        (home.path(), ["serve", "--listen", "127.0.0.1:0"], "closd.yaml"),
+        (std::path::Path::new("/dev/null/clos"), ["serve", "--listen", "127.0.0.1:0"], "/dev/null/clos"),
+        (elsewhere.path(), ["serve", "--listen", &port], "is held by"),
+        (elsewhere.path(), ["serve", "--listen", "nowhere"], "`nowhere` cannot be used"),
+    ] {
+        let mut closd = Command::new(env!("CARGO_BIN_EXE_closd"));
+        closd.env_clear().env("CLOS_HOME", state).env("HOME", elsewhere.path()).env("RUST_BACKTRACE", "1");
+        let ended = closd.args(args).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success(), "{said}");
+        // What was logged before has a time in front.
+        let own: Vec<&str> = said.lines().filter(|line| !line.starts_with("20")).collect();
+        assert!(own.len() == 1 && own[0].starts_with("error: ") && own[0].contains(why), "{said}");
+    }
+}
+
+#[test]
 fn metrics_are_text_for_prometheus() {
     let home = TempDir::new().unwrap();
     let closd = Closd::start(home.path());

@@ -46,6 +46,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 pub use self::layers::{Layers, Token};
+pub use self::status::ERROR_DOMAIN;
 pub use self::system::{About, Look, Machine};
 
 /// Bytes of a request, decoded.

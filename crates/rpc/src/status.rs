@@ -18,7 +18,7 @@ use tonic_types::pb as rpc;
 use crate::encode;
 
 /// The domain of our reasons.
-pub(crate) const DOMAIN: &str = "clos.dev";
+pub const ERROR_DOMAIN: &str = "clos.dev";
 /// Bytes of a message on the wire, where it stands twice: in a header of its own and in the details. Clients take
 /// 16 KiB of headers in all.
 const MESSAGE_MAX: usize = 2 * 1024;
@@ -191,7 +191,7 @@ fn error_info(error: &Error, request_id: &str, trace_id: Option<String>) -> rpc:
     let facts = error.metadata().iter().map(|(key, value)| (key.clone(), cut(value, FACT_MAX)));
     let mut info = rpc::ErrorInfo {
         reason: error.reason().as_str().to_owned(),
-        domain: DOMAIN.to_owned(),
+        domain: ERROR_DOMAIN.to_owned(),
         metadata: facts.collect(),
     };
     if !request_id.is_empty() {

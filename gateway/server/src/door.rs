@@ -27,8 +27,6 @@ use tower::Service;
 
 use crate::Answers;
 
-/// The domain of our error reasons.
-const ERROR_DOMAIN: &str = "clos.dev";
 /// The port that a URL without one means.
 const HTTP_PORT: u16 = 80;
 
@@ -40,6 +38,7 @@ pub struct Names {
     port: u16,
     hosts: Vec<Authority>,
     origins: Vec<String>,
+    error_domain: String,
 }
 
 /// A configured name that is none.
@@ -78,7 +77,14 @@ impl Names {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
-        Ok(Self { own: address, port: own.port(), hosts: allowed, origins })
+        Ok(Self { own: address, port: own.port(), hosts: allowed, origins, error_domain: String::new() })
+    }
+
+    /// Whose the reasons of our refusals are, for `google.rpc.ErrorInfo`; nobody's unless it is said.
+    #[must_use]
+    pub fn with_error_domain(mut self, domain: &str) -> Self {
+        domain.clone_into(&mut self.error_domain);
+        self
     }
 
     /// Whether the request may come in.
@@ -221,9 +227,9 @@ impl Refusal {
     }
 
     /// In the words of the protocol in which was asked.
-    fn into_response<B>(self, request: &Request<B>) -> Response<Body> {
+    fn into_response<B>(self, request: &Request<B>, error_domain: &str) -> Response<Body> {
         if is_grpc(request.headers()) {
-            let details = ErrorDetails::with_error_info(self.reason, ERROR_DOMAIN, []);
+            let details = ErrorDetails::with_error_info(self.reason, error_domain, []);
             let code = tonic::Code::PermissionDenied;
             return refused_call(
                 request.headers(),
@@ -308,7 +314,7 @@ impl<S: Answers> Service<Request<Incoming>> for Door<S> {
                 if let Err(refusal) = names.judge(&request) {
                     clos_telemetry::metrics().refused(refusal.label);
                     tracing::warn!(reason = refusal.reason, peer = ?info.remote_addr, "{}", refusal.message);
-                    return Either::Right(ready(Ok(refusal.into_response(&request))));
+                    return Either::Right(ready(Ok(refusal.into_response(&request, &names.error_domain))));
                 }
                 request.extensions_mut().insert(info.clone());
             }
@@ -353,7 +359,7 @@ mod tests {
             "[fd00::1]:8080",
         ] {
             assert_eq!(judge("/metrics", &[("host", host)]), Ok(()), "{host}");
-            assert_eq!(judge(&format!("http://{host}/clos.v2.SystemApi/GetVersion"), &[]), Ok(()), "{host}");
+            assert_eq!(judge(&format!("http://{host}/things.v1.Things/GetThing"), &[]), Ok(()), "{host}");
         }
     }
 
@@ -450,11 +456,12 @@ mod tests {
     fn a_refusal_speaks_the_protocol_in_which_was_asked_and_repeats_no_control_characters() {
         let grpc = request("/x", &[("host", "evil"), ("content-type", "application/grpc+proto")]);
         let refusal = names().judge(&grpc).unwrap_err();
-        let response = refusal.into_response(&grpc);
+        let response = refusal.into_response(&grpc, "example.com");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "7");
         let status = tonic::Status::from_header_map(response.headers()).unwrap();
-        assert_eq!(status.get_details_error_info().unwrap().reason, "HOST_REFUSED");
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("HOST_REFUSED", "example.com"));
 
         let web = request("/x", &[("host", "localhost:8080"), ("origin", "http://evil`\t")]);
         let refusal = names().judge(&web).unwrap_err();
@@ -463,7 +470,7 @@ mod tests {
             "{}",
             refusal.message
         );
-        let response = refusal.into_response(&web);
+        let response = refusal.into_response(&web, "example.com");
         assert_eq!(response.status(), StatusCode::FORBIDDEN);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
     }

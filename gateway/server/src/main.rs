@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use clap::{Parser, ValueEnum};
 use clos_gateway::door::Names;
 use clos_gateway::envoy;
 use clos_gateway::listen::{Limits, Listener};
+use clos_gateway::pages::Openapi;
 use clos_gateway::surface::Surface;
 use clos_gateway::upstreams::{Checks, Upstreams};
 use clos_transcoder::{Document, Enums, Int64, Names as FieldNames, Options, Spelling};
@@ -66,6 +68,12 @@ struct Args {
     /// WebSocket subprotocol
     #[arg(long, value_name = "NAME", default_value = "clos.v2")]
     subprotocol: String,
+    /// Domain of the reasons in the gateway's own gRPC errors (google.rpc.ErrorInfo)
+    #[arg(long, value_name = "NAME", default_value = "clos.dev")]
+    error_domain: String,
+    /// Path of the OpenAPI document
+    #[arg(long, value_name = "PATH", default_value = "/api/v2/openapi.json", value_parser = absolute)]
+    openapi_path: String,
     /// Title of the OpenAPI document
     #[arg(long, default_value = "API")]
     title: String,
@@ -104,16 +112,32 @@ enum EnumForm {
     Full,
 }
 
+/// A path as a request has it.
+fn absolute(path: &str) -> Result<String, String> {
+    if path.starts_with('/') { Ok(path.to_owned()) } else { Err("a path begins with `/`".to_owned()) }
+}
+
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(30);
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, whatever the causes are made of.
+            let told = format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            let _ = writeln!(std::io::stderr(), "error: {told}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
     if args.envoy_config {
         return print_envoy(&args);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("threads cannot be started")?.block_on(serve(args))
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
@@ -138,10 +162,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         description: "Made from the descriptors of the server behind this gateway.".to_owned(),
         open: None,
     };
+    let openapi = Openapi { about, path: args.openapi_path.clone() };
     let (drain, sockets) = (options.drain.clone(), options.sockets.clone());
     let metrics = clos_telemetry::metrics();
     metrics.build(env!("CARGO_PKG_VERSION"));
-    let surface = Surface::new(&set, upstreams.clone(), options, &about, metrics.clone())
+    let surface = Surface::new(&set, upstreams.clone(), options, &openapi, metrics.clone())
         .with_context(|| format!("--descriptor-set: {}", args.descriptor_set.display()))?;
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -150,7 +175,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("--listen: {} cannot be listened on", args.listen))?;
     let address = listener.local_addr()?;
-    let names = Names::new(address, &args.hosts, &args.origins).context("--allow-host or --allow-origin")?;
+    let names = Names::new(address, &args.hosts, &args.origins)
+        .context("--allow-host or --allow-origin")?
+        .with_error_domain(&args.error_domain);
     let limits = Limits {
         connections: args.max_connections,
         header_timeout: HEAD,

@@ -2,6 +2,7 @@
 //! and sends requests. All of it is in the program; a browser loads nothing from elsewhere.
 
 use bytes::Bytes;
+use clos_transcoder::Document;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
 };
@@ -9,8 +10,14 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use tonic::body::Body;
 
-/// Where the document is.
-pub const OPENAPI: &str = "/api/v2/openapi.json";
+/// The document of what is served.
+#[derive(Debug, Clone)]
+pub struct Openapi {
+    /// What it says of the whole.
+    pub about: Document,
+    /// Where it is: `/v1/openapi.json`.
+    pub path: String,
+}
 
 /// Where the page is to which a browser at `/` is sent.
 const HOME: &str = "/docs";
@@ -18,7 +25,7 @@ const HOME: &str = "/docs";
 /// A thing that does not change while we run.
 #[derive(Debug, Clone)]
 struct Page {
-    paths: &'static [&'static str],
+    paths: Vec<String>,
     kind: &'static str,
     bytes: Bytes,
     etag: HeaderValue,
@@ -29,15 +36,20 @@ struct Page {
 pub(crate) struct Pages(std::sync::Arc<[Page]>);
 
 impl Pages {
-    pub(crate) fn new(openapi: &serde_json::Value) -> Self {
-        let page = |paths, kind, bytes: Bytes| {
+    /// The document by its path, and the page that shows it.
+    pub(crate) fn new(path: &str, document: &serde_json::Value) -> Self {
+        let page = |paths: &[&str], kind, bytes: Bytes| {
             let etag = HeaderValue::from_str(&format!("\"{:016x}\"", digest(&bytes)));
+            let paths = paths.iter().map(|path| (*path).to_owned()).collect();
             Page { paths, kind, bytes, etag: etag.unwrap_or(HeaderValue::from_static("\"0\"")) }
         };
         let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+        // The path is quoted in the page, which finds the document by it.
+        let quoted = path.replace('&', "&amp;").replace('"', "&quot;");
+        let index = include_str!("docs/index.html").replace("{openapi}", &quoted);
         Self(std::sync::Arc::from([
-            page(&[OPENAPI], "application/json", openapi.to_string().into()),
-            page(&["/docs", "/docs/"], "text/html; charset=utf-8", text(include_str!("docs/index.html"))),
+            page(&[path], "application/json", document.to_string().into()),
+            page(&["/docs", "/docs/"], "text/html; charset=utf-8", index.into()),
             page(&["/docs/icon.svg"], "image/svg+xml", text(include_str!("docs/icon.svg"))),
             page(&["/docs/docs.css"], "text/css; charset=utf-8", text(include_str!("docs/docs.css"))),
             page(&["/docs/docs.js"], "text/javascript; charset=utf-8", text(include_str!("docs/docs.js"))),
@@ -46,7 +58,7 @@ impl Pages {
 
     /// The page at a path, if there is one.
     pub(crate) fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
-        let page = self.0.iter().find(|page| page.paths.contains(&path))?;
+        let page = self.0.iter().find(|page| page.paths.iter().any(|known| known == path))?;
         if let Some(other) = other_method(method, headers) {
             return Some(other);
         }
@@ -110,13 +122,15 @@ mod tests {
 
     #[test]
     fn pages_are_read_and_nothing_else() {
-        let pages = Pages::new(&serde_json::json!({"openapi": "3.1.0"}));
+        let pages = Pages::new("/v1/\"api\".json", &serde_json::json!({"openapi": "3.1.0"}));
         let ask = |method: &Method, path, etag: Option<&HeaderValue>| {
             let mut headers = HeaderMap::new();
             headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag.clone())));
             pages.answer(method, path, &headers)
         };
-        for path in [OPENAPI, "/docs", "/docs/", "/docs/docs.js", "/docs/docs.css", "/docs/icon.svg"] {
+        for path in
+            ["/v1/\"api\".json", "/docs", "/docs/", "/docs/docs.js", "/docs/docs.css", "/docs/icon.svg"]
+        {
             let page = ask(&Method::GET, path, None).unwrap();
             assert_eq!(page.status(), 200);
             let again = ask(&Method::GET, path, Some(&page.headers()[ETAG])).unwrap();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use clos_telemetry::Metrics;
-use clos_transcoder::{Document, Options, Refused, RouteTemplate, Streamed, Transcoder, Upstream};
+use clos_transcoder::{Options, Refused, RouteTemplate, Streamed, Transcoder, Upstream};
 use http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
     ORIGIN, VARY,
@@ -23,7 +23,7 @@ use tower_http::compression::{Compression, CompressionLayer};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
 use crate::door::{self, Names};
-use crate::pages::{self, Pages};
+use crate::pages::{self, Openapi, Pages};
 use crate::upstreams;
 
 /// A browser may keep the answer to a preflight so long.
@@ -91,12 +91,12 @@ impl<S: Upstream> Surface<S> {
         descriptor_set: &[u8],
         upstream: S,
         options: Options,
-        about: &Document,
+        openapi: &Openapi,
         metrics: Metrics,
     ) -> Result<Self, Refused> {
         let ignore = format!("{}unknown-fields", options.header_prefix).parse().ok();
         let rest = Transcoder::new(descriptor_set, upstream.clone(), options)?;
-        let pages = Pages::new(&rest.openapi(about));
+        let pages = Pages::new(&openapi.path, &rest.openapi(&openapi.about));
         let has_root = rest.routes().any(|route| route.ends_with(" /"));
         let routed = Routed { grpc: Reached(upstream), rest, pages, has_root, metrics };
         let compression = CompressionLayer::new().compress_when(Worth);

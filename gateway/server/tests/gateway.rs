@@ -156,6 +156,8 @@ async fn pages_are_read_and_nothing_else() {
         let options = gateway.ask(&format!("OPTIONS {path}"), "", "").await;
         assert!(status_of(&options) == 204 && options.contains("allow: GET, HEAD, OPTIONS"), "{options}");
     }
+    let shown = gateway.ask("GET /docs", "", "").await;
+    assert!(shown.contains("href=\"/api/v2/openapi.json\""), "{shown}");
     let home = gateway.ask("GET /", "", "").await;
     assert!(status_of(&home) == 307 && home.contains("location: /docs\r\n"), "{home}");
     assert_eq!(status_of(&gateway.ask("POST /", "", "").await), 405);
@@ -391,12 +393,33 @@ async fn a_gateway_that_ends_says_so_to_its_sockets() {
     assert!(ended.success(), "{ended}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_document_is_where_it_is_wanted_and_reasons_are_of_the_domain_that_is_named() {
+    let backend = Backend::default();
+    let upstream = upstream(backend.clone()).await;
+    let flags = ["--openapi-path", "/v1/openapi.json", "--error-domain", "example.com"];
+    let gateway = start(&support::descriptors(), &upstream, backend, &flags);
+    assert_eq!(json_of(&gateway.ask("GET /v1/openapi.json", "", "").await)["openapi"], "3.1.0");
+    assert_eq!(status_of(&gateway.ask("GET /api/v2/openapi.json", "", "").await), 404);
+    let page = gateway.ask("GET /docs", "", "").await;
+    assert!(page.contains("href=\"/v1/openapi.json\"") && !page.contains("api/v2"), "{page}");
+    let refused = gateway
+        .raw("POST /a.B/C HTTP/1.1\r\nhost: evil\r\nconnection: close\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n")
+        .await;
+    let details = refused.split("grpc-status-details-bin: ").nth(1).and_then(|it| it.lines().next()).unwrap();
+    let details = data_encoding::BASE64_NOPAD.decode(details.trim_end_matches('=').as_bytes()).unwrap();
+    assert!(String::from_utf8_lossy(&details).contains("example.com"), "{refused}");
+}
+
 #[test]
 fn what_cannot_be_served_is_said_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| {
-        let ran = Command::new(env!("CARGO_BIN_EXE_clos-gateway")).args(args).output().unwrap();
-        (ran.status.code(), String::from_utf8(ran.stderr).unwrap())
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clos-gateway"));
+        let ran = command.args(args).env("RUST_BACKTRACE", "1").output().unwrap();
+        let told = String::from_utf8(ran.stderr).unwrap();
+        assert!(told.starts_with("error: ") && told.lines().count() == 1, "{told}");
+        (ran.status.code(), told)
     };
     let missing = folder.path().join("nope.pb");
     let (code, told) =
@@ -409,6 +432,19 @@ fn what_cannot_be_served_is_said_in_one_line() {
     std::fs::write(&set, support::descriptors()).unwrap();
     let (_, told) = run(&["--descriptor-set", set.to_str().unwrap(), "--upstream", "unix:///x.sock"]);
     assert!(told.contains("is no http or https address"), "{told}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (_, told) = run(&[
+        "--descriptor-set",
+        set.to_str().unwrap(),
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--listen",
+        &address,
+    ]);
+    let why =
+        format!("error: --listen: {address} cannot be listened on: Address already in use (os error 98)\n");
+    assert_eq!(told, why);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,6 +48,7 @@ impl<S: Answers> Means<S> {
     fn serve_tcp(&self, listener: TcpListener) -> io::Result<Here> {
         let address = listener.local_addr()?;
         let names = Names::new(address, &self.hosts, &self.origins).map_err(io::Error::other)?;
+        let names = names.with_error_domain(clos_rpc::ERROR_DOMAIN);
         let closing = CancellationToken::new();
         self.serve(Listener::Tcp(listener, Arc::new(names)), closing.clone());
         Ok(Here { address, closing })

@@ -144,7 +144,7 @@ function show(api, wanted) {
 }
 
 (async () => {
-  const api = await (await fetch("/api/v2/openapi.json")).json();
+  const api = await (await fetch(byId("openapi").href)).json();
   document.title = `${api.info.title} ${api.info.version}`;
   byId("title").textContent = document.title;
   byId("about").replaceChildren(...prose(api.info.description));
