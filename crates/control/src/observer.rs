@@ -345,7 +345,7 @@ impl Observer {
     }
 
     /// The service whose container this is, by its labels or because it was adopted.
-    async fn owner_of(&self, found: &Found) -> Result<Option<ServiceId>> {
+    pub(crate) async fn owner_of(&self, found: &Found) -> Result<Option<ServiceId>> {
         let adopted = if found.identity.is_some() {
             adoption::Known::default()
         } else {

@@ -8,6 +8,7 @@
 
 mod claims;
 mod networks;
+mod put_back;
 mod run;
 mod work;
 

@@ -8,7 +8,7 @@ use clos_domain::operation::Verb;
 use clos_domain::page;
 use clos_domain::plan::{Beside, Former, Part, Present, Snapshot, Wanted};
 use clos_domain::seams::store::OperationFilter;
-use clos_domain::service::Service;
+use clos_domain::service::{Observed, Service};
 use clos_domain::workload::{Build, Found, Image, Owner, Run, Spec};
 use clos_domain::{Error, Result, spec};
 use futures::StreamExt as _;
@@ -39,6 +39,20 @@ impl Scope {
     /// Services with containers that the files no longer have, under this name or an earlier one.
     pub(crate) fn leaving(&self) -> impl Iterator<Item = &Service> {
         self.orphans.iter().chain(self.former.iter().flat_map(|(_, services)| services))
+    }
+
+    /// Services with containers that are scaled to 0; nothing is said of them when only some services were asked for.
+    pub(crate) fn emptied(&self) -> Vec<&Service> {
+        let is_chosen = |service: &Service| self.chosen.iter().any(|other| other.id == service.id);
+        if self.all.iter().any(|service| service.definition.enabled && !is_chosen(service)) {
+            return Vec::new();
+        }
+        let is_emptied = |service: &&Service| {
+            service.definition.scale == Some(0)
+                && service.observed != Observed::Absent
+                && !is_chosen(service)
+        };
+        self.all.iter().filter(is_emptied).collect()
     }
 
     /// The planner's view of it.

@@ -95,11 +95,12 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
             let leaving = scope
                 .leaving()
                 .filter(|orphan| wish.policy.remove_orphans || orphan.observed == Observed::Absent);
+            let emptied = scope.emptied().into_iter().filter(|_| wish.verb == Verb::Up && !is_along);
             let asked = ports::Asked {
                 group: &scope.group,
                 services: &scope.chosen,
                 orphans: scope.leaving().map(|orphan| orphan.resource().to_string()).collect(),
-                leaving: leaving.map(|orphan| orphan.id.clone()).collect(),
+                leaving: leaving.chain(emptied).map(|one| one.id.clone()).collect(),
                 own: shared.own_port.get().map(AsRef::as_ref),
                 replaces: matches!(wish.verb, Verb::Up | Verb::Recreate) && !is_along,
             };
@@ -168,9 +169,10 @@ fn adopted_note(one: &Candidate) -> String {
     let open: BTreeSet<String> =
         one.found.ports.iter().filter(is_open).map(|binding| binding.host_port.to_string()).collect();
     if !open.is_empty() {
+        let noun = if open.len() == 1 { "port" } else { "ports" };
         let ports: Vec<String> = open.into_iter().collect();
         note.push_str(&format!(
-            "; other machines can reach its port {} until it is recreated",
+            "; other machines can reach its {noun} {} until it is recreated",
             ports.join(", ")
         ));
     }
@@ -258,7 +260,11 @@ pub(crate) async fn submit(
         let is_former = |id: &ServiceId| former.iter().any(|service| service.id == *id);
         let gone = scope.orphans.iter().filter(|orphan| discard.contains(&orphan.id));
         let gone = gone.chain(former.iter().copied());
-        for service in scope.chosen.iter().chain(gone) {
+        let touched = planned.plan.services();
+        let mut emptied = scope.emptied();
+        emptied.retain(|service| touched.contains(&&service.id));
+        let is_emptied = |id: &ServiceId| emptied.iter().any(|service| service.id == *id);
+        for service in scope.chosen.iter().chain(gone).chain(emptied.iter().copied()) {
             services.insert(service.id.clone());
             let Some(before) = tx.services().get(&service.id).await? else { continue };
             let mut row = before.clone();
@@ -267,7 +273,9 @@ pub(crate) async fn submit(
                 tx.adoptions().replace(&row.id, &[one.adoption()]).await?;
                 sight::show(&mut row, Some(&one.found), now);
             }
-            row.desired = desired(planned.verb, &row, discard.contains(&row.id) || is_former(&row.id));
+            row.desired = desired(planned.verb, &row, {
+                discard.contains(&row.id) || is_former(&row.id) || is_emptied(&row.id)
+            });
             let is_wanted_again = before.desired != Desired::Running && row.desired == Desired::Running;
             if is_wanted_again && matches!(row.observed, Observed::Exited(_)) {
                 row.ended_by = Some(Ended::Clos);

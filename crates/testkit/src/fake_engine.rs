@@ -421,6 +421,14 @@ impl FakeEngine {
         container.found.addresses.insert(network.to_owned(), "10.9.0.9".to_owned());
     }
 
+    /// A container is taken off a network, as by `docker network disconnect`.
+    pub fn disconnect(&self, name: &str, network: &str) {
+        let mut state = self.state();
+        let container = state.containers.get_mut(name).expect("a container that the test made");
+        container.found.networks.remove(network);
+        container.found.addresses.remove(network);
+    }
+
     /// Somebody makes a network.
     pub fn add_network(&self, network: Network) {
         self.state().make_network(network);

@@ -15,15 +15,20 @@ use super::{Inner, Run, StepEnd};
 use crate::sight::save;
 
 /// The steps of an operation while it runs.
-struct Progress {
+pub(super) struct Progress {
     operation: Operation,
     /// In the order in which they completed, for an undo.
     completed: Vec<u32>,
 }
 
 impl Progress {
-    fn state(&self, number: u32) -> State {
+    pub(super) fn state(&self, number: u32) -> State {
         self.operation.steps[index(number)].state
+    }
+
+    /// The number of a step that is appended.
+    pub(super) fn next_number(&self) -> u32 {
+        u32::try_from(self.operation.steps.len() + 1).unwrap_or(u32::MAX)
     }
 }
 
@@ -86,6 +91,7 @@ impl Inner {
             self.undo(&mut progress, &plan, &run).await?;
         }
         self.put_back_unfinished(&mut progress, &plan, &run).await?;
+        self.start_again(&mut progress, &plan, &run).await?;
         if state == State::Cancelled && reason == Some(Reason::CancelRequested) {
             self.withdraw(&progress, &run).await?;
         }
@@ -185,7 +191,7 @@ impl Inner {
         let undone = plan.undo(&progress.completed, clos_domain::workload::Stop::DEFAULT_GRACE);
         for (of, work) in undone {
             let original = &plan.steps[index(of)];
-            let number = u32::try_from(progress.operation.steps.len() + 1).unwrap_or(u32::MAX);
+            let number = progress.next_number();
             let step = plan::Step {
                 number,
                 service: original.service.clone(),
@@ -205,7 +211,7 @@ impl Inner {
     }
 
     /// A step that the plan does not have: written, done, and named where it fails.
-    async fn append(&self, progress: &mut Progress, step: plan::Step, run: &Run) -> Result<()> {
+    pub(super) async fn append(&self, progress: &mut Progress, step: plan::Step, run: &Run) -> Result<()> {
         let row = step_row(&step);
         let mut tx = self.world.store.begin().await?;
         tx.operations().append_steps(&progress.operation.id, std::slice::from_ref(&row)).await?;
@@ -265,7 +271,7 @@ impl Inner {
                 }
             }
             for work in works {
-                let number = u32::try_from(progress.operation.steps.len() + 1).unwrap_or(u32::MAX);
+                let number = progress.next_number();
                 let step = plan::Step {
                     number,
                     service: made.service.clone(),
@@ -276,7 +282,11 @@ impl Inner {
                     swap: Some(swap.clone()),
                     only_if: None,
                 };
+                let starts_the_old = matches!(&step.work, Work::Start { name } if *name == swap.old);
                 self.append(progress, step, run).await?;
+                if starts_the_old && let Err(error) = self.restart_guests(&swap.old_id).await {
+                    progress.operation.leftovers.push(format!("who shares namespaces with {}: {error}", swap.old));
+                }
             }
         }
         Ok(())

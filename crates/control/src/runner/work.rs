@@ -343,33 +343,6 @@ impl Inner {
         if source.is_none() && has_it { Ok("was renamed already".into()) } else { Err(engine_error(error)) }
     }
 
-    /// A container that could not be replaced is as it was: the new one goes, the old one runs if it ran.
-    async fn put_back(&self, row: &Step, swap: &Swap, error: Error) -> Error {
-        let workloads = &self.world.engine.workloads;
-        let done = async {
-            let new = workloads.inspect(&swap.new).await?;
-            let is_ours = new
-                .and_then(|found| found.identity)
-                .is_some_and(|one| row.service.as_ref() == Some(&one.service_id));
-            if is_ours {
-                self.call_raw(|| workloads.remove(&swap.new)).await?;
-            }
-            let old = workloads.inspect(&swap.old).await?;
-            let stands = old.is_some_and(|found| found.id == swap.old_id && !is_up(&found));
-            if swap.ran && stands {
-                self.call_raw(|| workloads.start(&swap.old)).await?;
-            }
-            Ok::<_, E>(())
-        };
-        let Err(stuck) = done.await else { return error };
-        let message = format!(
-            "{}; the previous container `{}` could not be put back: {stuck}",
-            error.message(),
-            swap.old
-        );
-        Error::new(error.reason(), message)
-    }
-
     /// Keeps which volumes without a name a container has, so that the next one gets them again.
     async fn remember_volumes(&self, row: &Step, found: &Found) -> Result<()> {
         let Some(service) = row.service.as_ref().filter(|_| !found.anonymous_volumes.is_empty()) else {
@@ -379,7 +352,10 @@ impl Inner {
         if tx.services().get(service).await?.is_none() {
             return Ok(());
         }
-        tx.services().set_anonymous_volumes(service, &found.anonymous_volumes).await?;
+        // What is mounted at a target that it has no more is not lost: the target may come back.
+        let mut volumes = tx.services().anonymous_volumes(service).await?;
+        volumes.extend(found.anonymous_volumes.clone());
+        tx.services().set_anonymous_volumes(service, &volumes).await?;
         self.ledger.commit(tx).await?;
         Ok(())
     }

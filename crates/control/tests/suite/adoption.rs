@@ -96,6 +96,7 @@ async fn an_adopted_container_that_cannot_be_replaced_is_put_back_and_stays_adop
         for is_known in [false, true] {
             let bed = Bed::new().await;
             bed.engine.add_composed("shop-web-1", "app", composed(&hash().await));
+            bed.engine.join("shop-web-1", "shop_default");
             let id = bed.engine.inspect("shop-web-1").await.unwrap().unwrap().id;
             let adopt = |text| Request { adopt: true, ..request(text) };
             if is_known {

@@ -9,7 +9,7 @@ use clos_domain::Reason;
 use clos_domain::ctx::Principal;
 use clos_domain::group::Status as GroupStatus;
 use clos_domain::operation::State;
-use clos_domain::service::Status;
+use clos_domain::service::{Desired, Status};
 
 use crate::bed::{Bed, FOLDER, assert_completed, assert_refused, request, request_in, steps};
 
@@ -439,6 +439,34 @@ async fn an_optional_dependency_that_is_off_is_not_started() {
     assert_completed(&bed.ended(&operation).await);
     assert!(bed.engine.runs("shop-web-1"));
     assert!(!bed.engine.has("shop-db-1") && !bed.engine.has("shop-cache-1"));
+}
+
+#[tokio::test]
+async fn a_service_that_is_scaled_to_0_loses_its_container_and_keeps_its_row() {
+    let bed = Bed::new().await;
+    let text = |scale| {
+        format!(
+            "services: {{web: {{image: app}}, job: {{image: app, scale: {scale}, volumes: [/cache], ports: ['4000:80']}}}}"
+        )
+    };
+    assert_completed(&bed.up(&text(1)).await);
+    let only = Request { services: vec!["web".into()], ..request(&text(0)) };
+    let operation = bed.apply(only).await.unwrap().operation.unwrap();
+    assert_completed(&bed.ended(&operation).await);
+    assert!(bed.engine.runs("shop-job-1"), "nothing was said of it");
+    assert_completed(&bed.up(&text(0)).await);
+    assert!(!bed.engine.has("shop-job-1") && bed.engine.runs("shop-web-1"));
+    let job = bed.service("shop/job").await;
+    assert_eq!((job.desired, job.status, job.status_reason), (Desired::Absent, Status::Stopped, None));
+    assert!(bed.apply(request(&text(0))).await.unwrap().plan.is_empty());
+
+    let volumes = bed.engine.volume_names();
+    assert_completed(&bed.up(&text(1)).await);
+    assert!(bed.engine.runs("shop-job-1"));
+    assert_eq!(bed.engine.volume_names(), volumes, "it has its volume again");
+    let moved = "services: {web: {image: app, ports: ['4000:80']}, job: {image: app, scale: 0}}";
+    assert_completed(&bed.up(moved).await);
+    assert!(bed.engine.runs("shop-web-1") && !bed.engine.has("shop-job-1"));
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use clos_control::apply::Request;
 
-use crate::bed::{Bed, assert_completed, request};
+use clos_domain::operation::State;
+use clos_domain::seams::engine::Error as E;
+
+use crate::bed::{Bed, assert_completed, request, steps};
 
 fn text(owner: &str) -> String {
     format!(
@@ -57,4 +60,40 @@ async fn guests_that_run_are_restarted_after_their_owner() {
     let log = bed.engine.log();
     let last = |line: &str| log.iter().rposition(|call| call == line).unwrap();
     assert!(last("start shop-owner-1") < last("start shop-guest-1"));
+}
+
+#[tokio::test]
+async fn guests_follow_an_owner_that_is_put_back() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(&text("1")).await);
+    let temporary = format!("{}_shop-owner-1", &bed.engine.id("shop-owner-1").unwrap()[..12]);
+    bed.engine.fail_always("start", &temporary, E::Refused("no such user".into()));
+    let operation = bed.up(&text("2")).await;
+    assert_eq!(operation.state, State::Failed);
+    assert_attached(&bed);
+    let starts = |name: &str| bed.engine.starts_of(name);
+    assert_eq!(
+        (starts("shop-owner-1"), starts("shop-guest-1"), starts("shop-peer-1"), starts("shop-alone-1")),
+        (2, 2, 2, 1),
+        "{:#?}",
+        bed.engine.log()
+    );
+}
+
+#[tokio::test]
+async fn guests_run_again_when_the_network_of_their_owner_cannot_be_replaced() {
+    let bed = Bed::new().await;
+    let with = |network: &str| format!("{}\nnetworks: {{default: {{{network}}}}}", text("1"));
+    assert_completed(&bed.up(&with("")).await);
+    bed.engine.fail_always("network-replace", "shop_default", E::Refused("Pool overlaps".into()));
+    let operation = bed.up(&with("internal: true")).await;
+    assert_eq!(operation.state, State::Failed);
+    assert_attached(&bed);
+    let log = bed.engine.log();
+    let last = |line: &str| log.iter().rposition(|call| call == line).unwrap();
+    for guest in ["shop-guest-1", "shop-peer-1"] {
+        assert!(last("start shop-owner-1") < last(&format!("start {guest}")), "{log:#?}");
+        let service = bed.service(&guest.replacen("shop-", "shop/", 1).replace("-1", "")).await;
+        assert!(service.observed.is_running(), "{:#?}", steps(&operation));
+    }
 }

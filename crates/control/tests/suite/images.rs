@@ -34,6 +34,17 @@ async fn a_pull_or_build_that_fails_holds_back_only_the_services_that_need_the_i
 }
 
 #[tokio::test]
+async fn a_pull_that_one_service_asks_for_holds_back_nobody_who_has_the_image() {
+    let bed = Bed::new().await;
+    bed.engine.fail_always("pull", "app", engine::Error::PullRefused { image: "app".into(), why: "no route".into() });
+    let text = "services: {a: {image: app, pull_policy: always}, b: {image: app}, c: {image: app, pull_policy: never}}";
+    let operation = bed.up(text).await;
+    assert_eq!(operation.state, State::Failed, "{operation:#?}");
+    assert!(!bed.engine.has("shop-a-1"));
+    assert!(bed.engine.runs("shop-b-1") && bed.engine.runs("shop-c-1"), "{:#?}", steps(&operation));
+}
+
+#[tokio::test]
 async fn a_new_image_under_the_same_name_is_noticed() {
     let bed = Bed::new().await;
     let text = "services: {web: {image: app}}";

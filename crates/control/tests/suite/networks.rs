@@ -106,3 +106,16 @@ async fn a_network_that_was_removed_by_hand_is_made_again_for_its_containers() {
     assert_completed(&operation);
     assert_on_it(&bed);
 }
+
+#[tokio::test]
+async fn a_container_that_was_taken_off_its_network_is_put_on_it_again() {
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(&text("")).await);
+    bed.engine.disconnect("shop-web-1", NETWORK);
+    let applied = bed.apply(request(&text(""))).await.unwrap();
+    let told = applied.plan.render();
+    assert!(told.contains("it is not on network `shop_default` any more"), "{told}");
+    assert_completed(&bed.ended(&applied.operation.unwrap()).await);
+    assert_on_it(&bed);
+    assert_eq!(bed.apply(request(&text(""))).await.unwrap().plan.steps, []);
+}

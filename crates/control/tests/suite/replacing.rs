@@ -216,6 +216,82 @@ async fn volumes_without_a_name_go_over_to_the_next_container() {
 }
 
 #[tokio::test]
+async fn a_target_that_comes_back_has_its_volume_again() {
+    let bed = Bed::new().await;
+    bed.engine.add_image("plain");
+    bed.engine.declare_volume("app", "/data");
+    let with = "services: {web: {image: app, volumes: [/cache]}}";
+    let without = "services: {web: {image: plain, volumes: [/other]}}";
+    assert_completed(&bed.up(with).await);
+    let first = anonymous(&bed).await;
+    assert_completed(&bed.up(without).await);
+    let second = anonymous(&bed).await;
+    assert_eq!(second.keys().collect::<Vec<_>>(), ["/other"]);
+    assert_completed(&bed.up(with).await);
+    assert_eq!(anonymous(&bed).await, first);
+
+    // All of them are the group's until it goes with its volumes.
+    let down = bed.control.groups().down(&bed.ctx, "shop", true, None).await.unwrap();
+    assert_completed(&bed.ended(&down).await);
+    assert_eq!(bed.engine.volume_names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_volumes_of_a_service_that_left_the_files_are_named_before_nobody_knows_whose_they_were() {
+    let text = "services: {web: {image: app, volumes: [/cache]}, db: {image: app}}";
+    let left = "services: {db: {image: app}}";
+    for goes_down in [false, true] {
+        let bed = Bed::new().await;
+        assert_completed(&bed.up(text).await);
+        let volume = anonymous(&bed).await.remove("/cache").unwrap();
+        if goes_down {
+            let down = bed.control.groups().down(&bed.ctx, "shop", false, None).await.unwrap();
+            assert_completed(&bed.ended(&down).await);
+        }
+        let mut asked = request(left);
+        asked.remove_orphans = !goes_down;
+        let applied = bed.apply(asked).await.unwrap();
+        let note = format!("its anonymous volume is kept, `docker volume rm {volume}` removes it");
+        assert!(applied.plan.notes.iter().any(|told| told.contains(&note)), "{:?}", applied.plan.notes);
+        assert_completed(&bed.ended(&applied.operation.unwrap()).await);
+        assert!(bed.engine.volume_names().contains(&volume));
+    }
+}
+
+#[tokio::test]
+async fn who_follows_what_cannot_be_replaced_runs_on() {
+    let text = |value| {
+        format!(
+            "services: {{web: {{image: app, environment: {{V: '{value}'}}}}, dep: {{image: app, depends_on: {{web: {{condition: service_started, restart: true}}}}}}, far: {{image: app, depends_on: {{dep: {{condition: service_started, restart: true}}}}}}}}"
+        )
+    };
+    let bed = Bed::new().await;
+    assert_completed(&bed.up(&text(1)).await);
+    let temporary = temporary(&bed).await;
+    bed.engine.fail_always("start", &temporary, E::Refused("unable to find user nobody".into()));
+    let operation = bed.up(&text(2)).await;
+    assert_eq!(operation.state, State::Failed);
+    assert!(operation.message.contains("the previous container is running again"), "{}", operation.message);
+    for name in ["shop-web-1", "shop-dep-1", "shop-far-1"] {
+        assert!(bed.engine.runs(name), "{name}: {:#?}", steps(&operation));
+    }
+    assert_eq!((bed.engine.starts_of("shop-dep-1"), bed.engine.starts_of("shop-far-1")), (1, 1));
+
+    // A follower that was stopped already is started again, whatever broke the restart off.
+    bed.engine.heal("start", &temporary);
+    let held = bed.engine.hold("stop", "shop-far-1");
+    let operation = bed.begin_up(&text(3)).await;
+    within(held.reached()).await;
+    bed.control.operations().cancel(&bed.ctx, operation.id.as_str()).await.unwrap();
+    drop(held);
+    let operation = bed.ended(&operation).await;
+    for name in ["shop-web-1", "shop-dep-1", "shop-far-1"] {
+        assert!(bed.engine.runs(name), "{name}: {:#?}", steps(&operation));
+        assert!(bed.service(&name.replacen("shop-", "shop/", 1).replace("-1", "")).await.observed.is_running());
+    }
+}
+
+#[tokio::test]
 async fn a_plan_says_what_changed() {
     let plan = async |bed: &Bed, text: &str| {
         let mut asked = request(text);

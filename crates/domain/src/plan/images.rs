@@ -78,6 +78,12 @@ impl Planner<'_> {
         images.step_of(&self.order.nodes[i].wanted.spec.container().image)
     }
 
+    /// Another service has the image of this one pulled, and this one is content with what is there.
+    pub(super) fn can_do_without(&self, i: usize) -> bool {
+        let image = &self.order.nodes[i].wanted.spec.container().image;
+        self.builder(i).is_none() && !self.pulls(i) && self.snapshot.images.contains_key(image)
+    }
+
     /// The steps that the images of a node come from, or of what it is restarted with.
     pub(super) fn images_of(&self, images: &Images, i: usize, fates: &[Fate]) -> Vec<u32> {
         let (mut steps, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![i]);

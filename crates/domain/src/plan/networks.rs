@@ -13,7 +13,7 @@ use crate::operation::Verb;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::spec;
-use crate::workload::Network;
+use crate::workload::{Network, Spec};
 
 /// A network that is replaced, and the containers that are on it.
 pub(super) struct Exchange<'a> {
@@ -145,6 +145,17 @@ impl<'a> Planner<'a> {
         };
         let mut joined = present.networks.iter();
         joined.find(|(name, id)| !is_there(name, id)).map(|(name, _)| name.clone())
+    }
+
+    /// A network that is there, and that a container was taken off by hand.
+    pub(super) fn left_network(&self, spec: &Spec, present: &Present) -> Option<String> {
+        // What has not run yet may be on none so far.
+        if present.networks.is_empty() && !present.runs() {
+            return None;
+        }
+        let networks = &self.snapshot.networks;
+        let mut wanted = spec.container().networks.iter().map(|join| &join.network);
+        wanted.find(|name| networks.contains_key(*name) && !present.networks.contains_key(*name)).cloned()
     }
 
     /// Makes the networks that are missing; returns the steps by name. They are made after `gone`, which may
@@ -283,9 +294,9 @@ fn held_by(name: &str, changes: &str, containers: &[&str], group: &Group) -> Pro
         "network `{name}` has to be replaced ({changes}), and {noun} {listed}, not part of `{}`, {verb} on it",
         group.name
     );
-    let hint = format!(
-        "disconnect {them} with `docker network disconnect {name} CONTAINER`, or take the change of the network back"
-    );
+    let commands: Vec<String> =
+        containers.iter().map(|one| format!("`docker network disconnect {name} {one}`")).collect();
+    let hint = format!("disconnect {them} with {}, or undo the change of the network", commands.join(", "));
     Problem::new(Reason::DependantsRunning, &group.name, message, hint)
         .with("network", name)
         .with("containers", containers.join(","))

@@ -70,6 +70,7 @@ impl<'a> Planner<'a> {
         let volumes = self.volumes(&fates);
         let mut orphans = retired.containers;
         orphans.extend(self.orphans(parts));
+        orphans.extend(self.emptied(parts));
         let givers: BTreeMap<usize, usize> = (0..self.order.nodes.len())
             .filter_map(|i| Some((i, self.gives_up(&self.order.nodes[i].wanted.spec.name)?)))
             .collect();
@@ -100,8 +101,10 @@ impl<'a> Planner<'a> {
             let ready = cleared.get(&i).into_iter().chain(giver.and_then(|giver| cleared.get(giver)));
             let mut shared: Vec<u32> = ready.flatten().copied().collect();
             shared.extend(exchanged.of_node.get(&i).into_iter().flatten());
+            let mut pulled = Vec::new();
             if matches!(fates[i], Fate::Create | Fate::Replace) {
-                shared.extend(self.image_step(&images, i));
+                let image = self.image_step(&images, i);
+                if self.can_do_without(i) { pulled.extend(image) } else { shared.extend(image) }
                 let joins = spec.container().networks.iter().filter_map(|join| networks.get(&join.network));
                 shared.extend(joins);
                 let mounts = spec.container().mounts.iter().filter_map(|mount| mount.source.as_ref());
@@ -136,7 +139,14 @@ impl<'a> Planner<'a> {
                         let work = Work::Stop { name: name.clone(), grace: self.grace(spec) };
                         let why = reasons[i].clone();
                         shared.extend(self.images_of(&images, i, &fates));
-                        needs.push(self.step(Some(service), work, shared, vec![], why));
+                        let mut ended = Vec::new();
+                        // A guest of a process namespace dies with its owner, so it is stopped before; whoever
+                        // only follows runs on until what it follows is there again.
+                        if self.owners(i).is_empty() {
+                            shared.extend(&needs);
+                            ended.clone_from(&after);
+                        }
+                        needs.push(self.step(Some(service), work, shared, ended, why));
                     }
                     let why = self.start_reason(i, Fate::Restart);
                     done[i].start = Some(self.step(Some(service), Work::Start { name }, needs, after, why));
@@ -144,7 +154,8 @@ impl<'a> Planner<'a> {
                 }
                 Fate::Create => {
                     let work = Work::Create(Box::new(self.inheriting(i)));
-                    let made = self.step(Some(service), work, shared, orphans.clone(), reasons[i].clone());
+                    let after = orphans.iter().chain(&pulled).copied().collect();
+                    let made = self.step(Some(service), work, shared, after, reasons[i].clone());
                     created.insert(i, made);
                     let (mut needs, after) = self.gates(i, &done);
                     needs.push(made);
@@ -155,7 +166,7 @@ impl<'a> Planner<'a> {
                 Fate::Replace => {
                     let (mut needs, mut after) = self.gates(i, &done);
                     needs.extend(shared);
-                    after.extend(&orphans);
+                    after.extend(orphans.iter().chain(&pulled));
                     let own = freed.get(&i).copied();
                     let others = self.freed_for(i, &fates, &freed);
                     let last = self.replace(i, &reasons[i], needs, after, own, others);
@@ -229,7 +240,17 @@ impl<'a> Planner<'a> {
     fn heirlooms(&self, i: usize) -> BTreeMap<String, String> {
         let present = self.seats[i].present.map(|present| &present.anonymous_volumes);
         let kept = self.snapshot.anonymous_volumes.get(&self.order.nodes[i].wanted.service.id);
-        present.or(kept).cloned().unwrap_or_default()
+        let mut volumes = kept.cloned().unwrap_or_default();
+        volumes.extend(present.cloned().unwrap_or_default());
+        volumes
+    }
+
+    /// The volumes without a name that new ones would take the place of.
+    fn renewed(&self, i: usize) -> BTreeMap<String, String> {
+        match self.seats[i].present {
+            Some(present) => present.anonymous_volumes.clone(),
+            None => self.heirlooms(i),
+        }
     }
 
     fn renews_volumes(&self, i: usize) -> bool {
@@ -243,7 +264,7 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let service = self.order.nodes[i].wanted.service.resource();
-            for (target, volume) in self.heirlooms(i) {
+            for (target, volume) in self.renewed(i) {
                 if self.snapshot.volumes.contains_key(&volume) {
                     self.notes.push(format!(
                         "`{target}` of {service} gets a new volume; the old one is kept, `docker volume rm {volume}` removes it"
@@ -298,7 +319,7 @@ impl<'a> Planner<'a> {
         if !node.along && (self.verb == Verb::Recreate || self.policy.force_recreate) {
             return (Fate::Replace, "recreate was asked for".into());
         }
-        if self.renews_volumes(i) && !self.heirlooms(i).is_empty() {
+        if self.renews_volumes(i) && !self.renewed(i).is_empty() {
             return (Fate::Replace, "new anonymous volumes were asked for".into());
         }
         if present.spec_hash != spec.identity.spec_hash {
@@ -336,6 +357,9 @@ impl<'a> Planner<'a> {
         }
         if let Some(network) = self.lost_network(present) {
             return (Fate::Replace, format!("its network `{network}` was removed"));
+        }
+        if renews && let Some(network) = self.left_network(spec, present) {
+            return (Fate::Replace, format!("it is not on network `{network}` any more"));
         }
         match present.state {
             State::Running { .. } | State::Restarting => (Fate::Keep, String::new()),
@@ -515,18 +539,46 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Removes the containers of services that are scaled to 0, when the whole group was asked for.
+    fn emptied(&mut self, parts: &[Part<'_>]) -> Vec<u32> {
+        let mut removed = Vec::new();
+        let is_asked = |part: &&Part<'_>| {
+            !part.along && part.aside.iter().all(|service| !service.definition.enabled)
+        };
+        if self.verb != Verb::Up {
+            return removed;
+        }
+        let asked = parts.iter().filter(is_asked).flat_map(|part| &part.aside);
+        for service in asked.filter(|service| service.definition.scale == Some(0)) {
+            let containers = self.snapshot.workloads.iter();
+            let own = containers.filter(|(_, present)| present.aside.as_ref() == Some(&service.id));
+            let names: Vec<String> = own.map(|(name, _)| name.clone()).collect();
+            for name in names {
+                let mut needs = Vec::new();
+                if self.runs(&name) {
+                    let grace = self.policy.grace.unwrap_or_else(|| service.definition.stop.grace());
+                    let work = Work::Stop { name: name.clone(), grace };
+                    needs.push(self.step(Some(service), work, vec![], vec![], "scaled to 0".into()));
+                }
+                let work = Work::Remove { name };
+                removed.push(self.step(Some(service), work, needs, vec![], "scaled to 0".into()));
+            }
+        }
+        removed
+    }
+
+    /// Removes or names the services that the files no longer have.
     fn orphans(&mut self, parts: &[Part<'_>]) -> Vec<u32> {
         let mut removed = Vec::new();
         for part in parts {
             for orphan in &part.orphans {
                 let names = self.names_of(&orphan.id, &orphan.workload_name());
-                if !self.policy.remove_orphans {
-                    if !names.is_empty() {
-                        self.notes.push(format!(
-                            "{} is no longer in the files; --remove-orphans removes it",
-                            orphan.resource()
-                        ));
-                    }
+                // Without a container its row goes in any case.
+                if !self.policy.remove_orphans && !names.is_empty() {
+                    self.notes.push(format!(
+                        "{} is no longer in the files; --remove-orphans removes it",
+                        orphan.resource()
+                    ));
                     continue;
                 }
                 let why = "no longer in the files";
@@ -539,6 +591,19 @@ impl<'a> Planner<'a> {
                     }
                     removed.push(self.step(Some(orphan), Work::Remove { name }, needs, vec![], why.into()));
                 }
+                let left = self.snapshot.anonymous_volumes.get(&orphan.id).into_iter().flatten();
+                let left: Vec<&str> = left.map(|(_, volume)| volume.as_str()).collect();
+                let (noun, verb, them) = match left.len() {
+                    0 => continue,
+                    1 => ("volume", "is", "it"),
+                    _ => ("volumes", "are", "them"),
+                };
+                // Nobody knows whose they were once its row is gone.
+                self.notes.push(format!(
+                    "{} is no longer in the files; its anonymous {noun} {verb} kept, `docker volume rm {}` removes {them}",
+                    orphan.resource(),
+                    left.join(" ")
+                ));
             }
         }
         removed
