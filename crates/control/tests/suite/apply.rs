@@ -446,7 +446,7 @@ async fn a_service_that_is_scaled_to_0_loses_its_container_and_keeps_its_row() {
     let bed = Bed::new().await;
     let text = |scale| {
         format!(
-            "services: {{web: {{image: app}}, job: {{image: app, scale: {scale}, volumes: [/cache], ports: ['4000:80']}}}}"
+            "services: {{web: {{image: app}}, other: {{image: app}}, job: {{image: app, scale: {scale}, volumes: [/cache], ports: ['4000:80']}}}}"
         )
     };
     assert_completed(&bed.up(&text(1)).await);

@@ -539,7 +539,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Removes the containers of services that are scaled to 0, when the whole group was asked for.
+    /// Removes the containers of services that are scaled to 0, when every enabled service of the group takes part.
     fn emptied(&mut self, parts: &[Part<'_>]) -> Vec<u32> {
         let mut removed = Vec::new();
         let is_asked = |part: &&Part<'_>| {
