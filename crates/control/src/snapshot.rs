@@ -48,9 +48,7 @@ impl Scope {
             return Vec::new();
         }
         let is_emptied = |service: &&Service| {
-            service.definition.scale == Some(0)
-                && service.observed != Observed::Absent
-                && !is_chosen(service)
+            service.definition.scale == Some(0) && service.observed != Observed::Absent && !is_chosen(service)
         };
         self.all.iter().filter(is_emptied).collect()
     }

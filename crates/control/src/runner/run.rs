@@ -285,7 +285,10 @@ impl Inner {
                 let starts_the_old = matches!(&step.work, Work::Start { name } if *name == swap.old);
                 self.append(progress, step, run).await?;
                 if starts_the_old && let Err(error) = self.restart_guests(&swap.old_id).await {
-                    progress.operation.leftovers.push(format!("who shares namespaces with {}: {error}", swap.old));
+                    progress
+                        .operation
+                        .leftovers
+                        .push(format!("who shares namespaces with {}: {error}", swap.old));
                 }
             }
         }

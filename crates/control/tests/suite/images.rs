@@ -36,7 +36,11 @@ async fn a_pull_or_build_that_fails_holds_back_only_the_services_that_need_the_i
 #[tokio::test]
 async fn a_pull_that_one_service_asks_for_holds_back_nobody_who_has_the_image() {
     let bed = Bed::new().await;
-    bed.engine.fail_always("pull", "app", engine::Error::PullRefused { image: "app".into(), why: "no route".into() });
+    bed.engine.fail_always(
+        "pull",
+        "app",
+        engine::Error::PullRefused { image: "app".into(), why: "no route".into() },
+    );
     let text = "services: {a: {image: app, pull_policy: always}, b: {image: app}, c: {image: app, pull_policy: never}}";
     let operation = bed.up(text).await;
     assert_eq!(operation.state, State::Failed, "{operation:#?}");

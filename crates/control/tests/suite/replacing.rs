@@ -287,7 +287,9 @@ async fn who_follows_what_cannot_be_replaced_runs_on() {
     let operation = bed.ended(&operation).await;
     for name in ["shop-web-1", "shop-dep-1", "shop-far-1"] {
         assert!(bed.engine.runs(name), "{name}: {:#?}", steps(&operation));
-        assert!(bed.service(&name.replacen("shop-", "shop/", 1).replace("-1", "")).await.observed.is_running());
+        assert!(
+            bed.service(&name.replacen("shop-", "shop/", 1).replace("-1", "")).await.observed.is_running()
+        );
     }
 }
 

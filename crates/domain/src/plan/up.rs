@@ -104,7 +104,11 @@ impl<'a> Planner<'a> {
             let mut pulled = Vec::new();
             if matches!(fates[i], Fate::Create | Fate::Replace) {
                 let image = self.image_step(&images, i);
-                if self.can_do_without(i) { pulled.extend(image) } else { shared.extend(image) }
+                if self.can_do_without(i) {
+                    pulled.extend(image)
+                } else {
+                    shared.extend(image)
+                }
                 let joins = spec.container().networks.iter().filter_map(|join| networks.get(&join.network));
                 shared.extend(joins);
                 let mounts = spec.container().mounts.iter().filter_map(|mount| mount.source.as_ref());
@@ -542,9 +546,8 @@ impl<'a> Planner<'a> {
     /// Removes the containers of services that are scaled to 0, when every enabled service of the group takes part.
     fn emptied(&mut self, parts: &[Part<'_>]) -> Vec<u32> {
         let mut removed = Vec::new();
-        let is_asked = |part: &&Part<'_>| {
-            !part.along && part.aside.iter().all(|service| !service.definition.enabled)
-        };
+        let is_asked =
+            |part: &&Part<'_>| !part.along && part.aside.iter().all(|service| !service.definition.enabled);
         if self.verb != Verb::Up {
             return removed;
         }
