@@ -105,9 +105,9 @@ impl<'a> Planner<'a> {
             if matches!(fates[i], Fate::Create | Fate::Replace) {
                 let image = self.image_step(&images, i);
                 if self.can_do_without(i) {
-                    pulled.extend(image)
+                    pulled.extend(image);
                 } else {
-                    shared.extend(image)
+                    shared.extend(image);
                 }
                 let joins = spec.container().networks.iter().filter_map(|join| networks.get(&join.network));
                 shared.extend(joins);
