@@ -3,12 +3,12 @@
 use clos_domain::operation::{State, Step, Verb};
 use clos_domain::plan::{self, Plan, Swap, Work};
 use clos_domain::service::Desired;
-use clos_domain::workload;
 use clos_domain::{Error, Result};
 
 use super::run::Progress;
 use super::{Inner, Run};
 use crate::observer::engine_error;
+use crate::sight::is_up;
 
 impl Inner {
     /// A container that could not be replaced is as it was: the new one goes, the old one runs if it
@@ -27,7 +27,7 @@ impl Inner {
             let Some(old) = old.filter(|found| swap.ran && found.id == swap.old_id) else {
                 return Ok("");
             };
-            if matches!(old.state, workload::State::Running { .. }) {
+            if is_up(&old) {
                 return Ok("; the previous container is still running");
             }
             self.call_raw(|| workloads.start(&swap.old)).await.map_err(engine_error)?;
@@ -57,7 +57,7 @@ impl Inner {
             let Some(guest) = inspected.filter(|found| found.shares_with.contains(owner)) else { continue };
             let row = self.world.store.view().await?.services().get(&service).await?;
             let Some(row) = row.filter(|row| row.desired == Desired::Running) else { continue };
-            if matches!(guest.state, workload::State::Running { .. }) {
+            if is_up(&guest) {
                 let grace = row.definition.stop.grace();
                 self.call_raw(|| workloads.stop(&guest.name, grace)).await.map_err(engine_error)?;
             }

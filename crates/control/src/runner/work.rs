@@ -15,7 +15,6 @@ use super::claims::{Asked, Outcome};
 use super::run::{elapsed, finish_row};
 use super::{Inner, Run, StepEnd};
 use crate::observer::engine_error;
-use crate::sight::is_up;
 use crate::snapshot;
 
 /// An answer that was lost is asked for so often.
