@@ -10,6 +10,7 @@ mod bad_input;
 mod beside_compose;
 mod breaking;
 mod by_hand;
+mod changing;
 mod demo;
 mod doors;
 mod guests;

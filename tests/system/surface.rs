@@ -48,15 +48,22 @@ impl Walk {
     /// Begins something, in both spellings of its route, and waits for its end each time.
     fn act(&mut self, on: &str, verb: &str, body: &Value) {
         for separator in ["/", ":"] {
-            let begun = self.ask("POST", &format!("{on}{separator}{verb}"), body).json();
+            let begun = self.ask("POST", &format!("{on}{separator}{verb}"), body);
             self.end(&begun);
         }
     }
 
-    fn end(&mut self, begun: &Value) {
-        begun["id"].as_str().unwrap().clone_into(&mut self.operation);
+    fn end(&mut self, begun: &Answer) {
+        self.begun(begun, &begun.json());
         let ended = self.get("/api/v2/operations/{id}/wait?timeout=1m");
         assert_eq!(ended["status"], "completed", "{ended}");
+    }
+
+    /// An action answers 200 with its operation and says where that is found.
+    fn begun(&mut self, answer: &Answer, operation: &Value) {
+        operation["id"].as_str().unwrap().clone_into(&mut self.operation);
+        let location = format!("/api/v2/operations/{}", self.operation);
+        assert_eq!((answer.status, answer.header("location")), (200, Some(location.as_str())));
     }
 }
 
@@ -107,7 +114,7 @@ async fn every_route_answers_curl_as_the_document_says() {
         walk.act(on, "down", &stop);
     }
     let batch = json!({"action": "start", "ids": [format!("{group}/web")]});
-    let begun = walk.ask("POST", "/api/v2/services:batch", &batch).json();
+    let begun = walk.ask("POST", "/api/v2/services:batch", &batch);
     walk.end(&begun);
     for what in ["logs?lines=5", "metrics", "health", "operations", "events"] {
         walk.get(&format!("/api/v2/services/{{id}}/{what}"));
@@ -132,13 +139,15 @@ async fn every_route_answers_curl_as_the_document_says() {
     let name = project_name("surface");
     walk.group.clone_from(&name);
     let plan = json!({"source": files(&name), "dry_run": true});
-    assert!(walk.ask("POST", "/api/v2/groups/{name}:apply", &plan).json()["operation"].is_null());
+    let planned = walk.ask("POST", "/api/v2/groups/{name}:apply", &plan);
+    assert!(planned.json()["operation"].is_null() && planned.header("location").is_none());
     for separator in ["/", ":"] {
         // Never healthy, so that there is something to cancel.
-        let applied =
-            walk.ask("POST", "/api/v2/groups/{name}/apply", &json!({"source": files(&name)})).json();
-        applied["operation"]["id"].as_str().unwrap().clone_into(&mut walk.operation);
-        walk.ask("POST", &format!("/api/v2/operations/{{id}}{separator}cancel"), &Value::Null);
+        let applied = walk.ask("POST", "/api/v2/groups/{name}/apply", &json!({"source": files(&name)}));
+        walk.begun(&applied, &applied.json()["operation"]);
+        let cancelled =
+            walk.ask("POST", &format!("/api/v2/operations/{{id}}{separator}cancel"), &Value::Null);
+        walk.begun(&cancelled, &cancelled.json());
         assert_eq!(walk.get("/api/v2/operations/{id}/wait?timeout=1m")["status"], "cancelled");
     }
     let ticket = walk.ask("POST", "/api/v2/ws-tickets", &json!({})).json();

@@ -40,6 +40,7 @@ calls! {
         of_a_change create_service(pb::CreateServiceRequest) -> pb::Service;
         of_a_read get_service(pb::GetServiceRequest) -> pb::Service;
         of_a_change update_service(pb::UpdateServiceRequest) -> pb::Service;
+        of_a_change replace_service(pb::ReplaceServiceRequest) -> pb::Service;
         of_a_change delete_service(pb::DeleteServiceRequest) -> ();
         of_a_change start_service(pb::StartServiceRequest) -> pb::Operation;
         of_a_change stop_service(pb::StopServiceRequest) -> pb::Operation;
@@ -58,6 +59,7 @@ calls! {
         of_a_change create_group(pb::CreateGroupRequest) -> pb::Group;
         of_a_read get_group(pb::GetGroupRequest) -> pb::Group;
         of_a_change update_group(pb::UpdateGroupRequest) -> pb::Group;
+        of_a_change replace_group(pb::ReplaceGroupRequest) -> pb::Group;
         of_a_change delete_group(pb::DeleteGroupRequest) -> ();
         of_a_change apply_group(pb::ApplyGroupRequest) -> pb::ApplyGroupResponse;
         of_a_change start_group(pb::StartGroupRequest) -> pb::Operation;

@@ -35,18 +35,47 @@ pub fn merge<M: prost::Message + Default>(
     from: &M,
     paths: &[String],
 ) -> Result<M, Error> {
-    let descriptor = crate::pool()
-        .get_message_by_name(&format!("{}.{name}", crate::PACKAGE))
-        .ok_or_else(|| Error::new(format!("the contract has no message `{name}`")))?;
-    let dynamic = |message: &M| {
-        DynamicMessage::decode(descriptor.clone(), message.encode_to_vec().as_slice())
-            .map_err(|error| Error::new(format!("the message is no `{name}`: {error}")))
-    };
-    let (mut merged, from) = (dynamic(base)?, dynamic(from)?);
+    let (mut merged, from) = (dynamic(name, base)?, dynamic(name, from)?);
     for path in paths {
         take(&mut merged, &from, path, path)?;
     }
     merged.transcode_to().map_err(|error| Error::new(format!("the message is no `{name}`: {error}")))
+}
+
+/// The paths of what is set in a message `name` of the package: the mask that an absent one stands for (AIP-134).
+///
+/// Lists, maps and messages of `google.protobuf` are named whole, other messages by what is set in them.
+///
+/// # Errors
+/// A name that the contract does not have.
+pub fn populated<M: prost::Message>(name: &str, message: &M) -> Result<Vec<String>, Error> {
+    let message = dynamic(name, message)?;
+    let mut paths = Vec::new();
+    add_populated(&mut paths, "", &message);
+    Ok(paths)
+}
+
+fn add_populated(paths: &mut Vec<String>, before: &str, message: &DynamicMessage) {
+    for (field, value) in message.fields() {
+        let path = format!("{before}{}", field.name());
+        match value {
+            Value::Message(inner)
+                if inner.fields().next().is_some()
+                    && inner.descriptor().package_name() != "google.protobuf" =>
+            {
+                add_populated(paths, &format!("{path}."), inner);
+            }
+            _ => paths.push(path),
+        }
+    }
+}
+
+fn dynamic<M: prost::Message>(name: &str, message: &M) -> Result<DynamicMessage, Error> {
+    let descriptor = crate::pool()
+        .get_message_by_name(&format!("{}.{name}", crate::PACKAGE))
+        .ok_or_else(|| Error::new(format!("the contract has no message `{name}`")))?;
+    DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
+        .map_err(|error| Error::new(format!("the message is no `{name}`: {error}")))
 }
 
 fn take(into: &mut DynamicMessage, from: &DynamicMessage, whole: &str, path: &str) -> Result<(), Error> {
@@ -152,6 +181,27 @@ mod tests {
         assert_eq!(one.environment["a.b"], "new:1");
         let made = merge("Service", &pb::Service::default(), &from, &["environment.A".to_owned()]).unwrap();
         assert_eq!(made.environment, BTreeMap::from([("A".to_owned(), "new".to_owned())]));
+    }
+
+    #[test]
+    fn an_absent_mask_names_what_is_set() {
+        let mut from = service("new", "new:1");
+        from.stop_grace_period = Some(prost_types::Duration { seconds: 3, nanos: 0 });
+        from.port = Some(0);
+        from.resources = Some(pb::Resources::default());
+        let paths = populated("Service", &from).unwrap();
+        let wanted = [
+            "port",
+            "environment",
+            "tags",
+            "resources",
+            "docker_config.image",
+            "stop_grace_period",
+            "description",
+        ];
+        assert_eq!(paths, wanted);
+        assert_eq!(populated("Service", &pb::Service::default()).unwrap(), [""; 0]);
+        assert!(populated("Nothing", &from).is_err());
     }
 
     #[test]

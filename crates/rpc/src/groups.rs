@@ -2,6 +2,7 @@
 
 use clos_control::verbs::StartOptions;
 use clos_control::{Control, etag};
+use clos_domain::group::{Definition, Group};
 use clos_domain::operation::Operation;
 use clos_domain::{Ctx, Kind, Reason, Result};
 use clos_proto::v2 as pb;
@@ -55,26 +56,38 @@ impl Groups {
     }
 
     async fn update(&self, ctx: &Ctx, request: &pb::UpdateGroupRequest) -> Result<pb::Group> {
-        let make = self.change(ctx, request).boxed();
+        let read = |before: &Group| decode::group::update(request, before);
+        let make = self.change(ctx, &request.name, &request.etag, read).boxed();
         let id = self.made.once("UpdateGroup", &request.request_id, make).await?;
+        self.get(ctx, &id).await
+    }
+
+    async fn replace(&self, ctx: &Ctx, request: &pb::ReplaceGroupRequest) -> Result<pb::Group> {
+        let read = |before: &Group| decode::group::replace(request, before);
+        let make = self.change(ctx, &request.name, &request.etag, read).boxed();
+        let id = self.made.once("ReplaceGroup", &request.request_id, make).await?;
         self.get(ctx, &id).await
     }
 
     /// What the request does not say is taken from what there is; when that changes meanwhile and
     /// the caller named no etag, it is read again.
-    async fn change(&self, ctx: &Ctx, request: &pb::UpdateGroupRequest) -> Result<String> {
+    async fn change(
+        &self,
+        ctx: &Ctx,
+        name: &str,
+        etag: &str,
+        read: impl Fn(&Group) -> Result<Definition>,
+    ) -> Result<String> {
         let groups = self.control.groups();
         let mut tries = 0;
         loop {
-            let before = groups.get(ctx, &request.name).await?.group;
-            let definition = decode::group::update(request, &before)?;
-            let seen = decode::some(&request.etag).unwrap_or_else(|| etag::group(&before));
+            let before = groups.get(ctx, name).await?.group;
+            let definition = read(&before)?;
+            let seen = decode::some(etag).unwrap_or_else(|| etag::group(&before));
             let changed = groups.update(ctx, before.id.as_str(), Some(&seen), definition).await;
             tries += 1;
             match changed {
-                Err(error)
-                    if error.reason() == Reason::EtagMismatch && request.etag.is_empty() && tries < TRIES => {
-                }
+                Err(error) if error.reason() == Reason::EtagMismatch && etag.is_empty() && tries < TRIES => {}
                 changed => return changed.map(|view| view.group.id.to_string()),
             }
         }
@@ -160,6 +173,14 @@ impl pb::groups_api_server::GroupsApi for Groups {
     ) -> Result<Response<pb::Group>, Status> {
         let (ctx, request) = call::open(request);
         answer(&ctx, self.update(&ctx, &request).await)
+    }
+
+    async fn replace_group(
+        &self,
+        request: Request<pb::ReplaceGroupRequest>,
+    ) -> Result<Response<pb::Group>, Status> {
+        let (ctx, request) = call::open(request);
+        answer(&ctx, self.replace(&ctx, &request).await)
     }
 
     async fn delete_group(&self, request: Request<pb::DeleteGroupRequest>) -> Result<Response<()>, Status> {

@@ -93,27 +93,38 @@ impl Services {
     }
 
     async fn update(&self, ctx: &Ctx, request: &pb::UpdateServiceRequest) -> Result<pb::Service> {
-        let make = async { Ok(self.change(ctx, request).await?.id.to_string()) }.boxed();
-        let id = self.made.once("UpdateService", &request.request_id, make).await?;
+        let read = |before: &Service| decode::service::update(request, before);
+        let make = async { Ok(self.change(ctx, &request.id, &request.etag, read).await?.id.to_string()) };
+        let id = self.made.once("UpdateService", &request.request_id, make.boxed()).await?;
+        Ok(self.shown(&self.control.services().get(ctx, &id).await?))
+    }
+
+    async fn replace(&self, ctx: &Ctx, request: &pb::ReplaceServiceRequest) -> Result<pb::Service> {
+        let read = |before: &Service| decode::service::replace(request, before);
+        let make = async { Ok(self.change(ctx, &request.id, &request.etag, read).await?.id.to_string()) };
+        let id = self.made.once("ReplaceService", &request.request_id, make.boxed()).await?;
         Ok(self.shown(&self.control.services().get(ctx, &id).await?))
     }
 
     /// What the request does not say is taken from what there is; when that changes meanwhile and
     /// the caller named no etag, it is read again.
-    async fn change(&self, ctx: &Ctx, request: &pb::UpdateServiceRequest) -> Result<Service> {
+    async fn change(
+        &self,
+        ctx: &Ctx,
+        id: &str,
+        etag: &str,
+        read: impl Fn(&Service) -> Result<Definition>,
+    ) -> Result<Service> {
         let services = self.control.services();
         let mut tries = 0;
         loop {
-            let before = services.get(ctx, &request.id).await?;
-            let definition = decode::service::update(request, &before)?;
-            let definition = self.enabled(ctx, &before.group, definition).await?;
-            let seen = decode::some(&request.etag).unwrap_or_else(|| etag::service(&before));
+            let before = services.get(ctx, id).await?;
+            let definition = self.enabled(ctx, &before.group, read(&before)?).await?;
+            let seen = decode::some(etag).unwrap_or_else(|| etag::service(&before));
             let changed = services.update(ctx, before.id.as_str(), Some(&seen), definition).await;
             tries += 1;
             match changed {
-                Err(error)
-                    if error.reason() == Reason::EtagMismatch && request.etag.is_empty() && tries < TRIES => {
-                }
+                Err(error) if error.reason() == Reason::EtagMismatch && etag.is_empty() && tries < TRIES => {}
                 changed => return changed,
             }
         }
@@ -261,6 +272,14 @@ impl pb::services_api_server::ServicesApi for Services {
     ) -> Result<Response<pb::Service>, Status> {
         let (ctx, request) = call::open(request);
         answer(&ctx, self.update(&ctx, &request).await)
+    }
+
+    async fn replace_service(
+        &self,
+        request: Request<pb::ReplaceServiceRequest>,
+    ) -> Result<Response<pb::Service>, Status> {
+        let (ctx, request) = call::open(request);
+        answer(&ctx, self.replace(&ctx, &request).await)
     }
 
     async fn delete_service(

@@ -1,5 +1,7 @@
 //! The handlers of services and groups, on a real control over a store in memory and a small engine.
 
+mod masks;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,16 +175,16 @@ async fn a_service_is_made_shown_changed_and_deleted() {
     assert_eq!(bed.get("shop/web").await.unwrap(), made);
     assert_eq!(bed.get(&made.id).await.unwrap(), made);
 
-    let put = pb::UpdateServiceRequest {
+    let put = pb::ReplaceServiceRequest {
         id: "shop/web".into(),
         service: Some(pb::Service { description: "sells".into(), ..made.clone() }),
         etag: made.etag.clone(),
         ..Default::default()
     };
-    let changed = said(bed.services.update_service(asked(put.clone())).await).unwrap();
+    let changed = said(bed.services.replace_service(asked(put.clone())).await).unwrap();
     assert_eq!(changed.description, "sells");
     assert_ne!(changed.etag, made.etag);
-    refused(said(bed.services.update_service(asked(put)).await), Code::Aborted, Reason::EtagMismatch);
+    refused(said(bed.services.replace_service(asked(put)).await), Code::Aborted, Reason::EtagMismatch);
 
     let kept = bed.control.services().get(&bed.ctx, "shop/web").await.unwrap();
     assert_eq!(kept.definition.environment["DB_PASSWORD"], "hunter2");
@@ -729,6 +731,7 @@ async fn what_is_not_there_is_not_found_by_any_method() {
     not_found!(services ServiceNotFound:
         get_service(pb::GetServiceRequest { id: id(), ..Default::default() }),
         update_service(pb::UpdateServiceRequest { id: id(), service: Some(web()), ..Default::default() }),
+        replace_service(pb::ReplaceServiceRequest { id: id(), service: Some(web()), ..Default::default() }),
         delete_service(pb::DeleteServiceRequest { id: id(), ..Default::default() }),
         start_service(pb::StartServiceRequest { id: id(), ..Default::default() }),
         stop_service(pb::StopServiceRequest { id: id(), ..Default::default() }),
@@ -745,6 +748,7 @@ async fn what_is_not_there_is_not_found_by_any_method() {
     not_found!(groups GroupNotFound:
         get_group(pb::GetGroupRequest { name: name() }),
         update_group(pb::UpdateGroupRequest { name: name(), ..Default::default() }),
+        replace_group(pb::ReplaceGroupRequest { name: name(), ..Default::default() }),
         delete_group(pb::DeleteGroupRequest { name: name(), ..Default::default() }),
         start_group(pb::StartGroupRequest { name: name(), ..Default::default() }),
         stop_group(pb::StopGroupRequest { name: name(), ..Default::default() }),

@@ -245,6 +245,17 @@ const ALIKE: &[Alike] = &[
     ("POST /v1/all\n\n{} {}", 400, r#"{"code":"INVALID_ARGUMENT"}"#),
     ("POST /v1/all\n\nnull", 400, r#"{"code":"INVALID_ARGUMENT"}"#),
     ("PATCH /v1/things/x\n\n{\"size\":1}", 200, r#"{"name":"x","thing":{"size":1}}"#),
+    (
+        "PATCH /v1/things/x?update_mask=size,sub.n\n\n{\"size\":1}",
+        200,
+        r#"{"name":"x","thing":{"size":1},"update_mask":"size,sub.n"}"#,
+    ),
+    ("PATCH /v1/things/x?update_mask=*\n\n{\"size\":1}", 200, r#"{"thing":{"size":1},"update_mask":"*"}"#),
+    (
+        "PUT /v1/things/x\n\n{\"size\":1,\"labels\":{\"a\":\"b\"}}",
+        200,
+        r#"{"name":"x","thing":{"size":1,"labels":{"a":"b"}}}"#,
+    ),
     ("POST /v1/raw\ncontent-type: text/csv\n\na,b", 200, r#""a,b""#),
     ("POST /v1/collect\n\n[{},{}]", 200, r#"{"i32":2}"#),
     // Streams.

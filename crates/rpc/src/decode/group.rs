@@ -29,23 +29,36 @@ pub(crate) fn create(request: &pb::CreateGroupRequest) -> Result<(GroupRef, Defi
     v.finish(group.map(|group| (group, definition)))
 }
 
-/// Reads a change of a group: the whole definition, or what the mask names laid over what there is.
+/// Reads a change of a group: what the mask names, or what is set, laid over what there is.
 pub(crate) fn update(request: &pb::UpdateGroupRequest, before: &Group) -> Result<Definition> {
     let mut v = Violations::default();
     super::request_id(&mut v, &request.request_id);
     let Some(wanted) = &request.group else {
-        // An absent definition would read as an empty one, which takes everything away.
-        v.add("group", "it is missing; send the definition, or its fields that the mask names");
+        v.add("group", "it is missing; send the fields to change");
         return v.finish(None);
     };
-    let wanted = match request.update_mask.as_ref().filter(|mask| mask.paths.iter().all(|path| path != "*")) {
-        None => wanted.clone(),
-        Some(mask) => {
-            let shown = encode::group::definition(before);
-            clos_proto::mask::merge("Group", &shown, wanted, &mask.paths)
-                .map_err(|error| Error::field("update_mask", error.to_string()))?
-        }
+    let Some(paths) = super::mask_of("Group", request.update_mask.as_ref(), wanted)? else {
+        return replaced(v, wanted, before);
     };
+    let shown = encode::group::definition(before);
+    let merged = clos_proto::mask::merge("Group", &shown, wanted, &paths)
+        .map_err(|error| Error::field("update_mask", error.to_string()))?;
+    replaced(v, &merged, before)
+}
+
+/// Reads the whole definition of a group that there is.
+pub(crate) fn replace(request: &pb::ReplaceGroupRequest, before: &Group) -> Result<Definition> {
+    let mut v = Violations::default();
+    super::request_id(&mut v, &request.request_id);
+    let Some(wanted) = &request.group else {
+        // An absent definition would read as an empty one, which takes everything away.
+        v.add("group", "it is missing; send the whole definition");
+        return v.finish(None);
+    };
+    replaced(v, wanted, before)
+}
+
+fn replaced(mut v: Violations, wanted: &pb::Group, before: &Group) -> Result<Definition> {
     let instance = before.name.instance.as_ref().map(ToString::to_string).unwrap_or_default();
     let fixed =
         [("name", &wanted.name, before.name.name.to_string()), ("instance", &wanted.instance, instance)];
@@ -57,7 +70,7 @@ pub(crate) fn update(request: &pb::UpdateGroupRequest, before: &Group) -> Result
             );
         }
     }
-    let definition = definition(&mut v, &wanted, Some(&before.name), &before.definition.compose_files);
+    let definition = definition(&mut v, wanted, Some(&before.name), &before.definition.compose_files);
     v.finish(Some(definition))
 }
 

@@ -26,6 +26,19 @@ use clos_domain::error::FieldViolation;
 use clos_domain::name::{GroupFilter, shown};
 use clos_domain::{Error, Result, Timestamp};
 
+/// The paths that an update changes; `None` is the whole definition.
+pub(crate) fn mask_of<M: prost::Message>(
+    name: &str,
+    mask: Option<&prost_types::FieldMask>,
+    wanted: &M,
+) -> Result<Option<Vec<String>>> {
+    match mask {
+        None => clos_proto::mask::populated(name, wanted).map(Some).map_err(Error::internal),
+        Some(mask) if mask.paths.iter().any(|path| path == "*") => Ok(None),
+        Some(mask) => Ok(Some(mask.paths.clone())),
+    }
+}
+
 /// Every bad field of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Violations {

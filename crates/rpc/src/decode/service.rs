@@ -50,19 +50,33 @@ pub(crate) fn create(request: &pb::CreateServiceRequest) -> Result<Create> {
     v.finish(read)
 }
 
-/// Reads a change of a service: the whole definition, or what the mask names laid over what there is.
+/// Reads a change of a service: what the mask names, or what is set, laid over what there is.
 pub(crate) fn update(request: &pb::UpdateServiceRequest, before: &Service) -> Result<Definition> {
     let mut v = Violations::default();
     super::request_id(&mut v, &request.request_id);
     let Some(wanted) = &request.service else {
-        // An absent definition would read as an empty one, which takes everything away.
-        v.add("service", "it is missing; send the definition, or its fields that the mask names");
+        v.add("service", "it is missing; send the fields to change");
         return v.finish(None);
     };
-    let wanted = match request.update_mask.as_ref().filter(|mask| mask.paths.iter().all(|path| path != "*")) {
-        None => wanted.clone(),
-        Some(mask) => merged(before, wanted, &mask.paths)?,
+    match super::mask_of("Service", request.update_mask.as_ref(), wanted)? {
+        None => replaced(v, wanted.clone(), before),
+        Some(paths) => replaced(v, merged(before, wanted, &paths)?, before),
+    }
+}
+
+/// Reads the whole definition of a service that there is.
+pub(crate) fn replace(request: &pb::ReplaceServiceRequest, before: &Service) -> Result<Definition> {
+    let mut v = Violations::default();
+    super::request_id(&mut v, &request.request_id);
+    let Some(wanted) = &request.service else {
+        // An absent definition would read as an empty one, which takes everything away.
+        v.add("service", "it is missing; send the whole definition");
+        return v.finish(None);
     };
+    replaced(v, wanted.clone(), before)
+}
+
+fn replaced(mut v: Violations, wanted: pb::Service, before: &Service) -> Result<Definition> {
     unmoved(&mut v, &wanted, before);
     let wanted = pb::Service { name: before.definition.name.to_string(), ..wanted };
     let definition = definition(&mut v, &wanted, Some(before));

@@ -434,6 +434,12 @@ fn web() -> Service {
 }
 
 fn put(before: &Service, service: pb::Service) -> Result<Definition> {
+    let request =
+        pb::ReplaceServiceRequest { service: Some(service), ..pb::ReplaceServiceRequest::default() };
+    service::replace(&request, before)
+}
+
+fn patch_without_a_mask(before: &Service, service: pb::Service) -> Result<Definition> {
     let request = pb::UpdateServiceRequest { service: Some(service), ..pb::UpdateServiceRequest::default() };
     service::update(&request, before)
 }
@@ -467,6 +473,7 @@ fn a_service_that_is_sent_back_as_it_was_shown_does_not_change() {
     assert_eq!(shown.environment["DB_PASSWORD"], encode::MASK);
     assert_eq!(shown.port, Some(83), "the port that it has");
     assert_eq!(put(&full, shown.clone()).unwrap(), full.definition);
+    assert_eq!(patch_without_a_mask(&full, shown.clone()).unwrap(), full.definition);
     assert_eq!(patch(&full, pb::Service::default(), &[]).unwrap(), full.definition);
     let order: Vec<String> = put(&full, shown).unwrap().environment.into_keys().collect();
     assert_eq!(order, full.definition.environment.keys().cloned().collect::<Vec<_>>());
@@ -613,8 +620,11 @@ fn a_service_cannot_move_or_be_renamed() {
 fn a_change_without_a_definition_takes_nothing_away() {
     let update = pb::UpdateServiceRequest { request_id: " ".into(), ..Default::default() };
     refused(service::update(&update, &web()), &["request_id", "service"]);
+    let replace = pb::ReplaceServiceRequest { request_id: " ".into(), ..Default::default() };
+    refused(service::replace(&replace, &web()), &["request_id", "service"]);
     let before = made::group(&SeqIds::default(), "shop");
     refused(group::update(&pb::UpdateGroupRequest::default(), &before), &["group"]);
+    refused(group::replace(&pb::ReplaceGroupRequest::default(), &before), &["group"]);
 }
 
 #[test]
@@ -968,11 +978,15 @@ fn a_group_reads_back_as_it_is_shown() {
             &stored,
         )
     };
-    assert_eq!(
-        update(full_group(), None).unwrap(),
-        stored.definition,
-        "its files are not the caller's to change"
-    );
+    let replace = |group| {
+        group::replace(&pb::ReplaceGroupRequest { group: Some(group), ..Default::default() }, &stored)
+    };
+    for read in [update(full_group(), None), update(full_group(), Some(&["*"])), replace(full_group())] {
+        assert_eq!(read.unwrap(), stored.definition, "its files are not the caller's to change");
+    }
+    let bare = replace(pb::Group::default()).unwrap();
+    assert_eq!((bare.description.as_str(), bare.networks.len(), bare.start_order), ("", 0, 0));
+    assert_eq!(bare.compose_files, stored.definition.compose_files);
     let described = pb::Group { description: "new".into(), start_order: 5, ..Default::default() };
     let changed = update(described, Some(&["description"])).unwrap();
     assert_eq!((changed.description.as_str(), changed.start_order), ("new", -2));

@@ -349,16 +349,18 @@ proptest! {
     #[test]
     fn a_definition_that_is_sent_back_replaces_nothing(definition in definition().boxed()) {
         let before = stored(definition);
-        let request = pb::UpdateServiceRequest {
-            service: Some(service::service(&before)),
-            ..pb::UpdateServiceRequest::default()
-        };
-        let read = decode::service::update(&request, &before);
-        prop_assert!(read.is_ok(), "{}", read.unwrap_err());
-        let read = read.unwrap();
-        prop_assert_eq!(&read, &before.definition);
-        // The order decides the hash of the spec, and so whether a container is replaced.
-        prop_assert!(read.environment.keys().eq(before.definition.environment.keys()));
+        let sent = Some(service::service(&before));
+        let replace = pb::ReplaceServiceRequest { service: sent.clone(), ..Default::default() };
+        let update = pb::UpdateServiceRequest { service: sent, ..Default::default() };
+        for read in
+            [decode::service::replace(&replace, &before), decode::service::update(&update, &before)]
+        {
+            prop_assert!(read.is_ok(), "{}", read.unwrap_err());
+            let read = read.unwrap();
+            prop_assert_eq!(&read, &before.definition);
+            // The order decides the hash of the spec, and so whether a container is replaced.
+            prop_assert!(read.environment.keys().eq(before.definition.environment.keys()));
+        }
     }
 }
 
