@@ -117,7 +117,7 @@ async fn serve<S: Upstream>(
     let (index, segments) = match found {
         Found::Route(index, segments) => (index, segments),
         Found::OtherMethods(methods) => {
-            let bidi = bidi(&shared, &methods, path);
+            let bidi = bidi(&shared, path);
             let allow = allow(&methods, bidi.is_some());
             if let (Some(index), &Method::GET | &Method::HEAD) = (bidi, &asked.head.method) {
                 *place = Some(index);
@@ -234,28 +234,23 @@ fn judge_size(asked: &Asked) -> Result<(), Failure> {
 fn find<'p>(shared: &Shared, head: &Parts, path: &'p str) -> Found<'p> {
     let router = &shared.routes.router;
     let found = router.find(head.method.as_str(), path);
-    match (&found, &head.method) {
-        // A method of both directions is upgraded by GET, whatever its own verb.
-        (Found::OtherMethods(methods), &Method::GET) if answer::socket::is_upgrade(head) => {
-            match bidi(shared, methods, path) {
-                Some(index) => match router.find(&shared.routes.routes[index].verb, path) {
-                    Found::Route(index, segments) => Found::Route(index, segments),
-                    _ => found,
-                },
-                None => found,
-            }
-        }
-        _ => found,
+    if !answer::socket::is_upgrade(head) {
+        return found;
+    }
+    let has_stream = matches!(&found, Found::Route(index, _) if shared.routes.routes[*index].is_server_stream);
+    // A method of both directions is upgraded by GET, whatever its own verb.
+    match bidi(shared, path).filter(|_| !has_stream) {
+        Some(index) => router.find(&shared.routes.routes[index].verb, path),
+        None => found,
     }
 }
 
-fn bidi(shared: &Shared, methods: &std::collections::BTreeSet<String>, path: &str) -> Option<usize> {
-    methods.iter().find_map(|method| match shared.routes.router.find(method, path) {
-        Found::Route(index, _) => {
-            let route = &shared.routes.routes[index];
-            (route.is_client_stream && route.is_server_stream).then_some(index)
-        }
-        _ => None,
+/// The method at this path that streams both ways.
+fn bidi(shared: &Shared, path: &str) -> Option<usize> {
+    let mut all = shared.routes.router.all(path).into_iter();
+    all.find(|index| {
+        let route = &shared.routes.routes[*index];
+        route.is_client_stream && route.is_server_stream
     })
 }
 

@@ -699,10 +699,20 @@ async fn streams_come_in_as_lines_or_as_a_list() {
     }
     assert_eq!(suite.ask("POST /v1/collect").await.status, 200, "an empty body needs no type");
     assert_eq!(suite.ask("POST /v1/collect\ncontent-type: text/plain\n\n{}").await.status, 415);
-    for method in ["POST", "GET", "HEAD"] {
-        let answer = suite.ask(&format!("{method} /v1/chat/x")).await;
-        assert_eq!((answer.status, answer.header("upgrade")), (426, "websocket"), "{method}");
+    for asked in [
+        "POST /v1/chat/x",
+        "GET /v1/chat/x",
+        "HEAD /v1/chat/x",
+        "GET /v1/talk/x",
+        "HEAD /v1/talk/x",
+        "GET /v1/talk/x?i32=1",
+        "PUT /v1/all/x/talk\n\n{}",
+    ] {
+        let answer = suite.ask(asked).await;
+        assert_eq!((answer.status, answer.header("upgrade")), (426, "websocket"), "{asked}");
     }
+    let answer = suite.ask("GET /v1/all/x/talk").await;
+    assert_eq!((answer.status, &answer.json()["s"]), (200, &json!("x")), "the method that has GET there");
     let answer = suite.ask("PUT /v1/chat/x").await;
     assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS, POST"));
 }

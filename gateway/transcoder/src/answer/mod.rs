@@ -1,5 +1,6 @@
 //! Responses: one message, a stream of them, or a socket.
 
+pub(crate) mod duplex;
 mod frame;
 pub(crate) mod multiplex;
 pub(crate) mod socket;

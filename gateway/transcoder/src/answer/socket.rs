@@ -1,5 +1,4 @@
-//! WebSocket: each message of a stream a text frame, and for methods that
-//! stream both ways each text frame of the client a message.
+//! WebSocket: each message of a stream a text frame. Methods that stream both ways go on in [`super::duplex`].
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -15,7 +14,6 @@ use http::request::Parts;
 use http::{Extensions, Method, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -25,12 +23,10 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tonic::body::Body;
 
-use super::Encoder;
+use super::{Encoder, duplex};
 use super::stream::{Begun, begin};
 use crate::asked::Asked;
 use crate::bind::{self, Bound};
-use crate::call::body::text_of;
-use crate::call::messages::Messages;
 use crate::call::{self, Deadline, Upstream};
 use crate::headers;
 use crate::route;
@@ -84,17 +80,14 @@ pub(crate) async fn open<S: Upstream>(
     let heartbeat = Heartbeat { every: shared.options.keep_alive, patience: shared.options.keep_alive };
 
     if route.is_client_stream {
-        let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
-        let messages = futures::stream::poll_fn(move |context| receiver.poll_recv(context)).map(Ok);
+        let (frames, messages) = duplex::Frames::new(bound, asked.ignores_unknown());
         let request = call::request(&route.rpc, metadata, extensions, &deadline, call::many(messages));
-        let encoder = Encoder::new(&shared, index, None, false, asked);
+        let encoder = Encoder::new(&shared, index, frames.filter(), false, asked);
         let upstream = upstream.clone();
         shared.options.sockets.clone().spawn(async move {
             let Some(socket) = upgraded(upgrade, limits.socket_message).await else { return };
             let call = async move { call::call(&upstream, request).await };
-            let both =
-                Both { sender: Some(sender), bound, talk: Talk::new(socket, encoder, deadline, heartbeat) };
-            both.run(call).await;
+            duplex::run(Talk::new(socket, encoder, deadline, heartbeat), frames, call).await;
         });
         return Ok(response);
     }
@@ -204,7 +197,7 @@ async fn framed(io: TokioIo<Upgraded>, most: usize) -> Socket {
 pub(crate) struct Talk {
     pub(crate) socket: Socket,
     pub(crate) encoder: Encoder,
-    deadline: Deadline,
+    pub(crate) deadline: Deadline,
     heartbeat: Heartbeat,
     /// When the next ping is due, or the patience with the last one is over.
     pub(crate) next_beat: Pin<Box<Sleep>>,
@@ -286,6 +279,13 @@ impl Talk {
         }
     }
 
+    /// As [`ping`](Self::ping) while nothing is read, so that no answer can be expected: only writing tells whether
+    /// somebody is there.
+    pub(crate) async fn ping_unheard(&mut self) -> bool {
+        self.next_beat.as_mut().reset(Instant::now() + self.heartbeat.every);
+        self.send(Message::Ping(Bytes::new())).await
+    }
+
     /// Asks whether somebody is there; `false` when the last time nobody answered.
     pub(crate) async fn ping(&mut self) -> bool {
         if self.is_waiting {
@@ -297,7 +297,7 @@ impl Talk {
         self.send(Message::Ping(Bytes::new())).await
     }
 
-    async fn say(&mut self, message: &[u8]) -> bool {
+    pub(crate) async fn say(&mut self, message: &[u8]) -> bool {
         let mut text = Vec::with_capacity(message.len() * 2);
         match self.encoder.put(message, &mut text) {
             Ok(()) => self.send_text(text).await,
@@ -329,7 +329,7 @@ impl Talk {
     }
 
     /// The error as the last frame, and its code.
-    async fn fail(&mut self, failure: &Failure) {
+    pub(crate) async fn fail(&mut self, failure: &Failure) {
         let error = self.encoder.error(failure);
         if self.send_text(error).await {
             let code = 4_000 + u16::try_from(failure.code as i32).unwrap_or(0);
@@ -352,7 +352,7 @@ impl Talk {
 
     /// The client closed, and is told what is still to be said before its close is answered (RFC 6455, 5.5.1).
     /// The answer is ready in the socket that heard it, so another one speaks on.
-    async fn half_closed(self) -> Self {
+    pub(crate) async fn half_closed(self) -> Self {
         let most = self.encoder.shared.options.limits.socket_message;
         let socket = framed(self.socket.into_inner(), most).await;
         Self { socket, ..self }
@@ -387,96 +387,4 @@ pub(crate) fn judged(came: Option<Result<Message, WsError>>) -> Option<Came> {
         Some(Err(WsError::Utf8(_))) => Came::Broken(CloseCode::Invalid, "a text is not UTF-8"),
         Some(Err(_)) | None => Came::Gone,
     })
-}
-
-/// A method that streams both ways.
-struct Both {
-    sender: Option<mpsc::Sender<Bytes>>,
-    bound: Bound,
-    talk: Talk,
-}
-
-impl Both {
-    async fn run(mut self, call: impl Future<Output = Result<Response<Body>, Failure>>) {
-        let mut call = std::pin::pin!(call);
-        let drain = self.talk.encoder.shared.options.drain.clone();
-        let mut draining = pin!(drain.cancelled());
-        let most = self.talk.encoder.shared.options.limits.answer;
-        let mut messages: Option<Messages> = None;
-        // A message that waits until the backend takes it; nothing is read meanwhile.
-        let mut waiting: Option<Bytes> = None;
-        let mut is_closed = false;
-        loop {
-            let deadline = self.talk.deadline;
-            let sender = self.sender.clone();
-            tokio::select! {
-                biased;
-                () = &mut draining => return self.talk.close(CloseCode::Away, "the server is shutting down").await,
-                permit = async { match &sender {
-                    Some(sender) => sender.reserve().await.ok(),
-                    None => None,
-                }}, if waiting.is_some() => {
-                    if let (Some(permit), Some(message)) = (permit, waiting.take()) {
-                        permit.send(message);
-                    }
-                }
-                came = self.talk.socket.next(), if waiting.is_none() && !is_closed => match judged(came) {
-                    Some(Came::Text(text)) => match self.message(&text) {
-                        Ok(message) => waiting = Some(message),
-                        Err(failure) => return self.talk.fail(&failure).await,
-                    },
-                    Some(Came::Other) => {
-                        return self.talk.fail(&Failure::field("body", "a frame is no text")).await;
-                    }
-                    Some(Came::Closed) => {
-                        is_closed = true;
-                        self.sender = None;
-                        self.talk = self.talk.half_closed().await;
-                    }
-                    Some(Came::Gone) => return,
-                    Some(Came::Broken(code, why)) => return self.talk.close(code, why).await,
-                    None => self.talk.heard(),
-                },
-                head = &mut call, if messages.is_none() => {
-                    match head.and_then(|response| Messages::begin(response, most)) {
-                        Ok((_, begun)) => messages = Some(begun),
-                        Err(failure) => return self.talk.fail(&failure).await,
-                    }
-                }
-                message = next_of(&mut messages), if messages.is_some() => match message {
-                    Some(Ok(message)) => {
-                        if !self.talk.say(&message).await {
-                            return;
-                        }
-                    }
-                    Some(Err(failure)) => return self.talk.fail(&failure).await,
-                    None => return self.talk.close(CloseCode::Normal, "").await,
-                },
-                _ = deadline.wait(std::future::pending::<()>()) => return self.talk.fail(&Failure::late()).await,
-                () = self.talk.next_beat.as_mut() => {
-                    if is_closed || !self.talk.ping().await {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn message(&self, text: &[u8]) -> Result<Bytes, Failure> {
-        let encoder = &self.talk.encoder;
-        let (schema, route) = (&encoder.shared.schema, encoder.route());
-        let message = match route.body {
-            route::Body::None => bind::without_body(schema, route, &self.bound),
-            _ => bind::with_body(schema, route, &self.bound, text_of(text)?, false),
-        };
-        let message = message.map_err(|violations| Failure::fields(&violations))?;
-        crate::status::framed(&message).ok_or_else(|| Failure::internal("the message is too large"))
-    }
-}
-
-async fn next_of(messages: &mut Option<Messages>) -> Option<Result<Bytes, Failure>> {
-    match messages {
-        Some(messages) => messages.next().await,
-        None => std::future::pending().await,
-    }
 }

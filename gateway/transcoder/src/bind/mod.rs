@@ -27,8 +27,10 @@ pub(crate) struct Bound {
     pub(crate) pretty: bool,
     /// `update_mask` was given.
     pub(crate) has_mask: bool,
-    /// What the path and headers set: numbers on the way, name, the field's own bytes.
+    /// What the path, the query and headers set: numbers on the way, name, the field's own bytes.
     fixed: Vec<Fixed>,
+    /// Lists and maps that the query fills.
+    many: Vec<(Vec<u32>, String)>,
     singles: Vec<Vec<u32>>,
     oneofs: Vec<(Vec<u32>, u16, u32)>,
 }
@@ -266,7 +268,10 @@ impl<'s> Binder<'s> {
             return;
         }
         match field.card {
-            Card::Map(of) => self.entry(&numbers, &canonical, field, of, key, value),
+            Card::Map(of) => {
+                self.bound.many.push((numbers.clone(), canonical.clone()));
+                self.entry(&numbers, &canonical, field, of, key, value);
+            }
             _ if key.is_some() => self.bad(shown(name), "no parameter has this name: it is no map"),
             Card::Many if field.csv && value.is_some() => {
                 for part in value.unwrap_or_default().split(',') {
@@ -287,9 +292,14 @@ impl<'s> Binder<'s> {
             self.bound.has_mask |= numbers.len() == 1 && field.name == "update_mask";
         }
         let mut own = Vec::new();
-        match self.parameter_value(field, value, &mut own) {
-            Ok(()) => self.put(numbers, &own),
-            Err(why) => self.bad(name, why),
+        if let Err(why) = self.parameter_value(field, value, &mut own) {
+            return self.bad(name, why);
+        }
+        self.put(numbers, &own);
+        if field.is_single() {
+            self.bound.fixed.push(Fixed { numbers: numbers.to_vec(), name: name.to_owned(), own });
+        } else {
+            self.bound.many.push((numbers.to_vec(), name.to_owned()));
         }
     }
 
@@ -451,7 +461,8 @@ fn at<'b>(bytes: &'b [u8], numbers: &[u32]) -> Option<Raw<'b>> {
     }
 }
 
-/// A message of a body that was read, with what the head says.
+/// A message of a body that was read, with what the head says. Where the binding has no body the text is
+/// the whole message: a frame of a WebSocket.
 pub(crate) fn with_body(
     schema: &Schema,
     route: &Route,
@@ -463,8 +474,7 @@ pub(crate) fn with_body(
     let makes_mask = route.auto_mask.is_some() && !bound.has_mask;
     let how = How { ignore_unknown, mask: makes_mask, mask_of: Some(mask_of(schema, route)) };
     let mut bytes = match route.body {
-        Body::None => Vec::new(),
-        Body::All => parse::message(schema, route.request, text, how)?.bytes,
+        Body::None | Body::All => parse::message(schema, route.request, text, how)?.bytes,
         Body::Field(index) => {
             let field = &message.fields[index];
             let parsed = parse::document(schema, field, text, how)?;
@@ -500,7 +510,7 @@ pub(crate) fn with_body(
     Ok(bytes)
 }
 
-/// What a body says otherwise than the path or a header.
+/// What a body says otherwise than the path, the query or a header.
 fn differences(schema: &Schema, route: &Route, bound: &Bound, body: &[u8]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for fixed in &bound.fixed {
@@ -508,9 +518,14 @@ fn differences(schema: &Schema, route: &Route, bound: &Bound, body: &[u8]) -> Ve
         match (at(body, &fixed.numbers), own) {
             (Some(said), Some(own)) if said != own => {
                 violations
-                    .push(Violation::new(&fixed.name, "the body says otherwise than the path or a header"));
+                    .push(Violation::new(&fixed.name, "the body says otherwise than the path, the query or a header"));
             }
             _ => {}
+        }
+    }
+    for (numbers, name) in &bound.many {
+        if at(body, numbers).is_some() {
+            violations.push(Violation::new(name, "the query says it already"));
         }
     }
     for (above, oneof, number) in &bound.oneofs {

@@ -57,6 +57,20 @@ impl Router {
         Ok(())
     }
 
+    /// The routes that a raw path has under any method.
+    pub(crate) fn all(&self, path: &str) -> Vec<usize> {
+        let index = |method: &str| match self.find(method, path) {
+            Found::Route(index, _) => Some(index),
+            _ => None,
+        };
+        // No method is called so, and only a route for every method is found by it.
+        match self.find("", path) {
+            Found::Route(index, _) => vec![index],
+            Found::OtherMethods(methods) => methods.iter().filter_map(|method| index(method)).collect(),
+            Found::Nothing => Vec::new(),
+        }
+    }
+
     /// Finds the route of a raw path, which begins with `/`.
     pub(crate) fn find<'p>(&self, method: &str, path: &'p str) -> Found<'p> {
         let Some(rest) = path.strip_prefix('/') else { return Found::Nothing };

@@ -134,6 +134,10 @@ fn field<T>(
     pick(&message.get_field_by_name(name).unwrap()).unwrap()
 }
 
+fn all(message: &[u8]) -> DynamicMessage {
+    DynamicMessage::decode(pool().get_message_by_name("conformance.v1.All").unwrap(), message).unwrap()
+}
+
 impl Backend {
     async fn answer(self, request: Request<Body>) -> Response<Body> {
         *self.seen.lock().unwrap() = request.headers().clone();
@@ -143,6 +147,9 @@ impl Backend {
                 request.into_body().into_data_stream().map(|chunk| Ok(Frame::data(chunk.unwrap())));
             let end = futures::stream::iter([Ok::<_, Infallible>(Frame::trailers(trailers(0, "", None)))]);
             return Response::new(Body::new(StreamBody::new(messages.chain(end))));
+        }
+        if rpc == "Talk" {
+            return Self::talk(request.into_body());
         }
         let body = match request.into_body().collect().await {
             Ok(body) => body.to_bytes(),
@@ -186,6 +193,38 @@ impl Backend {
             "Stream" | "Logs" => self.stream(&of("StreamRequest")),
             _ => unary(&message),
         }
+    }
+
+    /// Echoes each message when it has come, until one asks for the end.
+    fn talk(body: Body) -> Response<Body> {
+        type Rest = Option<(Body, Vec<u8>)>;
+        let end = |code| Some((Ok::<_, Infallible>(Frame::trailers(trailers(code, "told to", None))), None));
+        let frames = futures::stream::unfold(Some((body, Vec::new())), move |state: Rest| async move {
+            let (mut body, mut came) = state?;
+            loop {
+                let length = came.get(1..5).map_or(usize::MAX, |length| {
+                    5 + u32::from_be_bytes(length.try_into().unwrap()) as usize
+                });
+                if length <= came.len() {
+                    let rest = came.split_off(length);
+                    let message = all(&came[5..]);
+                    let code = field(&message, "i32", prost_reflect::Value::as_i32);
+                    if code < 0 {
+                        return end(-code);
+                    }
+                    if field(&message, "b", prost_reflect::Value::as_bool) {
+                        return end(0);
+                    }
+                    return Some((Ok(Frame::data(came.into())), Some((body, rest))));
+                }
+                match body.frame().await {
+                    Some(Ok(frame)) => came.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                    Some(Err(_)) => return end(1),
+                    None => return end(0),
+                }
+            }
+        });
+        Response::new(Body::new(StreamBody::new(frames)))
     }
 
     fn stream(&self, request: &DynamicMessage) -> Response<Body> {
