@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::{Identity, ServerTlsConfig};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
 pub(crate) mod v1 {
@@ -86,6 +86,7 @@ struct Service {
 #[tonic::async_trait]
 impl Echo for Service {
     type RepeatStream = Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>;
+    type ConverseStream = Self::RepeatStream;
 
     async fn say(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
         let message = request.into_inner();
@@ -100,6 +101,17 @@ impl Echo for Service {
         let messages = (1..=times)
             .map(move |at| Ok(Message { text: text.clone(), how_often: at.into(), ..Message::default() }));
         Ok(Response::new(futures::stream::iter(messages).boxed()))
+    }
+
+    async fn converse(
+        &self,
+        request: Request<Streaming<Message>>,
+    ) -> Result<Response<Self::ConverseStream>, Status> {
+        let messages = request.into_inner().map(|message| match message {
+            Ok(message) if message.text.is_empty() => Err(Status::aborted("there is nothing to say")),
+            message => message,
+        });
+        Ok(Response::new(messages.boxed()))
     }
 
     async fn hold(&self, _: Request<()>) -> Result<Response<Message>, Status> {

@@ -12,10 +12,15 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use clos_tests::{Curl, PATIENCE, Ran, program};
+use echo::v1::RepeatRequest;
 use echo::v1::echo_client::EchoClient;
-use echo::v1::{Message, RepeatRequest};
+use futures::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tonic::transport::Identity;
 
 /// As http.proto and ProtoJSON have it, but for the names.
@@ -61,10 +66,23 @@ impl Gateway {
         Curl { base: self.url.clone(), token: None }
     }
 
+    async fn socket(&self, path: &str) -> Socket {
+        let address = self.url.trim_start_matches("http://");
+        let request = format!("ws://{address}{path}").into_client_request().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        tokio_tungstenite::client_async(request, stream).await.unwrap().0
+    }
+
     fn terminate(&self) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+async fn next(socket: &mut Socket) -> Message {
+    tokio::time::timeout(PATIENCE, socket.next()).await.expect("a frame comes").unwrap().unwrap()
 }
 
 impl Drop for Gateway {
@@ -113,11 +131,41 @@ async fn a_foreign_server_gets_rest_and_streams() {
 
     // gRPC goes through on the same port.
     let mut client = EchoClient::connect(gateway.url.clone()).await.unwrap();
-    let message = Message { text: "native".into(), ..Message::default() };
+    let message = echo::v1::Message { text: "native".into(), ..Default::default() };
     assert_eq!(client.say(message.clone()).await.unwrap().into_inner(), message);
     let request = RepeatRequest { text: "native".into(), times: 2 };
     let mut stream = client.repeat(request).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().how_often, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_both_ways_is_a_socket() {
+    let server = echo::Server::start().await;
+    let gateway = Gateway::start(&[&["--upstream", &server.url][..], &PLAIN].concat());
+    let path = "/v1/rooms/MOOD_GLAD:converse?volume=3";
+    let refused = gateway.curl().get(path);
+    assert_eq!((refused.status, refused.header("upgrade")), (426, Some("websocket")), "{}", refused.head);
+
+    let mut socket = gateway.socket(path).await;
+    for text in ["one", "two"] {
+        socket.send(Message::text(json!({"text": text}).to_string())).await.unwrap();
+        let Message::Text(heard) = next(&mut socket).await else { panic!() };
+        let heard: serde_json::Value = serde_json::from_str(&heard).unwrap();
+        assert_eq!(heard, json!({"text": text, "how_often": "0", "mood": "MOOD_GLAD", "volume": 3}));
+    }
+    socket.send(Message::text("half_close")).await.unwrap();
+    let Message::Close(Some(close)) = next(&mut socket).await else { panic!() };
+    assert_eq!(u16::from(close.code), 1000);
+
+    for (text, code, reason) in [("{}", 4010, "ABORTED"), (r#"{"loud":1}"#, 4003, "INVALID_ARGUMENT")] {
+        let mut socket = gateway.socket(path).await;
+        socket.send(Message::text(text)).await.unwrap();
+        let Message::Text(heard) = next(&mut socket).await else { panic!() };
+        let heard: serde_json::Value = serde_json::from_str(&heard).unwrap();
+        assert_eq!(heard["error"]["code"], reason);
+        let Message::Close(Some(close)) = next(&mut socket).await else { panic!() };
+        assert_eq!(u16::from(close.code), code, "{heard}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,7 +219,7 @@ async fn an_end_waits_for_what_has_begun() {
     gateway.terminate();
     // It takes nobody in any more, and has not ended.
     let address = gateway.url.trim_start_matches("http://").to_owned();
-    while tokio::net::TcpStream::connect(&address).await.is_ok() {
+    while TcpStream::connect(&address).await.is_ok() {
         tokio::task::yield_now().await;
     }
     assert!(gateway.process.try_wait().unwrap().is_none());

@@ -237,7 +237,8 @@ fn find<'p>(shared: &Shared, head: &Parts, path: &'p str) -> Found<'p> {
     if !answer::socket::is_upgrade(head) {
         return found;
     }
-    let has_stream = matches!(&found, Found::Route(index, _) if shared.routes.routes[*index].is_server_stream);
+    let has_stream =
+        matches!(&found, Found::Route(index, _) if shared.routes.routes[*index].is_server_stream);
     // A method of both directions is upgraded by GET, whatever its own verb.
     match bidi(shared, path).filter(|_| !has_stream) {
         Some(index) => router.find(&shared.routes.routes[index].verb, path),

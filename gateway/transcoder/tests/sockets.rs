@@ -42,9 +42,8 @@ impl Socket {
     ) -> Result<Self, Error> {
         let (client, server) = tokio::io::duplex(64 << 10);
         let rest = Transcoder::new(&descriptors(), Backend::default(), options).unwrap();
-        let rest = rest.map_request(|request: http::Request<hyper::body::Incoming>| {
-            request.map(tonic::body::Body::new)
-        });
+        let rest = rest
+            .map_request(|request: http::Request<hyper::body::Incoming>| request.map(tonic::body::Body::new));
         tokio::spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(server), TowerToHyperService::new(rest));
@@ -109,13 +108,20 @@ async fn a_frame_is_a_whole_message_where_the_binding_has_no_body() {
 
 #[tokio::test]
 async fn a_frame_does_not_override_what_path_and_query_say() {
-    for (text, field) in
-        [(r#"{"s":"other"}"#, "s"), (r#"{"i64":"8"}"#, "i64"), (r#"{"rs":["y"]}"#, "rs"), (r#"{"nope":1}"#, "nope")]
-    {
+    for (text, field) in [
+        (r#"{"s":"other"}"#, "s"),
+        (r#"{"i64":"8"}"#, "i64"),
+        (r#"{"rs":["y"]}"#, "rs"),
+        (r#"{"nope":1}"#, "nope"),
+    ] {
         let mut socket = Socket::open("/v1/talk/room?i64=7&rs=x", Options::default()).await.unwrap();
         socket.say(text).await;
         let (error, code) = socket.failure().await;
-        assert_eq!((&error["details"]["field_violations"][0]["field"], code), (&json!(field), 4003), "{error}");
+        assert_eq!(
+            (&error["details"]["field_violations"][0]["field"], code),
+            (&json!(field), 4003),
+            "{error}"
+        );
     }
 }
 

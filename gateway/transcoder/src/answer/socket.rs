@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tonic::body::Body;
 
-use super::{Encoder, duplex};
 use super::stream::{Begun, begin};
+use super::{Encoder, duplex};
 use crate::asked::Asked;
 use crate::bind::{self, Bound};
 use crate::call::{self, Deadline, Upstream};

@@ -517,8 +517,10 @@ fn differences(schema: &Schema, route: &Route, bound: &Bound, body: &[u8]) -> Ve
         let own = Reader::new(&fixed.own).field().ok().flatten().map(|(_, raw)| raw);
         match (at(body, &fixed.numbers), own) {
             (Some(said), Some(own)) if said != own => {
-                violations
-                    .push(Violation::new(&fixed.name, "the body says otherwise than the path, the query or a header"));
+                violations.push(Violation::new(
+                    &fixed.name,
+                    "the body says otherwise than the path, the query or a header",
+                ));
             }
             _ => {}
         }

@@ -202,9 +202,9 @@ impl Backend {
         let frames = futures::stream::unfold(Some((body, Vec::new())), move |state: Rest| async move {
             let (mut body, mut came) = state?;
             loop {
-                let length = came.get(1..5).map_or(usize::MAX, |length| {
-                    5 + u32::from_be_bytes(length.try_into().unwrap()) as usize
-                });
+                let length = came
+                    .get(1..5)
+                    .map_or(usize::MAX, |length| 5 + u32::from_be_bytes(length.try_into().unwrap()) as usize);
                 if length <= came.len() {
                     let rest = came.split_off(length);
                     let message = all(&came[5..]);
