@@ -193,15 +193,13 @@ impl Trial<'_> {
         let mut taken = Vec::new();
         for one in assigned {
             for binding in one.port.bindings() {
-                if self.is_held_by_itself(one, &binding) {
-                    continue;
-                }
                 let tried =
                     self.world.host.bind_test(&binding.host_ip, binding.host_port, binding.protocol).await;
                 match tried {
                     BindTest::Free => {}
                     BindTest::Taken if !one.movable && self.is_own(&binding) => {}
-                    BindTest::Taken if self.is_let_go(one, &binding).await? => {}
+                    // An address may be gone from the machine under a container that is bound to it.
+                    BindTest::Taken | BindTest::Refused(_) if self.is_let_go(one, &binding).await? => {}
                     BindTest::Taken => taken.push(binding.claim()),
                     BindTest::Refused(why) => {
                         return Err(Error::field(
@@ -226,11 +224,6 @@ impl Trial<'_> {
         !one.movable && one.port.bindings().any(|binding| self.is_own(&binding))
     }
 
-    fn is_held_by_itself(&self, one: &Assignment, binding: &Binding) -> bool {
-        let service = self.asked.services.iter().find(|service| service.id == one.service);
-        service.is_some_and(|service| service.observed.is_running() && service.ports.contains(binding))
-    }
-
     /// Whether all who hold it are containers that have it for this service, or that this plan
     /// stops before the service starts.
     async fn is_let_go(&mut self, one: &Assignment, binding: &Binding) -> Result<bool> {
@@ -246,7 +239,9 @@ impl Trial<'_> {
 
     fn lets_go(&self, found: &Found, one: &Assignment) -> bool {
         let service = |id: &ServiceId| self.asked.services.iter().find(|service| service.id == *id);
+        let is_its_own = service(&one.service).is_some_and(|own| own.container_id.as_ref() == Some(&found.id));
         match &found.identity {
+            _ if is_its_own => true,
             Some(identity) if identity.service_id == one.service => true,
             Some(identity) => {
                 self.asked.leaving.contains(&identity.service_id)

@@ -403,15 +403,7 @@ impl Inner {
             }
             _ => {}
         }
-        let started = self.call(|| self.world.engine.workloads.start(name)).await;
-        started.map_err(|error| {
-            let what = row.service_name.as_ref().map_or(name.to_owned(), ToString::to_string);
-            if error.reason() == Reason::PortConflict {
-                Error::new(Reason::PortConflict, format!("{what} cannot start: {}", error.message()))
-            } else {
-                error
-            }
-        })
+        self.call(|| self.world.engine.workloads.start(name)).await
     }
 
     async fn call<T, F>(&self, call: impl Fn() -> F) -> StepEnd

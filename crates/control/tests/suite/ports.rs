@@ -3,6 +3,7 @@
 use clos_domain::Reason;
 use clos_domain::event::types;
 use clos_domain::port::Protocol;
+use clos_domain::seams::engine;
 use clos_domain::service::Status;
 
 use crate::bed::{Bed, assert_completed, assert_refused, request, request_in};
@@ -42,6 +43,30 @@ async fn a_foreign_container_that_holds_the_port_is_named() {
     bed.host.take_by_process(5432, "docker-proxy");
     let answer = bed.apply(request("services: {db: {image: app, ports: ['5432:5432']}}")).await;
     assert_refused(answer, Reason::PortConflict, "old-db");
+}
+
+#[tokio::test]
+async fn a_port_that_was_lost_to_somebody_else_meanwhile_stops_nothing_the_next_time() {
+    let bed = Bed::new().await;
+    let text = |port| format!("services: {{db: {{image: app, ports: ['{port}:5432']}}}}");
+    assert_completed(&bed.up(&text(5432)).await);
+    let id = bed.engine.id("shop-db-1").unwrap();
+    let temporary = format!("{}_shop-db-1", &id[..12]);
+    bed.engine.fail_always("start", &temporary, engine::Error::PortInUse { port: 5433 });
+    let failed = bed.up(&text(5433)).await;
+    assert_eq!(failed.reason, Some(Reason::PortConflict));
+    assert_eq!(failed.message.matches("shop/db").count(), 1, "{}", failed.message);
+
+    // The lease is of the new port, and the container still holds the old one.
+    bed.engine.add_foreign("thief", "app");
+    bed.engine.publish("thief", 5433, 5432);
+    bed.host.take_by_process(5433, "docker-proxy");
+    bed.host.take_by_process(5432, "docker-proxy");
+    let stops = bed.engine.calls("stop", "shop-db-1");
+    assert_refused(bed.apply(request(&text(5433))).await, Reason::PortConflict, "thief");
+    assert_eq!(bed.engine.calls("stop", "shop-db-1"), stops);
+    assert_eq!((bed.engine.id("shop-db-1").as_deref(), bed.engine.runs("shop-db-1")), (Some(&*id), true));
+    assert!(bed.apply(request(&text(5432))).await.unwrap().plan.is_empty());
 }
 
 #[tokio::test]
