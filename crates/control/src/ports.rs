@@ -239,7 +239,8 @@ impl Trial<'_> {
 
     fn lets_go(&self, found: &Found, one: &Assignment) -> bool {
         let service = |id: &ServiceId| self.asked.services.iter().find(|service| service.id == *id);
-        let is_its_own = service(&one.service).is_some_and(|own| own.container_id.as_ref() == Some(&found.id));
+        let is_its_own =
+            service(&one.service).is_some_and(|own| own.container_id.as_ref() == Some(&found.id));
         match &found.identity {
             _ if is_its_own => true,
             Some(identity) if identity.service_id == one.service => true,
