@@ -6,6 +6,10 @@ use std::collections::BTreeSet;
 use clos_tests::{Answer, Curl, Daemon, IMAGE, project_name};
 use serde_json::{Value, json};
 
+const SERVICE: &str = "/api/v2/services/{id}";
+/// The same service below its group.
+const NESTED: &str = "/api/v2/groups/{name}/services/web";
+
 /// Asks every route once, and knows what the document says of it.
 struct Walk {
     curl: Curl,
@@ -19,8 +23,12 @@ struct Walk {
 impl Walk {
     /// Asks a route as the document writes it, with a query behind it; it has to go well.
     fn ask(&mut self, method: &str, route: &str, body: &Value) -> Answer {
-        let (path, query) =
-            route.split_once('?').map_or((route, String::new()), |(path, query)| (path, format!("?{query}")));
+        let path = route.split_once('?').map_or(route, |(path, _)| path);
+        self.ask_as(path, method, route, body)
+    }
+
+    /// Asks another spelling of a route of the document.
+    fn ask_as(&mut self, path: &str, method: &str, route: &str, body: &Value) -> Answer {
         let responses = &self.document["paths"][path][method.to_lowercase()]["responses"];
         let documented =
             responses.as_object().unwrap_or_else(|| panic!("{method} {path} is not in the document"));
@@ -30,8 +38,8 @@ impl Walk {
         } else {
             format!("{}%2Fweb", self.group)
         };
-        let path = path.replace("{name}", &self.group).replace("{id}", &id);
-        let answer = self.curl.ask(method, &format!("{path}{query}"), body);
+        let path = route.replace("{name}", &self.group).replace("{id}", &id);
+        let answer = self.curl.ask(method, &path, body);
         let is_success =
             (200..300).contains(&answer.status) && documented.contains_key(&answer.status.to_string());
         assert!(is_success, "{method} {path}: {}\n{}\n{responses}", answer.head, answer.body);
@@ -45,11 +53,15 @@ impl Walk {
         self.ask("GET", route, &Value::Null).json()
     }
 
-    /// Begins something, in both spellings of its route, and waits for its end each time.
+    /// Begins something, in every spelling of its route, and waits for its end each time.
     fn act(&mut self, on: &str, verb: &str, body: &Value) {
-        for separator in ["/", ":"] {
-            let begun = self.ask("POST", &format!("{on}{separator}{verb}"), body);
-            self.end(&begun);
+        let documented = format!("{on}/{verb}");
+        for on in [Some(on), (on == SERVICE).then_some(NESTED)].into_iter().flatten() {
+            for separator in ["/", ":"] {
+                let route = format!("{on}{separator}{verb}");
+                let begun = self.ask_as(&documented, "POST", &route, body);
+                self.end(&begun);
+            }
         }
     }
 
@@ -102,12 +114,21 @@ async fn every_route_answers_curl_as_the_document_says() {
             "patched"
         );
     }
+    assert_eq!(
+        walk.ask_as("/api/v2/services", "GET", "/api/v2/groups/{name}/services", &Value::Null).json()["total_count"],
+        1
+    );
+    for (method, body) in [("GET", Value::Null), ("PATCH", json!({"description": "nested"}))] {
+        assert_eq!(walk.ask_as(SERVICE, method, NESTED, &body).json()["name"], "web");
+    }
+    let shown = walk.get(SERVICE);
+    assert_eq!(walk.ask_as(SERVICE, "PUT", NESTED, &shown).json()["description"], "nested");
 
     let stop = json!({"timeout": 1});
-    for on in ["/api/v2/services/{id}", "/api/v2/groups/{name}"] {
+    for on in [SERVICE, "/api/v2/groups/{name}"] {
         walk.act(on, "start", &Value::Null);
         walk.act(on, "restart", &Value::Null);
-        if on.ends_with("{id}") {
+        if on == SERVICE {
             walk.act(on, "recreate", &Value::Null);
         }
         walk.act(on, "stop", &stop);
@@ -117,7 +138,9 @@ async fn every_route_answers_curl_as_the_document_says() {
     let begun = walk.ask("POST", "/api/v2/services:batch", &batch);
     walk.end(&begun);
     for what in ["logs?lines=5", "metrics", "health", "operations", "events"] {
-        walk.get(&format!("/api/v2/services/{{id}}/{what}"));
+        walk.get(&format!("{SERVICE}/{what}"));
+        let documented = format!("{SERVICE}/{}", what.split('?').next().unwrap());
+        walk.ask_as(&documented, "GET", &format!("{NESTED}/{what}"), &Value::Null);
     }
     for what in ["graph", "manifest", "logs?lines=5"] {
         walk.get(&format!("/api/v2/groups/{{name}}/{what}"));
@@ -139,14 +162,14 @@ async fn every_route_answers_curl_as_the_document_says() {
     let name = project_name("surface");
     walk.group.clone_from(&name);
     let plan = json!({"source": files(&name), "dry_run": true});
-    let planned = walk.ask("POST", "/api/v2/groups/{name}:apply", &plan);
+    let planned = walk.ask_as("/api/v2/groups/{name}/apply", "POST", "/api/v2/groups/{name}:apply", &plan);
     assert!(planned.json()["operation"].is_null() && planned.header("location").is_none());
     for separator in ["/", ":"] {
         // Never healthy, so that there is something to cancel.
         let applied = walk.ask("POST", "/api/v2/groups/{name}/apply", &json!({"source": files(&name)}));
         walk.begun(&applied, &applied.json()["operation"]);
-        let cancelled =
-            walk.ask("POST", &format!("/api/v2/operations/{{id}}{separator}cancel"), &Value::Null);
+        let route = format!("/api/v2/operations/{{id}}{separator}cancel");
+        let cancelled = walk.ask_as("/api/v2/operations/{id}/cancel", "POST", &route, &Value::Null);
         walk.begun(&cancelled, &cancelled.json());
         assert_eq!(walk.get("/api/v2/operations/{id}/wait?timeout=1m")["status"], "cancelled");
     }

@@ -2,22 +2,26 @@
 
 use clos_domain::group::Group;
 use clos_domain::id::{GroupId, OperationId, ServiceId};
-use clos_domain::name::{GroupRef, ServiceRef, shown};
+use clos_domain::name::{GroupRef, ServiceName, ServiceRef, shown};
 use clos_domain::operation::Operation;
 use clos_domain::page::Request;
 use clos_domain::seams::Tx;
 use clos_domain::service::Service;
 use clos_domain::{Error, Reason, Result};
 
-/// The service of an id, a resource name (`shop/web`) or an alias of v1.
+/// The service of an id, a resource name (`shop/web`, `groups/shop/services/web`) or an alias of v1.
 pub(crate) async fn service(tx: &mut dyn Tx, raw: &str) -> Result<Service> {
+    service_in(tx, "id", raw).await
+}
+
+/// The same, of a field that is not called `id`.
+pub(crate) async fn service_in(tx: &mut dyn Tx, field: &str, raw: &str) -> Result<Service> {
     let found = if let Some(id) = ServiceId::parse(raw) {
         tx.services().get(&id).await?
     } else if let Some(alias) = tx.services().find_alias(raw).await? {
         Some(alias)
     } else {
-        let name = ServiceRef::parse("id", raw)?;
-        tx.services().find(&name.group, &name.name).await?
+        named(tx, field, raw).await?
     };
     match found {
         Some(service) => Ok(service),
@@ -27,6 +31,27 @@ pub(crate) async fn service(tx: &mut dyn Tx, raw: &str) -> Result<Service> {
                 .about("clos.v2.Service", raw))
         }
     }
+}
+
+/// A service by its group and its name, either of which may be an id.
+async fn named(tx: &mut dyn Tx, field: &str, raw: &str) -> Result<Option<Service>> {
+    let Some((group, name)) = ServiceRef::split(raw) else {
+        return ServiceRef::parse(field, raw).map(|_| None);
+    };
+    let group = match GroupId::parse(group) {
+        None => GroupRef::parse(field, group)?,
+        Some(id) => match tx.groups().get(&id).await? {
+            Some(group) => group.name,
+            None => return Ok(None),
+        },
+    };
+    if let Some(id) = ServiceId::parse(name)
+        && let Some(service) = tx.services().get(&id).await?
+        && service.group == group
+    {
+        return Ok(Some(service));
+    }
+    Ok(tx.services().find(&group, &ServiceName::parse(field, name)?).await?)
 }
 
 /// The group of an id or a name (`shop`, `shop~x`).
@@ -68,7 +93,10 @@ pub(crate) async fn operation(tx: &mut dyn Tx, raw: &str) -> Result<Operation> {
 async fn nearest_service(tx: &mut dyn Tx, raw: &str) -> Result<String> {
     let all = tx.services().list(&Default::default(), Request::ALL).await?.items;
     let names: Vec<String> = all.iter().map(|service| service.resource().to_string()).collect();
-    Ok(nearest(raw, &names))
+    // However it is written, it is compared with what names look like.
+    let raw =
+        ServiceRef::split(raw).map_or_else(|| raw.to_owned(), |(group, name)| format!("{group}/{name}"));
+    Ok(nearest(&raw, &names))
 }
 
 /// `; did you mean …?`, when something is near enough.

@@ -73,10 +73,15 @@ impl Services<'_> {
     }
 
     /// One, by id, resource name or alias.
-    pub async fn get(&self, _ctx: &Ctx, id: &str) -> Result<Service> {
+    pub async fn get(&self, ctx: &Ctx, id: &str) -> Result<Service> {
+        self.get_by(ctx, "id", id).await
+    }
+
+    /// The same, for a request whose field is not called `id`.
+    pub async fn get_by(&self, _ctx: &Ctx, field: &str, id: &str) -> Result<Service> {
         self.shared.observer.first_look().await;
         let mut view = self.shared.world.store.view().await?;
-        Ok(present(self.shared, lookup::service(view.as_mut(), id).await?))
+        Ok(present(self.shared, lookup::service_in(view.as_mut(), field, id).await?))
     }
 
     /// A new row; its group is made when there is none. Nothing starts.

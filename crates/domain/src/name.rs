@@ -179,15 +179,22 @@ pub struct ServiceRef {
 }
 
 impl ServiceRef {
-    /// `shop/web` or `shop~x/web`.
+    /// `shop/web`, `shop~x/web`, or as a path has it: `groups/shop/services/web`.
     pub fn parse(field: &str, raw: &str) -> Result<Self, Error> {
-        let Some((group, name)) = raw.split_once('/') else {
+        let Some((group, name)) = Self::split(raw) else {
             return Err(Error::field(
                 field,
                 format!("`{}` is neither an id nor a resource name like `shop/web`", shown(raw)),
             ));
         };
         Ok(Self { group: GroupRef::parse(field, group)?, name: ServiceName::parse(field, name)? })
+    }
+
+    /// Group and service of both spellings, as they are written.
+    pub fn split(raw: &str) -> Option<(&str, &str)> {
+        // Neither part of a resource name has a slash, so that nothing can be read both ways.
+        let nested = raw.strip_prefix("groups/").and_then(|rest| rest.split_once("/services/"));
+        nested.or_else(|| raw.split_once('/'))
     }
 }
 
@@ -289,7 +296,27 @@ mod tests {
         for text in ["shop/web", "shop~x/web.v2", "a_b-c/D"] {
             assert_eq!(ServiceRef::parse("id", text).unwrap().to_string(), text);
         }
-        for bad in ["web", "shop/", "/web", "Shop/web", "shop~/web", "shop~X/web", "shop/we b"] {
+        for (path, name) in [
+            ("groups/shop/services/web", "shop/web"),
+            ("groups/shop~x/services/web", "shop~x/web"),
+            ("groups/groups/services/services", "groups/services"),
+            ("groups/services", "groups/services"),
+        ] {
+            assert_eq!(ServiceRef::parse("id", path).unwrap().to_string(), name);
+        }
+        for bad in [
+            "web",
+            "shop/",
+            "/web",
+            "Shop/web",
+            "shop~/web",
+            "shop~X/web",
+            "shop/we b",
+            "groups/shop/services/",
+            "groups//services/web",
+            "groups/shop/services/web/",
+            "groups/shop/web",
+        ] {
             assert!(ServiceRef::parse("id", bad).is_err(), "{bad}");
         }
     }

@@ -148,12 +148,27 @@ fn every_variable_of_a_route_is_a_string_field_of_the_request() {
             for variable in
                 template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
             {
+                let variable = variable.split_once('=').map_or(variable, |(name, _)| name);
                 let field = method.input().get_field_by_name(variable);
                 let is_text = field.is_some_and(|field| field.kind() == prost_reflect::Kind::String);
                 assert!(is_text, "{}: {template} names `{variable}`", path(&method));
             }
         }
     }
+}
+
+#[test]
+fn what_is_below_a_service_is_below_its_group_too() {
+    let mut count = 0;
+    for (path, bound) in all_routes() {
+        for (verb, template) in &bound {
+            let Some(rest) = template.strip_prefix("/api/v2/services/{id}") else { continue };
+            let nested = (verb.clone(), format!("/api/v2/{{id=groups/*/services/*}}{rest}"));
+            assert!(bound.contains(&nested), "{path} has no {nested:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 15, "{count}");
 }
 
 #[test]

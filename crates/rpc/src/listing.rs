@@ -37,7 +37,7 @@ pub(crate) async fn service(control: &Control, ctx: &Ctx, wish: Option<&str>) ->
     if let Some(id) = ServiceId::parse(raw) {
         return Ok(Some(id));
     }
-    Ok(Some(control.services().get(ctx, raw).await?.id))
+    Ok(Some(control.services().get_by(ctx, "service_id", raw).await?.id))
 }
 
 /// A page of operations.

@@ -34,7 +34,7 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
     let mut names: HashMap<String, Vec<String>> = HashMap::new();
     let mut used = BTreeSet::new();
     let mut ids: BTreeSet<String> = BTreeSet::new();
-    for route in &shared.routes.routes {
+    for route in shared.routes.routes.iter().filter(|route| !route.is_alternate) {
         let verb = route.verb.to_ascii_lowercase();
         if !["get", "put", "post", "delete", "patch", "options", "head"].contains(&verb.as_str()) {
             continue;

@@ -3,14 +3,15 @@
 //! them is as good as any. What they say of JSON is read by `clos_protojson`.
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumValueDescriptor, ExtensionDescriptor, MethodDescriptor,
-    ReflectMessage as _,
+    DescriptorPool, DynamicMessage, EnumValueDescriptor, ExtensionDescriptor, FileDescriptor,
+    MethodDescriptor, ReflectMessage as _,
 };
 
 /// The extensions that a pool knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     http: Option<ExtensionDescriptor>,
+    file: Option<ExtensionDescriptor>,
     method: Option<ExtensionDescriptor>,
     reason: Option<ExtensionDescriptor>,
 }
@@ -81,6 +82,7 @@ impl Rules {
     pub(crate) fn of(pool: &DescriptorPool) -> Self {
         Self {
             http: pool.get_extension_by_name("google.api.http"),
+            file: pool.get_extension_by_name("transcoding.v1.file"),
             method: pool.get_extension_by_name("transcoding.v1.method"),
             reason: pool.get_extension_by_name("transcoding.v1.reason"),
         }
@@ -94,6 +96,12 @@ impl Rules {
             rules.rules.push(http_rule(&binding));
         }
         Some(rules)
+    }
+
+    /// Whether documents show only the first of a method's bindings that have the same HTTP method.
+    pub(crate) fn documents_first_binding(&self, file: &FileDescriptor) -> bool {
+        extension(&file.options(), self.file.as_ref())
+            .is_some_and(|rules| flag(&rules, "document_first_binding"))
     }
 
     pub(crate) fn reason(&self, value: &EnumValueDescriptor) -> Option<ReasonRules> {

@@ -90,6 +90,18 @@ fn paths_and_parameters_are_those_that_are_read() {
 }
 
 #[test]
+fn other_spellings_of_a_route_leave_the_document_where_the_file_says_so() {
+    let document = document(Options::default());
+    let paths = document["paths"].as_object().unwrap();
+    let shown: Vec<String> = paths
+        .iter()
+        .filter(|(path, _)| path.starts_with("/old"))
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |verb| format!("{verb} {path}")))
+        .collect();
+    assert_eq!(shown, ["post /old", "get /old", "patch /old/pair"]);
+}
+
+#[test]
 fn names_are_those_that_are_printed() {
     let spelling = Spelling { names: Names::Json, ..Spelling::default() };
     let document = document(Options { spelling, ..Options::default() });

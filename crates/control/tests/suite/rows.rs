@@ -167,7 +167,38 @@ async fn a_name_that_is_nearly_right_is_suggested() {
     );
     let service = bed.control.services().get(&bed.ctx, "shop/wbe").await;
     assert_refused(service, Reason::ServiceNotFound, "did you mean `shop/web`");
+    let nested = bed.control.services().get(&bed.ctx, "groups/shop/services/wbe").await;
+    assert_refused(nested, Reason::ServiceNotFound, "did you mean `shop/web`");
     assert_refused(bed.control.services().get(&bed.ctx, "a/b/c").await, Reason::InvalidField, "b/c");
+}
+
+#[tokio::test]
+async fn a_service_is_found_by_every_spelling_of_its_name() {
+    let bed = Bed::new().await;
+    let services = bed.control.services();
+    let web = services.create(&bed.ctx, &shop(), named("web")).await.unwrap();
+    let copy = GroupRef::parse("group", "shop~x").unwrap();
+    services.create(&bed.ctx, &copy, named("web")).await.unwrap();
+    let (id, group) = (&web.id, &web.group_id);
+    for spelling in [
+        id.to_string(),
+        "shop/web".into(),
+        format!("{group}/web"),
+        "groups/shop/services/web".into(),
+        format!("groups/{group}/services/web"),
+        format!("groups/shop/services/{id}"),
+        format!("groups/{group}/services/{id}"),
+    ] {
+        assert_eq!(services.get(&bed.ctx, &spelling).await.unwrap().id, web.id, "{spelling}");
+    }
+    let other = services.get(&bed.ctx, "groups/shop~x/services/web").await.unwrap();
+    assert_eq!(other.resource().to_string(), "shop~x/web");
+    let elsewhere = services.get(&bed.ctx, &format!("groups/shop~x/services/{id}")).await;
+    assert_refused(elsewhere, Reason::ServiceNotFound, "shop~x");
+    let unknown = services.get(&bed.ctx, "groups/grp_abcdefghijklmnopqrstuvwx23/services/web").await;
+    assert_refused(unknown, Reason::ServiceNotFound, "grp_abc");
+    let bad = services.get_by(&bed.ctx, "service_id", "web").await;
+    assert_refused(bad, Reason::InvalidField, "service_id: `web`");
 }
 
 #[tokio::test]

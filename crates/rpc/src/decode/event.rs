@@ -94,7 +94,6 @@ fn wish(
     for (index, word) in words.enumerate() {
         patterns.extend(v.take(Pattern::parse(&format!("event_type[{index}]"), word)));
     }
-    operation::service_wish(v, service);
     let group = GroupWish::parse(v, "group_name", group);
     let at_least = v.word("severity", severity_number).and_then(severity);
     let operation = operation::operation_wish(v, operation);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clos_domain::Result;
-use clos_domain::name::{ServiceRef, shown};
+use clos_domain::name::shown;
 use clos_domain::operation::{State, Verb};
 use clos_domain::page::Request;
 use clos_domain::seams::store::OperationFilter;
@@ -29,7 +29,6 @@ pub(crate) fn list(request: &pb::ListOperationsRequest) -> Result<List> {
     let mut v = Violations::default();
     let state = states(&mut v, &request.status);
     let group = GroupWish::parse(&mut v, "group_name", &request.group_name);
-    service_wish(&mut v, &request.service_id);
     let verb = v.word("type", request.r#type).and_then(verb);
     let page = page::page(&mut v, request.limit, request.offset, &request.page_token);
     let filter = OperationFilter { state, verb, ..OperationFilter::default() };
@@ -46,13 +45,6 @@ pub(crate) fn of_service(request: &pb::ListServiceOperationsRequest) -> Result<L
         page_token: request.page_token.clone(),
         ..pb::ListOperationsRequest::default()
     })
-}
-
-/// An id or a resource name, where one is given.
-pub(crate) fn service_wish(v: &mut Violations, raw: &str) {
-    if !raw.is_empty() && clos_domain::id::ServiceId::parse(raw).is_none() {
-        v.take(ServiceRef::parse("service_id", raw));
-    }
 }
 
 fn states(v: &mut Violations, numbers: &[i32]) -> Vec<State> {

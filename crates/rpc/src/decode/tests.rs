@@ -691,16 +691,15 @@ fn a_bad_listing_names_every_field() {
     refused(group::list(&bad), &["name", "limit", "page_token", "status[0]"]);
     let bad = pb::ListOperationsRequest {
         status: vec![12],
-        service_id: "web".into(),
         group_name: "a b".into(),
         r#type: 99,
         offset: -1,
         ..Default::default()
     };
-    refused(operation::list(&bad), &["status[0]", "group_name", "service_id", "type", "offset"]);
+    refused(operation::list(&bad), &["status[0]", "group_name", "type", "offset"]);
     let bad = pb::ListEventsRequest {
         event_type: vec!["service.*,nothing".into()],
-        service_id: "svc_1".into(),
+        service_id: String::new(),
         group_name: "?".into(),
         severity: 77,
         operation_id: "op".into(),
@@ -709,17 +708,8 @@ fn a_bad_listing_names_every_field() {
         after: Some(-1),
         limit: Some(1_001),
     };
-    let fields = [
-        "event_type[1]",
-        "service_id",
-        "group_name",
-        "severity",
-        "operation_id",
-        "since",
-        "until",
-        "after",
-        "limit",
-    ];
+    let fields =
+        ["event_type[1]", "group_name", "severity", "operation_id", "since", "until", "after", "limit"];
     refused(event::list(&bad), &fields);
     let bad = pb::WatchEventsRequest { after: Some(-1), severity: 8, ..Default::default() };
     refused(event::watch(&bad), &["severity", "after"]);

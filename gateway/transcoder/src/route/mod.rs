@@ -59,6 +59,8 @@ pub(crate) struct Route {
     pub(crate) max_timeout: Option<std::time::Duration>,
     /// Asking twice does no harm: it is a GET, or the method says so itself.
     pub(crate) is_idempotent: bool,
+    /// Another way to write a route that documents show already.
+    pub(crate) is_alternate: bool,
     /// The descriptor, for documents.
     pub(crate) method: MethodDescriptor,
 }
@@ -130,7 +132,7 @@ impl Routes {
                             body: "*".to_owned(),
                             response_body: String::new(),
                         };
-                        routes.add(schema, options, &method, &rule, &mut faults);
+                        routes.add(schema, options, &method, &rule, false, &mut faults);
                     }
                     continue;
                 };
@@ -139,8 +141,11 @@ impl Routes {
                         "an additional binding has additional bindings of its own".to_owned(),
                     ));
                 }
-                for rule in &http.rules {
-                    routes.add(schema, options, &method, rule, &mut faults);
+                let first_only = rules.documents_first_binding(&service.parent_file());
+                for (at, rule) in http.rules.iter().enumerate() {
+                    let is_alternate =
+                        first_only && http.rules[..at].iter().any(|first| first.verb == rule.verb);
+                    routes.add(schema, options, &method, rule, is_alternate, &mut faults);
                 }
             }
         }
@@ -157,10 +162,12 @@ impl Routes {
         options: &Options,
         method: &MethodDescriptor,
         rule: &HttpRule,
+        is_alternate: bool,
         faults: &mut Vec<String>,
     ) {
         match route(schema, options, method, rule) {
             Ok(route) => {
+                let route = Route { is_alternate, ..route };
                 let index = self.routes.len();
                 if let Err(other) = self.router.add(&route.verb, &route.template, index) {
                     let other = &self.routes[other];
@@ -422,6 +429,7 @@ fn route(
             .and_then(|bytes| usize::try_from(bytes).ok())
             .unwrap_or(options.limits.body),
         max_timeout,
+        is_alternate: false,
         is_idempotent: rule.verb == "GET" || is_idempotent(method),
         method: method.clone(),
     })
