@@ -1,8 +1,12 @@
 //! Files beside the project: `~` and `..` for the owner, a border for everybody else; and many names at once.
 
-use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 
 use clos_tests::{Checkout, Daemon, docker, project_name};
+use serde_json::{Value, json};
+
+use crate::rest::Rest;
 
 const NAMES: usize = 434;
 
@@ -10,7 +14,7 @@ const NAMES: usize = 434;
 fn project(name: &str, home: &std::path::Path) -> Checkout {
     let bare = |prefix: &str| -> String {
         (0..NAMES).fold(String::new(), |mut text, number| {
-            writeln!(text, "      - {prefix}_{number}").unwrap();
+            text.push_str(&format!("      - {prefix}_{number}\n"));
             text
         })
     };
@@ -100,4 +104,61 @@ async fn the_owner_takes_files_from_beside_the_project_and_nobody_else() {
     let again = clos(&["plan", "-o", "json"]).json();
     assert!(again["steps"].as_array().is_none_or(Vec::is_empty), "{again:#}");
     clos(&["down"]).well();
+}
+
+/// A call as the owner: over the Unix socket, without a token.
+fn owner(daemon: &Daemon, line: &str, body: &Value) -> String {
+    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    let body = body.to_string();
+    let length = body.len();
+    let head = "host: localhost\r\nconnection: close\r\ncontent-type: application/json";
+    let request = format!("{line} HTTP/1.1\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rights_over_the_machine_are_the_owners_on_the_unix_socket() {
+    let daemon = Daemon::start().await;
+    let rest = Rest::of(&daemon);
+    let group = project_name("rights");
+    let spec = |name: &str| {
+        json!({
+            "group": group, "name": name,
+            "docker_config": {
+                "image": "clos-test/app", "privileged": true, "pid": "host",
+                "volumes": [{"type": "bind", "source": "/etc", "target": "/host"}],
+            },
+        })
+    };
+    let refused = rest.ask("POST /api/v2/services", &spec("web"));
+    assert_eq!(refused.status(), 403, "{}", refused.json());
+    let error = refused.json().to_string();
+    for word in [
+        "ADMISSION_REFUSED",
+        "docker_config.privileged",
+        "docker_config.pid",
+        "docker_config.volumes[0].source",
+    ] {
+        assert!(error.contains(word), "{word}: {error}");
+    }
+    let made = owner(&daemon, "POST /api/v2/services", &spec("web"));
+    assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+    let changed = json!({"environment": {"A": "1"}});
+    let refused = rest.ask(&format!("PATCH /api/v2/services/{group}%2Fweb"), &changed);
+    assert_eq!(refused.status(), 403, "{}", refused.json());
+
+    let text = format!("name: {group}2\nservices:\n  web:\n    image: clos-test/app\n    privileged: true\n");
+    let checkout = Checkout::new("rights", &text);
+    let refused = daemon.clos(checkout.path(), &["--host", &daemon.tcp(), "up"]);
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    for word in ["ADMISSION_REFUSED", "compose.yaml:4:17: services.web.privileged", "Unix socket"] {
+        assert!(refused.err.contains(word), "{word}: {}", refused.err);
+    }
+    let explained = daemon.clos(checkout.path(), &["explain", "ADMISSION_REFUSED"]).well();
+    assert!(explained.contains("privileged"), "{explained}");
+    let plan = daemon.clos(checkout.path(), &["plan"]).well();
+    assert!(plan.contains("services.web.privileged"), "{plan}");
 }

@@ -41,7 +41,10 @@ impl Exit {
         (Self::Failed, "failed"),
         (Self::Usage, "wrong usage: an unknown command, flag or value"),
         (Self::PortConflict, "a port is already in use"),
-        (Self::Denied, "not allowed: the token is missing or wrong"),
+        (
+            Self::Denied,
+            "not allowed: the token is missing or wrong, or only the owner on the Unix socket may do it",
+        ),
         (Self::NotFound, "no such group, service, operation or file"),
         (Self::Unreachable, "the daemon or the container engine cannot be reached"),
         (
@@ -436,6 +439,9 @@ impl Page {
             ("OUTSIDE_ROOT", _) if self.hints.is_empty() => self.hints.push(
                 "move it into the project, add its folder to `roots:` in closd.yaml, or leave out --host to be the owner on the Unix socket"
                     .to_owned(),
+            ),
+            ("ADMISSION_REFUSED", _) if self.hints.is_empty() => self.hints.push(
+                "leave it out of the files, or leave out --host to be the owner on the Unix socket".to_owned(),
             ),
             ("", Kind::Unreachable) => self.hints.push("clos doctor".to_owned()),
             _ => {}

@@ -20,7 +20,7 @@ use futures::stream::BoxStream;
 use crate::logs::{self, LogRequest};
 use crate::services::present;
 use crate::verbs::{self, StartOptions, Wish};
-use crate::{Shared, etag, lookup};
+use crate::{Shared, admission, etag, lookup};
 
 /// A group with what follows from its services.
 #[derive(Debug, Clone)]
@@ -107,6 +107,7 @@ impl Groups<'_> {
             created_at: now,
             updated_at: now,
         };
+        admission::admit_volumes(self.shared, ctx, name, &group.definition, None).await?;
         let mut tx = self.shared.world.store.begin().await?;
         insert(tx.as_mut(), &group).await?;
         self.shared.ledger.commit(tx).await?;
@@ -121,6 +122,11 @@ impl Groups<'_> {
         seen: Option<&str>,
         definition: Definition,
     ) -> Result<GroupView> {
+        let mut view = self.shared.world.store.view().await?;
+        let before = lookup::group(view.as_mut(), name).await?;
+        drop(view);
+        let known = Some(&before.definition);
+        admission::admit_volumes(self.shared, ctx, &before.name, &definition, known).await?;
         let mut tx = self.shared.world.store.begin().await?;
         let mut group = lookup::group(tx.as_mut(), name).await?;
         etag::check(seen, &etag::group(&group), &group.name)?;

@@ -9,6 +9,7 @@
 //! RPC that calls it. To add a background task: a module with `run`, a row in
 //! [`supervisor::Task`], and a line in [`Control::start`].
 
+mod admission;
 mod adoption;
 pub mod apply;
 mod changes;

@@ -24,7 +24,7 @@ use futures::stream::BoxStream;
 use crate::logs::{self, LogRequest};
 use crate::observer::{Reachability, engine_error};
 use crate::verbs::{self, Wish};
-use crate::{Shared, containers, etag, lookup, ports};
+use crate::{Shared, admission, containers, etag, lookup, ports};
 
 /// A delete by force waits so long for its down.
 const DOWN_PATIENCE: Duration = Duration::from_secs(120);
@@ -85,8 +85,11 @@ impl Services<'_> {
     }
 
     /// A new row; its group is made when there is none. Nothing starts.
-    pub async fn create(&self, _ctx: &Ctx, group: &GroupRef, definition: Definition) -> Result<Service> {
+    pub async fn create(&self, ctx: &Ctx, group: &GroupRef, definition: Definition) -> Result<Service> {
         let now = self.shared.world.clock.now();
+        let mut view = self.shared.world.store.view().await?;
+        let known = view.groups().find(group).await?;
+        admission::admit_service(self.shared, ctx, view, group, known.as_ref(), &definition).await?;
         let mut tx = self.shared.world.store.begin().await?;
         let known = tx.groups().find(group).await?;
         let group = match known {
@@ -117,12 +120,20 @@ impl Services<'_> {
     /// The definition anew; its container follows with the next `up` or `recreate`.
     pub async fn update(
         &self,
-        _ctx: &Ctx,
+        ctx: &Ctx,
         id: &str,
         seen: Option<&str>,
         definition: Definition,
     ) -> Result<Service> {
         let now = self.shared.world.clock.now();
+        let mut view = self.shared.world.store.view().await?;
+        let before = lookup::service(view.as_mut(), id).await?;
+        // Everybody may change the words about what the owner admitted, and nobody else what runs with its rights.
+        if !before.definition.runs_the_same(&definition) {
+            let group = view.groups().find(&before.group).await?;
+            admission::admit_service(self.shared, ctx, view, &before.group, group.as_ref(), &definition)
+                .await?;
+        }
         let mut tx = self.shared.world.store.begin().await?;
         let mut service = lookup::service(tx.as_mut(), id).await?;
         etag::check(seen, &etag::service(&service), service.resource())?;

@@ -21,7 +21,7 @@ use futures::StreamExt as _;
 use crate::adoption::{self, Candidate};
 use crate::runner::step_row;
 use crate::snapshot::{self, Scope};
-use crate::{Shared, lookup, ports, sight};
+use crate::{Shared, admission, lookup, ports, sight};
 
 /// How `start` behaves.
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +150,7 @@ pub(crate) async fn plan_wish(shared: &Shared, mut wish: Wish) -> Result<Planned
     let mut plan = plan::plan(wish.verb, subject, &parts, &snapshot, &wish.policy)?;
     plan.ports = assigned;
     plan.notes.splice(0..0, wish.notes);
+    plan.notes.extend(admission::notes(shared, &wish.scopes, &plan).await);
     plan.notes.extend(adopted.iter().filter(|one| one.is_unchanged).map(adopted_note));
     plan.problems.splice(0..0, problems);
     Ok(Planned {

@@ -1,15 +1,15 @@
-//! Which container specs are admitted, by security.md section 4.
+//! What a spec asks for that gives power over this machine.
 //!
-//! A compose file of a fresh clone is somebody else's code: a privileged
-//! container or a mount of the engine's socket is root on this machine. Until
-//! exceptions can be granted, every such wish is a warning that the plan shows.
+//! A compose file of a fresh clone, and a spec that arrives over TCP, are somebody else's code: a privileged
+//! container or a mount of the engine's socket is root on this machine. This is the one rule for all of them.
+//! It only finds: whether a finding is noted or refused depends on who asks, which `control::admission` decides.
 
 use crate::workload::{Container, Mount, MountKind, Volume};
 
 /// Something that a spec wants and that gives power over the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Dotted path below the service: `privileged`, `volumes[1]`.
+    /// Dotted path below the service: `privileged`, `volumes[1]`, `build.network`.
     pub key: String,
     /// What it would allow, and the way out.
     pub message: String,
@@ -37,6 +37,9 @@ pub struct Request<'a> {
     pub container: &'a Container,
     /// The group's volumes by the file's name.
     pub volumes: &'a indexmap::IndexMap<String, Volume>,
+    /// The containers of the group that are defined already, by their services' names: what is shared with one
+    /// of them is as powerful as it is.
+    pub siblings: &'a [(&'a str, &'a Container)],
     /// Canonical folders that mounts may come from.
     pub roots: &'a [String],
 }
@@ -79,24 +82,17 @@ pub fn admit(request: &Request<'_>) -> Vec<Finding> {
     if container.privileged {
         find("privileged".into(), "gives the container every right over this machine; name the capability it needs in cap_add instead".into());
     }
-    let namespaces = [
-        ("network_mode", &container.network_mode),
-        ("pid", &container.pid),
-        ("ipc", &container.ipc),
-        ("uts", &container.uts),
-        ("userns_mode", &container.userns_mode),
-        ("cgroup", &container.cgroup),
-    ];
-    for (key, value) in namespaces {
-        if value.as_deref() == Some("host") {
-            find(
-                key.into(),
-                format!(
-                    "shares this machine's {} namespace; leave it out to get one of its own",
-                    namespace(key)
-                ),
-            );
-        }
+    for key in NAMESPACES {
+        let Some(value) = shared_namespace(container, key, request.siblings) else { continue };
+        let whose = match stranger(value) {
+            _ if value == "host" => "this machine's".to_owned(),
+            // Which may well be the machine's.
+            Some(name) => format!("container {name}'s"),
+            None => continue,
+        };
+        let message =
+            format!("shares {whose} {} namespace; leave it out to get one of its own", namespace(key));
+        find(key.into(), message);
     }
     for (i, device) in container.devices.iter().enumerate() {
         find(format!("devices[{i}]"), format!("gives the container the device {device}"));
@@ -109,10 +105,23 @@ pub fn admit(request: &Request<'_>) -> Vec<Finding> {
         }
     }
     for (i, option) in container.security_opt.iter().enumerate() {
-        let option_value = option.replace('=', ":");
-        if option_value.ends_with(":unconfined") || option_value == "label:disable" {
+        if switches_off(option) {
             find(format!("security_opt[{i}]"), format!("{option} switches a protection of this machine off"));
         }
+    }
+    for (i, from) in container.volumes_from.iter().enumerate() {
+        if let Some(name) = stranger(from) {
+            let message = format!("takes the mounts of container {name}, which this project does not define");
+            find(format!("volumes_from[{i}]"), message);
+        }
+        let sibling = sibling(request.siblings, from.split(':').next().unwrap_or_default());
+        let mounts = sibling.into_iter().flat_map(|sibling| &sibling.mounts);
+        for (_, message) in mounts.filter_map(|mount| judge_mount(mount, request)) {
+            find(format!("volumes_from[{i}]"), format!("takes the mounts of {from}: {message}"));
+        }
+    }
+    if container.build.as_ref().and_then(|build| build.network.as_deref()) == Some("host") {
+        find("build.network".into(), "the build uses this machine's network; leave it out".into());
     }
     for (i, mount) in container.mounts.iter().enumerate() {
         if let Some((kind, message)) = judge_mount(mount, request) {
@@ -130,29 +139,100 @@ fn namespace(key: &str) -> &str {
     }
 }
 
-/// A bind mount, or a volume that is a bind mount in disguise.
+const NAMESPACES: [&str; 6] = ["network_mode", "pid", "ipc", "uts", "userns_mode", "cgroup"];
+
+/// What a namespace of a container is in the end: services that share one are followed.
+fn shared_namespace<'a>(
+    mut container: &'a Container,
+    key: &str,
+    siblings: &[(&str, &'a Container)],
+) -> Option<&'a str> {
+    // Services that share in a circle are somebody else's to refuse.
+    for _ in 0..=siblings.len() {
+        let value = match key {
+            "network_mode" => &container.network_mode,
+            "pid" => &container.pid,
+            "ipc" => &container.ipc,
+            "uts" => &container.uts,
+            "userns_mode" => &container.userns_mode,
+            _ => &container.cgroup,
+        };
+        let value = value.as_deref()?;
+        match value.strip_prefix("service:").and_then(|name| sibling(siblings, name)) {
+            Some(next) => container = next,
+            None => return Some(value),
+        }
+    }
+    None
+}
+
+fn sibling<'a>(siblings: &[(&str, &'a Container)], name: &str) -> Option<&'a Container> {
+    siblings.iter().find(|(known, _)| *known == name).map(|(_, container)| *container)
+}
+
+/// The container of `container:NAME`.
+fn stranger(value: &str) -> Option<&str> {
+    value.strip_prefix("container:").filter(|name| !name.is_empty())
+}
+
+/// Whether a security option switches a protection of this machine off, or replaces it with one nobody has read.
+fn switches_off(option: &str) -> bool {
+    let option = option.trim().to_ascii_lowercase().replacen('=', ":", 1);
+    let (name, value) = option.split_once(':').unwrap_or((&option, ""));
+    match name {
+        "label" => value == "disable" || value.starts_with("type:"),
+        // A profile of the caller's own may allow everything.
+        "seccomp" => !matches!(value, "" | "builtin" | "default"),
+        _ => value == "unconfined",
+    }
+}
+
 fn judge_mount(mount: &Mount, request: &Request<'_>) -> Option<(Kind, String)> {
     let source = mount.source.as_deref()?;
     match mount.kind {
         MountKind::Tmpfs => None,
         MountKind::Bind => judge_source(source, request.roots),
-        MountKind::Volume => {
-            let volume = request.volumes.get(source)?;
-            let options = &volume.driver_opts;
-            let binds =
-                options.get("o").is_some_and(|o| o.split(',').any(|word| matches!(word, "bind" | "rbind")));
-            let device = options.get("device")?;
-            if binds { judge_source(device, request.roots) } else { None }
-        }
+        MountKind::Volume => judge_volume(request.volumes.get(source)?, request.roots),
     }
+}
+
+/// File systems of a volume that show no path of this machine.
+const HARMLESS_FILE_SYSTEMS: [&str; 6] = ["", "cifs", "nfs", "nfs4", "smb3", "tmpfs"];
+
+/// A volume that is a bind mount, a disk or an overlay of this machine in disguise. The engine's own driver hands
+/// `type`, `device` and `o` to mount(8).
+pub fn judge_volume(volume: &Volume, roots: &[String]) -> Option<(Kind, String)> {
+    if !matches!(volume.driver.as_deref(), None | Some("" | "local")) {
+        return None;
+    }
+    let option = |key: &str| volume.driver_opts.get(key).map(String::as_str).unwrap_or_default();
+    let (device, file_system) = (option("device"), option("type"));
+    let binds = option("o").split(',').any(|word| matches!(word.trim(), "bind" | "rbind"));
+    if !binds && HARMLESS_FILE_SYSTEMS.contains(&file_system) {
+        return None;
+    }
+    if device.starts_with('/') {
+        return judge_source(device, roots);
+    }
+    let message =
+        format!("mounts a file system of type `{file_system}`, which may show any path of this machine");
+    (!binds && file_system != "none").then_some((Kind::Power, message))
+}
+
+/// Whether a folder is the system's own: it is no project, whoever says so.
+pub fn is_system_path(path: &str) -> bool {
+    let path = tidy(path);
+    path == "/" || SYSTEM_PATHS.iter().any(|folder| is_under(&path, folder))
+}
+
+fn is_under(path: &str, folder: &str) -> bool {
+    path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn judge_source(source: &str, roots: &[String]) -> Option<(Kind, String)> {
     let path = tidy(source);
     let name = path.rsplit('/').next().unwrap_or_default();
-    let under =
-        |folder: &str| path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    let is_inside = roots.iter().any(|root| under(root.trim_end_matches('/')));
+    let is_inside = roots.iter().any(|root| is_under(&path, root.trim_end_matches('/')));
     if ENGINE_SOCKETS.contains(&name) {
         let kind = if is_inside { Kind::Power } else { Kind::System };
         return Some((kind, format!("{path} is an engine's socket: whoever has it is root on this machine")));
@@ -163,7 +243,7 @@ fn judge_source(source: &str, roots: &[String]) -> Option<(Kind, String)> {
     if is_inside {
         return None;
     }
-    if SYSTEM_PATHS.iter().any(|folder| under(folder)) {
+    if SYSTEM_PATHS.iter().any(|folder| is_under(&path, folder)) {
         return Some((Kind::System, format!("{path} is a system path of this machine")));
     }
     Some((Kind::Outside, format!("mounts {path}, which is outside the project folder")))
@@ -206,7 +286,14 @@ mod tests {
         volumes.insert("disguised".to_owned(), disguised);
         volumes.insert("plain".to_owned(), Volume::default());
         let roots = ["/home/ann/shop".to_owned()];
-        admit(&Request { container, volumes: &volumes, roots: &roots })
+        let host = Container {
+            network_mode: Some("host".into()),
+            mounts: vec![bind("/home/bob")],
+            ..Container::default()
+        };
+        let guest = Container { network_mode: Some("service:host".into()), ..Container::default() };
+        let siblings = [("host", &host), ("guest", &guest)];
+        admit(&Request { container, volumes: &volumes, siblings: &siblings, roots: &roots })
             .into_iter()
             .map(|finding| format!("{}: {}", finding.key, finding.message))
             .collect()
@@ -267,6 +354,76 @@ mod tests {
                 "cap_add[0]",
                 "security_opt[0]",
                 "security_opt[1]"
+            ]
+        );
+    }
+
+    fn judged_volume(options: &[(&str, &str)]) -> Option<Kind> {
+        let driver_opts =
+            options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let volume = Volume { driver_opts, ..Volume::default() };
+        judge_volume(&volume, &["/home/ann/shop".to_owned()]).map(|(kind, _)| kind)
+    }
+
+    #[test]
+    fn a_volume_is_judged_by_what_its_options_make_the_engine_mount() {
+        for (options, wanted) in [
+            (&[("type", "tmpfs"), ("device", "tmpfs")][..], None),
+            (&[("type", "nfs"), ("o", "addr=10.0.0.1"), ("device", ":/data")], None),
+            (&[("type", "none"), ("o", "bind"), ("device", "/home/ann/shop/data")], None),
+            (&[("type", "none"), ("o", "rw,bind"), ("device", "/home/bob")], Some(Kind::Outside)),
+            (&[("type", "tmpfs"), ("o", "rbind"), ("device", "/etc")], Some(Kind::System)),
+            (&[("type", "ext4"), ("device", "/dev/sda1")], Some(Kind::System)),
+            (&[("type", "overlay"), ("o", "lowerdir=/"), ("device", "overlay")], Some(Kind::Power)),
+        ] {
+            assert_eq!(judged_volume(options), wanted, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_container_of_somebody_else_is_named() {
+        let build = crate::workload::Build { network: Some("host".into()), ..Default::default() };
+        let container = Container {
+            network_mode: Some("container:theirs".into()),
+            pid: Some("service:db".into()),
+            ipc: Some("shareable".into()),
+            volumes_from: vec!["db".into(), "container:theirs:ro".into()],
+            build: Some(build),
+            security_opt: vec![
+                "seccomp={\"defaultAction\":\"SCMP_ACT_ALLOW\"}".into(),
+                "label:type:spc_t".into(),
+                "seccomp=builtin".into(),
+                "systempaths=unconfined".into(),
+            ],
+            ..Container::default()
+        };
+        let lines = judged(&container);
+        let keys: Vec<&str> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
+        assert_eq!(
+            keys,
+            [
+                "network_mode",
+                "security_opt[0]",
+                "security_opt[1]",
+                "security_opt[3]",
+                "volumes_from[1]",
+                "build.network"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_shared_with_a_service_is_as_powerful_as_that_service() {
+        let container = Container {
+            network_mode: Some("service:guest".into()),
+            volumes_from: vec!["guest:ro".into(), "host:ro".into()],
+            ..Container::default()
+        };
+        assert_eq!(
+            judged(&container),
+            [
+                "network_mode: shares this machine's network namespace; leave it out to get one of its own",
+                "volumes_from[1]: takes the mounts of host:ro: mounts /home/bob, which is outside the project folder",
             ]
         );
     }

@@ -135,6 +135,7 @@ catalogue! {
     Internal "INTERNAL" Internal "a fault of CLOS itself; the log has the whole chain under the request id";
     Paused "PAUSED" FailedPrecondition "somebody paused the container; `clos up` or `docker unpause` lets it go on";
     StoppedOutside "STOPPED_OUTSIDE" FailedPrecondition "somebody stopped the container outside of CLOS; `clos up` or `clos start` starts it again";
+    AdmissionRefused "ADMISSION_REFUSED" PermissionDenied "a spec asks for a right over this machine: privileged, a namespace or device of the host, a capability, an unconfined profile, the engine's socket; leave it out, or ask over the Unix socket, where the owner may have it";
 }
 
 /// One bad field of a request.

@@ -89,6 +89,22 @@ fn yes() -> bool {
 }
 
 impl Definition {
+    /// Whether another definition differs only in words for people and in when the service takes part.
+    pub fn runs_the_same(&self, other: &Self) -> bool {
+        let compared = Self {
+            enabled: self.enabled,
+            profiles: self.profiles.clone(),
+            start_order: self.start_order,
+            tags: self.tags.clone(),
+            description: self.description.clone(),
+            owner: self.owner.clone(),
+            version: self.version.clone(),
+            config_hash: self.config_hash.clone(),
+            ..other.clone()
+        };
+        *self == compared
+    }
+
     /// A service that runs this image with nothing else said.
     pub fn of_image(name: ServiceName, image: impl Into<String>) -> Self {
         let container = Container { image: image.into(), ..Container::default() };

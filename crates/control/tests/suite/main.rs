@@ -2,6 +2,7 @@
 //! says, verb by verb, with the world behaving as badly as engines do.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run their own tasks and may fail")]
 
+mod admission;
 mod adoption;
 mod apply;
 mod bed;

@@ -180,26 +180,10 @@ fn definition(v: &mut Violations, wanted: &pb::Service, before: Option<&Service>
         name,
         config_hash: None,
     };
-    if old.is_some_and(|old| runs_the_same(old, &read)) {
+    if old.is_some_and(|old| old.runs_the_same(&read)) {
         read.config_hash = old.and_then(|old| old.config_hash.clone());
     }
     Some(read)
-}
-
-/// Whether two definitions differ only in words for people and in when the service takes part.
-fn runs_the_same(old: &Definition, new: &Definition) -> bool {
-    let compared = Definition {
-        enabled: old.enabled,
-        profiles: old.profiles.clone(),
-        start_order: old.start_order,
-        tags: old.tags.clone(),
-        description: old.description.clone(),
-        owner: old.owner.clone(),
-        version: old.version.clone(),
-        config_hash: old.config_hash.clone(),
-        ..new.clone()
-    };
-    *old == compared
 }
 
 /// A map in the order that it has already, with what is new at its end.
