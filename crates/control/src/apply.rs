@@ -343,7 +343,7 @@ async fn former(shared: &Shared, group: &Group) -> Result<Vec<(Group, Vec<Servic
     }
     let mut view = shared.world.store.view().await?;
     let mut found = Vec::new();
-    let all = view.groups().list(None, page::Request::ALL).await?.items;
+    let all = view.groups().list(None, &page::Request::ALL).await?.items;
     for other in all {
         let (own, its) = (&group.definition, &other.definition);
         let is_former = other.id != group.id

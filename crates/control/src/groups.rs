@@ -9,7 +9,7 @@ use clos_domain::group::{self, Definition, Group, Status};
 use clos_domain::id::{GroupId, OperationId};
 use clos_domain::name::{GroupFilter, GroupRef, ServiceRef};
 use clos_domain::operation::{FailurePolicy, Operation, Verb};
-use clos_domain::page::{Page, Request};
+use clos_domain::page::{Key, Page, Request, Start};
 use clos_domain::plan::Policy;
 use clos_domain::seams::Tx;
 use clos_domain::seams::store::{self, OperationFilter};
@@ -62,14 +62,14 @@ impl Groups<'_> {
         _ctx: &Ctx,
         filter: Option<&GroupFilter>,
         statuses: &[Status],
-        page: Request,
+        page: &Request,
     ) -> Result<Page<GroupView>> {
         self.shared.observer.first_look().await;
         let mut tx = self.shared.world.store.view().await?;
         if !statuses.is_empty() {
             // A group's status follows from its services, so every group has to be looked at.
             let mut fitting = Vec::new();
-            let all = tx.groups().list(filter, Request::ALL).await?.items;
+            let all = tx.groups().list(filter, &Request::ALL).await?.items;
             for group in all {
                 let view = self.view(tx.as_mut(), group).await?;
                 if statuses.contains(&view.status) {
@@ -77,16 +77,22 @@ impl Groups<'_> {
                 }
             }
             let total = fitting.len() as u64;
-            let skipped = usize::try_from(page.offset).unwrap_or(usize::MAX);
-            let items = fitting.into_iter().skip(skipped).take(page.limit as usize).collect();
-            return Ok(Page { items, total, offset: page.offset });
+            let rows = match &page.start {
+                Start::Offset(offset) => {
+                    let skipped = usize::try_from(*offset).unwrap_or(usize::MAX);
+                    fitting.into_iter().skip(skipped).collect()
+                }
+                // The store lists them in the order of these keys.
+                Start::After(cursor) => fitting.into_iter().filter(|view| keys(view) > cursor.keys).collect(),
+            };
+            return Ok(Page::of(rows, page, total, keys));
         }
         let found = tx.groups().list(filter, page).await?;
         let mut items = Vec::with_capacity(found.items.len());
         for group in found.items {
             items.push(self.view(tx.as_mut(), group).await?);
         }
-        Ok(Page { items, total: found.total, offset: found.offset })
+        Ok(Page { items, total: found.total, offset: found.offset, next: found.next })
     }
 
     /// One, by name or id.
@@ -318,9 +324,16 @@ impl Groups<'_> {
             group: Some(GroupFilter::One(group.name.clone())),
             ..OperationFilter::default()
         };
-        let open = tx.operations().list(&filter, Request { limit: 1, offset: 0 }).await?.items.pop();
+        let open = tx.operations().list(&filter, &Request::at(1, 0)).await?.items.pop();
         Ok(view_of(self.shared, group, services, open.as_ref()))
     }
+}
+
+/// What groups are ordered by: name and instance, the base first.
+fn keys(view: &GroupView) -> Vec<Key> {
+    let name = &view.group.name;
+    let instance = name.instance.as_ref().map(ToString::to_string).unwrap_or_default();
+    vec![Key::Text(name.name.to_string()), Key::Text(instance)]
 }
 
 /// A group with what follows from its services.

@@ -66,7 +66,7 @@ pub(crate) async fn group(tx: &mut dyn Tx, raw: &str) -> Result<Group> {
         None => {
             let names: Vec<String> = tx
                 .groups()
-                .list(None, Request::ALL)
+                .list(None, &Request::ALL)
                 .await?
                 .items
                 .iter()
@@ -91,7 +91,7 @@ pub(crate) async fn operation(tx: &mut dyn Tx, raw: &str) -> Result<Operation> {
 }
 
 async fn nearest_service(tx: &mut dyn Tx, raw: &str) -> Result<String> {
-    let all = tx.services().list(&Default::default(), Request::ALL).await?.items;
+    let all = tx.services().list(&Default::default(), &Request::ALL).await?.items;
     let names: Vec<String> = all.iter().map(|service| service.resource().to_string()).collect();
     // However it is written, it is compared with what names look like.
     let raw =

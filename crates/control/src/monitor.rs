@@ -46,7 +46,7 @@ pub(crate) fn start(shared: &Arc<Shared>) {
 async fn look(shared: &Shared, watched: &mut HashMap<ServiceId, Watched>) -> Result<()> {
     let rows = {
         let mut view = shared.world.store.view().await?;
-        view.services().list(&ServiceFilter::default(), Request::ALL).await?.items
+        view.services().list(&ServiceFilter::default(), &Request::ALL).await?.items
     };
     for row in rows.iter().filter(|row| is_settling(row)) {
         shared.observer.settle(&row.id).await?;

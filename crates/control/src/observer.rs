@@ -222,7 +222,8 @@ impl Observer {
         let found = self.inner.world.engine.workloads.list().await.map_err(engine_error)?;
         let (all, adopted) = {
             let mut view = self.inner.world.store.view().await?;
-            let all = view.services().list(&Default::default(), clos_domain::page::Request::ALL).await?.items;
+            let all =
+                view.services().list(&Default::default(), &clos_domain::page::Request::ALL).await?.items;
             (all, adoption::Known::read(view.as_mut()).await?)
         };
         let mut ours: HashMap<ServiceId, Vec<Found>> = HashMap::new();
@@ -331,7 +332,7 @@ impl Observer {
     ) -> Result<Option<(ServiceId, Option<Found>)>> {
         if change == Change::Removed {
             let mut view = self.inner.world.store.view().await?;
-            let all = view.services().list(&Default::default(), clos_domain::page::Request::ALL).await?;
+            let all = view.services().list(&Default::default(), &clos_domain::page::Request::ALL).await?;
             return Ok(all
                 .items
                 .into_iter()

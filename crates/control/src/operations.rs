@@ -22,7 +22,12 @@ pub struct Operations<'a> {
 
 impl Operations<'_> {
     /// All that fit, newest first.
-    pub async fn list(&self, _ctx: &Ctx, filter: &OperationFilter, page: Request) -> Result<Page<Operation>> {
+    pub async fn list(
+        &self,
+        _ctx: &Ctx,
+        filter: &OperationFilter,
+        page: &Request,
+    ) -> Result<Page<Operation>> {
         let mut view = self.shared.world.store.view().await?;
         Ok(view.operations().list(filter, page).await?)
     }
@@ -117,7 +122,7 @@ pub(crate) async fn interrupt_open(shared: &Shared) -> Result<()> {
     let open = {
         let mut view = shared.world.store.view().await?;
         let filter = OperationFilter { open: true, ..OperationFilter::default() };
-        view.operations().list(&filter, Request::ALL).await?.items
+        view.operations().list(&filter, &Request::ALL).await?.items
     };
     for operation in open {
         let message = "the daemon ended while the operation was open; run it again";

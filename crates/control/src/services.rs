@@ -64,12 +64,11 @@ pub struct Services<'a> {
 
 impl Services<'_> {
     /// All that fit.
-    pub async fn list(&self, _ctx: &Ctx, filter: &ServiceFilter, page: Request) -> Result<Page<Service>> {
+    pub async fn list(&self, _ctx: &Ctx, filter: &ServiceFilter, page: &Request) -> Result<Page<Service>> {
         self.shared.observer.first_look().await;
         let mut view = self.shared.world.store.view().await?;
         let found = view.services().list(filter, page).await?;
-        let items = found.items.into_iter().map(|service| present(self.shared, service)).collect();
-        Ok(Page { items, total: found.total, offset: found.offset })
+        Ok(found.map(|service| present(self.shared, service)))
     }
 
     /// One, by id, resource name or alias.

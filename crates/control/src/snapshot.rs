@@ -130,7 +130,7 @@ pub(crate) async fn take(
     let open: BTreeSet<OperationId> = {
         let mut view = world.store.view().await?;
         let filter = OperationFilter { open: true, ..OperationFilter::default() };
-        let listed = view.operations().list(&filter, page::Request::ALL).await?;
+        let listed = view.operations().list(&filter, &page::Request::ALL).await?;
         listed.items.into_iter().map(|operation| operation.id).collect()
     };
     let mut shown: BTreeMap<ServiceId, BTreeMap<String, String>> = BTreeMap::new();

@@ -485,7 +485,7 @@ pub(crate) fn add_guests(scope: &mut Scope) {
 /// Groups that run and need this one: a stop says so, and stops them not.
 pub(crate) async fn running_dependants(tx: &mut dyn Tx, group: &Group) -> Result<Vec<String>> {
     let mut notes = Vec::new();
-    let all = tx.groups().list(None, clos_domain::page::Request::ALL).await?.items;
+    let all = tx.groups().list(None, &clos_domain::page::Request::ALL).await?.items;
     for other in all {
         if !other.definition.depends_on.iter().any(|need| need.group == group.name) {
             continue;

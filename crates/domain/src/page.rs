@@ -1,17 +1,29 @@
 //! Pages of a listing.
+//!
+//! A page begins after a number of rows, or at a [`Cursor`]: after a row, which is named by the values that order the
+//! listing. Rows that come and go elsewhere move the first and not the second.
 
 /// Which part of a listing is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// At most so many; 1 to [`Request::MAX`].
     pub limit: u32,
-    /// After so many.
-    pub offset: u64,
+    /// Where it begins.
+    pub start: Start,
+}
+
+/// Where a part of a listing begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// After so many rows.
+    Offset(u64),
+    /// At a cursor.
+    After(Cursor),
 }
 
 impl Default for Request {
     fn default() -> Self {
-        Self { limit: Self::DEFAULT, offset: 0 }
+        Self::at(Self::DEFAULT, 0)
     }
 }
 
@@ -22,7 +34,45 @@ impl Request {
     pub const MAX: u32 = 100;
 
     /// Everything, for the daemon's own reading.
-    pub const ALL: Self = Self { limit: u32::MAX, offset: 0 };
+    pub const ALL: Self = Self::at(u32::MAX, 0);
+
+    /// At most `limit` rows, after `offset` of them.
+    pub const fn at(limit: u32, offset: u64) -> Self {
+        Self { limit, start: Start::Offset(offset) }
+    }
+
+    /// At most `limit` rows, after a cursor.
+    pub const fn after(limit: u32, cursor: Cursor) -> Self {
+        Self { limit, start: Start::After(cursor) }
+    }
+
+    /// How many rows come before the part, as far as the caller has seen them.
+    pub fn offset(&self) -> u64 {
+        match &self.start {
+            Start::Offset(offset) => *offset,
+            Start::After(cursor) => cursor.seen,
+        }
+    }
+}
+
+/// A place in a listing: after the row with these keys, whether or not that row is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The values that order the listing, the first one first. Together they name one row.
+    pub keys: Vec<Key>,
+    /// How many rows were on the pages before.
+    pub seen: u64,
+}
+
+/// A value that orders a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// A name or a word.
+    Text(String),
+    /// A number, or a time in microseconds.
+    Number(i64),
+    /// There is none, which comes last.
+    Nothing,
 }
 
 /// A part of a listing.
@@ -34,17 +84,36 @@ pub struct Page<T> {
     pub total: u64,
     /// How many come before this part.
     pub offset: u64,
+    /// Where the next part begins; `None` when this is the last one.
+    pub next: Option<Cursor>,
 }
 
 impl<T> Page<T> {
-    /// Whether something comes after this part.
-    pub fn has_more(&self) -> bool {
-        self.next_offset() < self.total
+    /// The part of `request`, from rows that begin where it begins and go on for one row more than its limit, if there
+    /// is one.
+    pub fn of(mut rows: Vec<T>, request: &Request, total: u64, keys: impl Fn(&T) -> Vec<Key>) -> Self {
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let offset = request.offset();
+        let last = if has_more { rows.last() } else { None };
+        let next = last.map(|last| Cursor { keys: keys(last), seen: offset + rows.len() as u64 });
+        Self { items: rows, total, offset, next }
     }
 
-    /// Where the next part begins.
-    pub fn next_offset(&self) -> u64 {
-        self.offset + self.items.len() as u64
+    /// Whether something comes after this part.
+    pub fn has_more(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// The same part of other things.
+    pub fn map<U>(self, each: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(each).collect(),
+            total: self.total,
+            offset: self.offset,
+            next: self.next,
+        }
     }
 }
 
@@ -52,11 +121,17 @@ impl<T> Page<T> {
 mod tests {
     use super::*;
 
+    fn number(row: &i64) -> Vec<Key> {
+        vec![Key::Number(*row)]
+    }
+
     #[test]
-    fn the_last_page_has_no_more() {
-        let first = Page { items: vec![1, 2], total: 3, offset: 0 };
-        assert!(first.has_more());
-        let last = Page { items: vec![3], total: 3, offset: first.next_offset() };
-        assert!(!last.has_more());
+    fn a_row_more_than_the_limit_tells_that_there_is_more() {
+        let first = Page::of(vec![1, 2, 3], &Request::at(2, 0), 3, number);
+        let next = Cursor { keys: vec![Key::Number(2)], seen: 2 };
+        assert_eq!((first.items.as_slice(), first.next.clone()), ([1, 2].as_slice(), Some(next.clone())));
+        let last = Page::of(vec![3], &Request::after(2, next), 3, number);
+        assert_eq!((last.offset, last.has_more()), (2, false));
+        assert!(!Page::of(vec![1, 2], &Request::at(2, 0), 2, number).has_more());
     }
 }

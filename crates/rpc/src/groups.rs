@@ -34,8 +34,8 @@ impl Groups {
 
     async fn list(&self, ctx: &Ctx, request: &pb::ListGroupsRequest) -> Result<pb::ListGroupsResponse> {
         let list = decode::group::list(request)?;
-        let page = self.control.groups().list(ctx, list.filter.as_ref(), &list.status, list.page).await?;
-        let (pagination, total_count) = encode::page::page(&page, list.page);
+        let page = self.control.groups().list(ctx, list.filter.as_ref(), &list.status, &list.page).await?;
+        let (pagination, total_count) = encode::page::page(&page, &list.page, list.listing);
         let groups = page.items.iter().map(encode::group::group).collect();
         Ok(pb::ListGroupsResponse { groups, pagination: Some(pagination), total_count })
     }

@@ -49,8 +49,8 @@ pub(crate) async fn operations(
     let mut filter = list.filter;
     filter.group = group(control, ctx, list.group).await?;
     filter.service = service(control, ctx, list.service.as_deref()).await?;
-    let page = control.operations().list(ctx, &filter, list.page).await?;
-    let (pagination, total_count) = encode::page::page(&page, list.page);
+    let page = control.operations().list(ctx, &filter, &list.page).await?;
+    let (pagination, total_count) = encode::page::page(&page, &list.page, list.listing);
     let mut operations = Vec::with_capacity(page.items.len());
     for operation in &page.items {
         let first_seq = control.operations().first_seq(ctx, operation.id.as_str()).await?;
@@ -108,6 +108,10 @@ pub(crate) async fn events(
         last => head_seq.max(last.map_or(list.after, |last| last.seq)),
     };
     let oldest_seq = control.events().oldest(ctx).await?;
+    let next_page_token = match has_more {
+        true => decode::page::token_of_position(list.listing, next_after),
+        false => String::new(),
+    };
     let events = found.iter().map(encode::event::event).collect();
-    Ok(pb::ListEventsResponse { events, has_more, next_after, head_seq, oldest_seq })
+    Ok(pb::ListEventsResponse { events, has_more, next_after, head_seq, oldest_seq, next_page_token })
 }

@@ -41,8 +41,8 @@ impl Services {
         let list = decode::service::list(&request)?;
         let mut filter = list.filter;
         filter.group = listing::group(&self.control, ctx, list.group).await?;
-        let page = self.control.services().list(ctx, &filter, list.page).await?;
-        let (pagination, total_count) = encode::page::page(&page, list.page);
+        let page = self.control.services().list(ctx, &filter, &list.page).await?;
+        let (pagination, total_count) = encode::page::page(&page, &list.page, list.listing);
         let mut services: Vec<pb::Service> = page.items.iter().map(|one| self.shown(one)).collect();
         if request.include_metrics {
             let asked = page.items.into_iter().map(|one| self.figures(ctx, one));

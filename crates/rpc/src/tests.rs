@@ -1,6 +1,7 @@
 //! The handlers of services and groups, on a real control over a store in memory and a small engine.
 
 mod masks;
+mod paging;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

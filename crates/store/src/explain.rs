@@ -4,14 +4,15 @@ use clos_domain::event::Filter;
 use clos_domain::id::{GroupId, OperationId, ServiceId};
 use clos_domain::name::GroupFilter;
 use clos_domain::operation::State;
+use clos_domain::page::{Cursor, Key, Request};
 use clos_domain::seams::store::{OperationFilter, ServiceFilter, ServiceKey, ServiceOrder};
 use clos_domain::service::Status;
 use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, QuerySelect, QueryTrait, Select,
-    Statement, TransactionTrait,
+    ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, QueryTrait, Select, Statement,
+    TransactionTrait,
 };
 
-use crate::{groups, journal, operations, services};
+use crate::{groups, journal, keyset, operations, services};
 
 async fn database() -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new("sqlite::memory:");
@@ -46,13 +47,30 @@ fn filter(raw: &str) -> Option<GroupFilter> {
     Some(GroupFilter::parse("group", raw).unwrap())
 }
 
+fn first() -> Request {
+    Request::at(50, 0)
+}
+
+fn after(keys: &[Key]) -> Request {
+    Request::after(50, Cursor { keys: keys.to_vec(), seen: 50 })
+}
+
+fn text(text: &str) -> Key {
+    Key::Text(text.to_owned())
+}
+
 #[tokio::test]
 async fn groups_are_listed_by_an_index() {
     let connection = database().await;
     for wanted in [None, filter("shop"), filter("shop~*")] {
-        let query = groups::in_order(groups::listing(wanted.as_ref())).limit(50);
-        let plan = explained(&connection, query).await;
-        assert!(is_indexed(&plan), "{wanted:?}: {plan:#?}");
+        for page in [first(), after(&[text("shop"), text("x")])] {
+            let query = keyset::part(groups::listing(wanted.as_ref()), &groups::order(), &page).unwrap();
+            let plan = explained(&connection, query).await;
+            assert!(is_indexed(&plan), "{wanted:?} {page:?}: {plan:#?}");
+            // The base of one group is a row; the others go on where the page begins.
+            let is_entered = |line: &String| line.starts_with("SEARCH");
+            assert!(page == first() || plan.iter().all(is_entered), "{wanted:?} {page:?}: {plan:#?}");
+        }
     }
 }
 
@@ -61,9 +79,14 @@ async fn services_of_a_group_and_by_name_are_listed_by_indexes() {
     let connection = database().await;
     for group in [None, filter("shop"), filter("shop~*")] {
         let wanted = ServiceFilter { group, ..ServiceFilter::default() };
-        let query = services::in_order(services::listing(&wanted), &wanted.order).limit(50);
-        let plan = explained(&connection, query).await;
-        assert!(is_indexed(&plan), "{wanted:?}: {plan:#?}");
+        for page in [first(), after(&[text("shop"), text("x"), Key::Number(3), text("web")])] {
+            let query =
+                keyset::part(services::listing(&wanted), &services::order(&wanted.order), &page).unwrap();
+            let plan = explained(&connection, query).await;
+            assert!(is_indexed(&plan), "{wanted:?} {page:?}: {plan:#?}");
+            let is_entered = |line: &String| line.starts_with("SEARCH");
+            assert!(page == first() || plan.iter().all(is_entered), "{wanted:?} {page:?}: {plan:#?}");
+        }
     }
     let plan = explained(&connection, services::of_group(&GroupId::trusted("grp_1"))).await;
     assert!(is_indexed(&plan), "{plan:#?}");
@@ -78,7 +101,8 @@ async fn services_by_status_and_tag_are_found_by_their_indexes() {
         (ServiceFilter { tags: vec!["web".into()], ..all }, "service_tags_by_tag"),
     ];
     for (wanted, index) in cases {
-        let query = services::in_order(services::listing(&wanted), &wanted.order).limit(50);
+        let query =
+            keyset::part(services::listing(&wanted), &services::order(&wanted.order), &first()).unwrap();
         let plan = explained(&connection, query).await;
         assert!(plan.iter().any(|line| line.contains(index)), "{index}: {plan:#?}");
     }
@@ -92,7 +116,7 @@ async fn services_by_time_are_read_once_and_sorted() {
     {
         let order = vec![ServiceOrder { by, descending }];
         let wanted = ServiceFilter { order: order.clone(), ..ServiceFilter::default() };
-        let query = services::in_order(services::listing(&wanted), &order).limit(50);
+        let query = keyset::part(services::listing(&wanted), &services::order(&order), &first()).unwrap();
         let plan = explained(&connection, query).await;
         assert_eq!(plan.len(), 3, "{order:?}: {plan:#?}");
         assert!(plan[0].starts_with("SCAN services"), "{order:?}: {plan:#?}");
@@ -127,16 +151,20 @@ async fn operations_are_listed_by_indexes() {
     let one_state = OperationFilter { state: vec![State::Failed], ..all.clone() };
     let of_a_group = OperationFilter { group: filter("shop"), ..all.clone() };
     for wanted in [all.clone(), one_state, of_a_group] {
-        let plan =
-            explained(&connection, operations::newest_first(operations::listing(&wanted)).limit(50)).await;
-        assert!(is_indexed(&plan), "{wanted:?}: {plan:#?}");
+        for page in [first(), after(&[Key::Number(7), text("op_1")])] {
+            let query = keyset::part(operations::listing(&wanted), &operations::order(), &page).unwrap();
+            let plan = explained(&connection, query).await;
+            assert!(is_indexed(&plan), "{wanted:?} {page:?}: {plan:#?}");
+            let is_entered = |line: &String| line.starts_with("SEARCH");
+            assert!(page == first() || plan.iter().all(is_entered), "{wanted:?} {page:?}: {plan:#?}");
+        }
     }
     // These sort what they found, which is little.
     let open = OperationFilter { open: true, ..all.clone() };
     let of_a_service = OperationFilter { service: Some(ServiceId::trusted("svc_1")), ..all };
     for (wanted, index) in [(open, "operations_by_state"), (of_a_service, "operations_by_service")] {
-        let plan =
-            explained(&connection, operations::newest_first(operations::listing(&wanted)).limit(50)).await;
+        let query = keyset::part(operations::listing(&wanted), &operations::order(), &first()).unwrap();
+        let plan = explained(&connection, query).await;
         assert!(plan.iter().any(|line| line.contains(index)), "{wanted:?}: {plan:#?}");
     }
 }

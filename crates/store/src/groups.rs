@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use clos_domain::group::{Definition, Dependency, Group};
 use clos_domain::id::GroupId;
 use clos_domain::name::{GroupFilter, GroupRef, ServiceName};
-use clos_domain::page::{Page, Request};
+use clos_domain::page::{Key, Page, Request};
 use clos_domain::seams::store::{self, Error};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, DbBackend, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select,
+    QuerySelect, Select,
 };
 use serde::Deserialize;
 
-use crate::convert::{group_ref, instance_text, json, micros, of_groups, time};
+use crate::convert::{at, group_ref, instance_text, json, micros, of_groups, time};
+use crate::keyset::{self, Holds, Sort};
 use crate::tables::{group_dependencies, groups};
 use crate::unit::Unit;
 use crate::whole::{self, ByIds};
@@ -54,8 +55,13 @@ pub(crate) fn listing(filter: Option<&GroupFilter>) -> Select<groups::Entity> {
     }
 }
 
-pub(crate) fn in_order(listing: Select<groups::Entity>) -> Select<groups::Entity> {
-    listing.order_by_asc(groups::Column::Name).order_by_asc(groups::Column::Instance)
+/// By name and instance.
+pub(crate) fn order() -> Vec<Sort<Group>> {
+    let ascending = |column, value| Sort { column: at(column), descending: false, holds: Holds::Text, value };
+    vec![
+        ascending(groups::Column::Name, |group: &Group| Key::Text(group.name.name.to_string())),
+        ascending(groups::Column::Instance, |group| Key::Text(instance_text(&group.name))),
+    ]
 }
 
 impl Groups<'_> {
@@ -124,16 +130,14 @@ impl store::Groups for Groups<'_> {
         self.one(listing(Some(&GroupFilter::One(name.clone())))).await
     }
 
-    async fn list(&mut self, filter: Option<&GroupFilter>, page: Request) -> Result<Page<Group>, Error> {
-        let listing = listing(filter);
-        let count = listing.clone();
-        let part = in_order(listing).limit(u64::from(page.limit)).offset(page.offset);
-        let items = self.all(part).await?;
-        let total = match known_total(page, items.len()) {
+    async fn list(&mut self, filter: Option<&GroupFilter>, page: &Request) -> Result<Page<Group>, Error> {
+        let (listing, order) = (listing(filter), order());
+        let rows = self.all(keyset::part(listing.clone(), &order, page)?).await?;
+        let total = match keyset::known_total(page, rows.len()) {
             Some(total) => total,
-            None => self.0.run(count.count(&self.0.connection)).await?,
+            None => self.0.run(listing.count(&self.0.connection)).await?,
         };
-        Ok(Page { items, total, offset: page.offset })
+        Ok(keyset::page(rows, &order, page, total))
     }
 
     async fn insert(&mut self, group: &Group) -> Result<(), Error> {
@@ -159,27 +163,5 @@ impl store::Groups for Groups<'_> {
         let delete = groups::Entity::delete_many().filter(groups::Column::Id.eq(id.as_str()));
         let done = self.0.run(delete.exec(&self.0.connection)).await?;
         if done.rows_affected == 0 { Err(Error::Stale) } else { Ok(()) }
-    }
-}
-
-/// The size of the whole listing, where a part of it tells: one that is not full ends it.
-pub(crate) fn known_total(page: Request, got: usize) -> Option<u64> {
-    let got = got as u64;
-    let ends_here = got < u64::from(page.limit) && (got > 0 || page.offset == 0);
-    ends_here.then_some(page.offset + got)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_part_that_is_not_full_tells_the_total() {
-        let page = |limit, offset| Request { limit, offset };
-        assert_eq!(known_total(page(10, 0), 3), Some(3));
-        assert_eq!(known_total(page(10, 20), 3), Some(23));
-        assert_eq!(known_total(page(10, 0), 0), Some(0));
-        assert_eq!(known_total(page(10, 20), 0), None, "the offset may lie far behind the end");
-        assert_eq!(known_total(page(10, 0), 10), None);
     }
 }

@@ -25,6 +25,7 @@ mod error;
 mod explain;
 mod groups;
 mod journal;
+mod keyset;
 mod open;
 mod operations;
 mod ports;

@@ -5,19 +5,19 @@ use clos_domain::Reason;
 use clos_domain::id::{GroupId, OperationId, ServiceId};
 use clos_domain::name::ServiceRef;
 use clos_domain::operation::{Action, FailurePolicy, Operation, State, Step, Verb};
-use clos_domain::page::{Page, Request};
+use clos_domain::page::{Key, Page, Request};
 use clos_domain::seams::store::{self, Error, OperationFilter};
 use sea_orm::sea_query::Query;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, DbBackend, EntityTrait, IntoActiveModel, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, Select,
+    QueryFilter, QuerySelect, Select,
 };
 use serde::Deserialize;
 
 use crate::convert::{
-    corrupt, from_json, group_ref, instance_text, json, micros, number, of_groups, time, time_if, word,
+    at, corrupt, from_json, group_ref, instance_text, json, micros, number, of_groups, time, time_if, word,
 };
-use crate::groups::known_total;
+use crate::keyset::{self, Holds, Sort};
 use crate::tables::{operation_steps, operations};
 use crate::unit::Unit;
 use crate::whole::{self, ByIds};
@@ -81,8 +81,15 @@ pub(crate) fn listing(filter: &OperationFilter) -> Select<operations::Entity> {
     ids().filter(wanted)
 }
 
-pub(crate) fn newest_first(listing: Select<operations::Entity>) -> Select<operations::Entity> {
-    listing.order_by_desc(operations::Column::CreatedAt).order_by_desc(operations::Column::Id)
+/// The newest first.
+pub(crate) fn order() -> Vec<Sort<Operation>> {
+    let descending = |column, holds, value| Sort { column: at(column), descending: true, holds, value };
+    vec![
+        descending(operations::Column::CreatedAt, Holds::Number, |operation: &Operation| {
+            Key::Number(micros(operation.created_at))
+        }),
+        descending(operations::Column::Id, Holds::Text, |operation| Key::Text(operation.id.to_string())),
+    ]
 }
 
 impl Operations<'_> {
@@ -196,16 +203,14 @@ impl store::Operations for Operations<'_> {
         Ok(self.read(&[id.to_string()]).await?.pop())
     }
 
-    async fn list(&mut self, filter: &OperationFilter, page: Request) -> Result<Page<Operation>, Error> {
-        let listing = listing(filter);
-        let count = listing.clone();
-        let part = newest_first(listing).limit(u64::from(page.limit)).offset(page.offset);
-        let items = self.all(part).await?;
-        let total = match known_total(page, items.len()) {
+    async fn list(&mut self, filter: &OperationFilter, page: &Request) -> Result<Page<Operation>, Error> {
+        let (listing, order) = (listing(filter), order());
+        let rows = self.all(keyset::part(listing.clone(), &order, page)?).await?;
+        let total = match keyset::known_total(page, rows.len()) {
             Some(total) => total,
-            None => self.0.run(count.count(&self.0.connection)).await?,
+            None => self.0.run(listing.count(&self.0.connection)).await?,
         };
-        Ok(Page { items, total, offset: page.offset })
+        Ok(keyset::page(rows, &order, page, total))
     }
 
     async fn insert(&mut self, operation: &Operation) -> Result<(), Error> {

@@ -10,24 +10,25 @@ use clos_domain::health::Verdict;
 use clos_domain::id::{GroupId, ServiceId};
 use clos_domain::name::{GroupFilter, GroupRef, ServiceName};
 use clos_domain::operation::Action;
-use clos_domain::page::{Page, Request};
+use clos_domain::page::{Key, Page, Request};
 use clos_domain::port::{Protocol, Wish};
 use clos_domain::seams::store::{self, Error, ServiceFilter, ServiceKey, ServiceOrder};
 use clos_domain::service::{
     Condition as Gate, Definition, Dependency, Desired, Ended, Observed, OpenStep, Service, Status,
 };
 use clos_domain::workload::{Join, Mount, MountKind};
-use sea_orm::sea_query::{BinOper, Expr, ExprTrait, LockType, NullOrdering, Query, SimpleExpr};
+use sea_orm::sea_query::{BinOper, Expr, ExprTrait, LockType, Query, SimpleExpr};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbBackend, EntityTrait, JoinType, Order, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, RelationDef, Select,
+    ActiveValue::Set, ColumnTrait, Condition, DbBackend, EntityTrait, JoinType, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, RelationDef, Select,
 };
 use serde::Deserialize;
 
 use crate::convert::{
-    at, containing, corrupt, from_json, group_ref, json, micros, number, of_groups, time, time_if, word,
+    at, containing, corrupt, from_json, group_ref, instance_text, json, micros, number, of_groups, time,
+    time_if, word,
 };
-use crate::groups::known_total;
+use crate::keyset::{self, Holds, Sort};
 use crate::operations::reason;
 use crate::ports::binding;
 use crate::tables::{
@@ -107,31 +108,74 @@ pub(crate) fn listing(filter: &ServiceFilter) -> Select<services::Entity> {
     joined_for(filter).filter(wanted)
 }
 
-pub(crate) fn in_order(
-    mut listing: Select<services::Entity>,
-    order: &[ServiceOrder],
-) -> Select<services::Entity> {
-    for key in order {
-        let way = if key.descending { Order::Desc } else { Order::Asc };
-        listing = match key.by {
-            ServiceKey::Name => listing.order_by(services::Column::Name, way),
-            ServiceKey::Group => {
-                listing.order_by(groups::Column::Name, way.clone()).order_by(groups::Column::Instance, way)
+/// What services are ordered by, in the store's words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    GroupName,
+    Instance,
+    StartOrder,
+    Name,
+    Status,
+    CreatedAt,
+    UpdatedAt,
+    StartedAt,
+}
+
+impl By {
+    fn sort(self, descending: bool) -> Sort<Service> {
+        type Value = fn(&Service) -> Key;
+        let (column, holds, value): (_, _, Value) = match self {
+            Self::GroupName => {
+                (at(groups::Column::Name), Holds::Text, |service| Key::Text(service.group.name.to_string()))
             }
-            ServiceKey::Status => listing.order_by(services::Column::Status, way),
-            ServiceKey::CreatedAt => listing.order_by(services::Column::CreatedAt, way),
-            ServiceKey::UpdatedAt => listing.order_by(services::Column::UpdatedAt, way),
-            // The two databases do not agree on where nothing goes.
-            ServiceKey::StartedAt => {
-                listing.order_by_with_nulls(services::Column::StartedAt, way, NullOrdering::Last)
-            }
+            Self::Instance => (at(groups::Column::Instance), Holds::Text, |service| {
+                Key::Text(instance_text(&service.group))
+            }),
+            Self::StartOrder => (at(services::Column::StartOrder), Holds::Number, |service| {
+                Key::Number(service.definition.start_order.into())
+            }),
+            Self::Name => (at(services::Column::Name), Holds::Text, |service| {
+                Key::Text(service.definition.name.to_string())
+            }),
+            Self::Status => (at(services::Column::Status), Holds::Text, |service| {
+                Key::Text(service.status.as_str().to_owned())
+            }),
+            Self::CreatedAt => (at(services::Column::CreatedAt), Holds::Number, |service| {
+                Key::Number(micros(service.created_at))
+            }),
+            Self::UpdatedAt => (at(services::Column::UpdatedAt), Holds::Number, |service| {
+                Key::Number(micros(service.updated_at))
+            }),
+            Self::StartedAt => (at(services::Column::StartedAt), Holds::NumberOrNothing, |service| {
+                service.started_at.map_or(Key::Nothing, |at| Key::Number(micros(at)))
+            }),
         };
+        Sort { column, descending, holds, value }
     }
-    listing
-        .order_by_asc(groups::Column::Name)
-        .order_by_asc(groups::Column::Instance)
-        .order_by_asc(services::Column::StartOrder)
-        .order_by_asc(services::Column::Name)
+}
+
+/// The order that is asked for; group, start order and name complete it, so that it names one service.
+pub(crate) fn order(asked: &[ServiceOrder]) -> Vec<Sort<Service>> {
+    let mut all: Vec<(By, bool)> = Vec::new();
+    let keys = asked.iter().flat_map(|key| {
+        let by = match key.by {
+            ServiceKey::Name => &[By::Name][..],
+            ServiceKey::Group => &[By::GroupName, By::Instance],
+            ServiceKey::Status => &[By::Status],
+            ServiceKey::CreatedAt => &[By::CreatedAt],
+            ServiceKey::UpdatedAt => &[By::UpdatedAt],
+            ServiceKey::StartedAt => &[By::StartedAt],
+        };
+        by.iter().map(|by| (*by, key.descending))
+    });
+    let rest = [By::GroupName, By::Instance, By::StartOrder, By::Name].map(|by| (by, false));
+    for (by, descending) in keys.chain(rest) {
+        // Where it stood before, there is nothing left to order.
+        if all.iter().all(|(known, _)| *known != by) {
+            all.push((by, descending));
+        }
+    }
+    all.into_iter().map(|(by, descending)| by.sort(descending)).collect()
 }
 
 pub(crate) fn of_group(group: &GroupId) -> Select<services::Entity> {
@@ -522,16 +566,14 @@ impl store::Services for Services<'_> {
         self.one(ids().filter(services::Column::Id.in_subquery(owner))).await
     }
 
-    async fn list(&mut self, filter: &ServiceFilter, page: Request) -> Result<Page<Service>, Error> {
-        let listing = listing(filter);
-        let count = listing.clone();
-        let part = in_order(listing, &filter.order).limit(u64::from(page.limit)).offset(page.offset);
-        let items = self.all(part).await?;
-        let total = match known_total(page, items.len()) {
+    async fn list(&mut self, filter: &ServiceFilter, page: &Request) -> Result<Page<Service>, Error> {
+        let (listing, order) = (listing(filter), order(&filter.order));
+        let rows = self.all(keyset::part(listing.clone(), &order, page)?).await?;
+        let total = match keyset::known_total(page, rows.len()) {
             Some(total) => total,
-            None => self.0.run(count.count(&self.0.connection)).await?,
+            None => self.0.run(listing.count(&self.0.connection)).await?,
         };
-        Ok(Page { items, total, offset: page.offset })
+        Ok(keyset::page(rows, &order, page, total))
     }
 
     async fn of_group(&mut self, group: &GroupId) -> Result<Vec<Service>, Error> {

@@ -19,7 +19,7 @@ use clos_domain::health::{Check, Test, Verdict};
 use clos_domain::id::{GroupId, OperationId, ServiceId};
 use clos_domain::name::{GroupFilter, GroupName, GroupRef, ServiceName, ServiceRef};
 use clos_domain::operation::{Action, FailurePolicy, Operation, State, Step, Verb};
-use clos_domain::page::Request;
+use clos_domain::page::{Cursor, Key, Request};
 use clos_domain::port::{Binding, Protocol, Range, Wish, default_ranges};
 use clos_domain::seams::IdSource as _;
 use clos_domain::seams::store::{
@@ -449,7 +449,7 @@ async fn given(store: &Arc<dyn Store>, group: &Group, services: &[&Service]) {
 }
 
 async fn names(store: &Arc<dyn Store>, filter: &ServiceFilter) -> Vec<String> {
-    let page = store.view().await.unwrap().services().list(filter, Request::ALL).await.unwrap();
+    let page = store.view().await.unwrap().services().list(filter, &Request::ALL).await.unwrap();
     assert_eq!(page.total, page.items.len() as u64);
     page.items.iter().map(|service| service.resource().to_string()).collect()
 }
@@ -765,21 +765,21 @@ pub async fn a_view_is_one_moment(store: Arc<dyn Store>) {
     let (shop, infra) = (group(&ids, "shop"), group(&ids, "infra"));
     given(&store, &shop, &[]).await;
     let mut view = store.view().await.unwrap();
-    assert_eq!(view.groups().list(None, Request::ALL).await.unwrap().total, 1);
+    assert_eq!(view.groups().list(None, &Request::ALL).await.unwrap().total, 1);
 
     let mut tx = store.begin().await.unwrap();
     tx.groups().insert(&infra).await.unwrap();
     tx.journal().append(Draft::new(types::GROUP_CREATED, at(0)));
     let mut meanwhile = store.view().await.unwrap();
-    assert_eq!(meanwhile.groups().list(None, Request::ALL).await.unwrap().total, 1, "not committed");
+    assert_eq!(meanwhile.groups().list(None, &Request::ALL).await.unwrap().total, 1, "not committed");
     tx.commit().await.unwrap();
 
-    assert_eq!(view.groups().list(None, Request::ALL).await.unwrap().total, 1);
+    assert_eq!(view.groups().list(None, &Request::ALL).await.unwrap().total, 1);
     assert_eq!(view.groups().find(&infra.name).await.unwrap(), None);
     assert_eq!(view.journal().head().await.unwrap(), 0);
     assert_eq!(meanwhile.journal().head().await.unwrap(), 0);
     let mut later = store.view().await.unwrap();
-    assert_eq!(later.groups().list(None, Request::ALL).await.unwrap().total, 2);
+    assert_eq!(later.groups().list(None, &Request::ALL).await.unwrap().total, 2);
     assert_eq!(later.journal().head().await.unwrap(), 1);
 }
 
@@ -793,7 +793,7 @@ pub async fn a_group_filter_tells_the_base_from_its_instances(store: Arc<dyn Sto
     }
     let groups = async |wanted: Option<&str>| {
         let filter = wanted.map(filter);
-        let page = store.view().await.unwrap().groups().list(filter.as_ref(), Request::ALL).await.unwrap();
+        let page = store.view().await.unwrap().groups().list(filter.as_ref(), &Request::ALL).await.unwrap();
         page.items.iter().map(|group| group.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(groups(None).await, ["infra", "shop", "shop~a", "shop~x", "shop2"]);
@@ -943,10 +943,10 @@ pub async fn pages_show_everything_once(store: Arc<dyn Store>) {
     let mut view = store.view().await.unwrap();
     let (mut seen, mut offset) = (Vec::new(), 0);
     loop {
-        let request = Request { limit: 10, offset };
-        let page = view.services().list(&ServiceFilter::default(), request).await.unwrap();
+        let request = Request::at(10, offset);
+        let page = view.services().list(&ServiceFilter::default(), &request).await.unwrap();
         assert_eq!((page.total, page.offset), (25, offset));
-        offset = page.next_offset();
+        offset += page.items.len() as u64;
         let more = page.has_more();
         seen.extend(page.items);
         if !more {
@@ -954,13 +954,201 @@ pub async fn pages_show_everything_once(store: Arc<dyn Store>) {
         }
     }
     assert_eq!(seen, services);
-    let full = view.groups().list(None, Request { limit: 4, offset: 4 }).await.unwrap();
+    let full = view.groups().list(None, &Request::at(4, 4)).await.unwrap();
     assert_eq!((full.items.len(), full.total, full.has_more()), (4, 8, false));
-    let behind = view.groups().list(None, Request { limit: 4, offset: 400 }).await.unwrap();
+    let behind = view.groups().list(None, &Request::at(4, 400)).await.unwrap();
     assert_eq!((behind.items.len(), behind.total), (0, 8));
-    let behind =
-        view.services().list(&ServiceFilter::default(), Request { limit: 4, offset: 400 }).await.unwrap();
+    let behind = view.services().list(&ServiceFilter::default(), &Request::at(4, 400)).await.unwrap();
     assert_eq!((behind.items.len(), behind.total), (0, 25));
+}
+
+/// A cursor is a place and not a count: what comes and goes around it neither repeats nor hides what stays.
+pub async fn a_cursor_shows_what_stays_once_while_others_come_and_go(store: Arc<dyn Store>) {
+    let ids = SeqIds::default();
+    let groups = ["blog", "shop", "shop~x", "zoo"].map(|name| group(&ids, name));
+    let mixed = |group: &Group, name: &str, n: i32| {
+        let mut one = service(&ids, group, name);
+        let n64 = i64::from(n);
+        one.definition.start_order = n % 3 - 1;
+        one.status = [Status::Running, Status::Stopped, Status::Failed][n as usize % 3];
+        (one.created_at, one.updated_at) = (at(n64 % 4), at(n64 * 7 % 5));
+        one.started_at = (n % 3 != 0).then(|| at(n64 % 2));
+        one
+    };
+    let mut stay = Vec::new();
+    for (group, at) in groups.iter().zip(0..) {
+        let services: Vec<Service> = (0..6).map(|n| mixed(group, &format!("s{n}"), at + n * 2)).collect();
+        given(&store, group, &services.iter().collect::<Vec<_>>()).await;
+        stay.extend(services.iter().map(|service| service.resource().to_string()));
+    }
+    stay.sort();
+
+    let mut orders = vec![vec![]];
+    for by in ServiceKey::ALL {
+        for descending in [false, true] {
+            orders.push(vec![ServiceOrder { by, descending }]);
+        }
+    }
+    let up = |by| ServiceOrder { by, descending: false };
+    let down = |by| ServiceOrder { by, descending: true };
+    orders.push(vec![down(ServiceKey::StartedAt), up(ServiceKey::Status), down(ServiceKey::Name)]);
+    orders.push(vec![down(ServiceKey::Status), down(ServiceKey::StartedAt), up(ServiceKey::Group)]);
+    for order in orders {
+        let wanted = ServiceFilter { order: order.clone(), ..ServiceFilter::default() };
+        let in_order: Vec<String> = names(&store, &wanted).await;
+        let (mut request, mut seen, mut others) = (Request::at(5, 0), Vec::new(), Vec::<ServiceId>::new());
+        loop {
+            let page = store.view().await.unwrap().services().list(&wanted, &request).await.unwrap();
+            assert!(page.items.len() <= 5 && page.total >= 24);
+            assert_eq!(page.offset, seen.len() as u64, "{order:?}");
+            seen.extend(page.items.iter().map(|service| service.resource().to_string()));
+            let Some(next) = page.next else { break };
+            assert!(seen.len() < 500, "{order:?} has no end: {seen:?}");
+            request = Request::after(5, next);
+            let mut tx = store.begin().await.unwrap();
+            for id in others.drain(..) {
+                tx.services().delete(&id).await.unwrap();
+            }
+            // Only so many, or there would always be more than a page.
+            for n in (0..12).filter(|_| seen.len() < 20) {
+                let group = &groups[n as usize % groups.len()];
+                let other =
+                    mixed(group, &format!("{}{}-{n}", ["a", "s2", "z"][n as usize % 3], seen.len()), n);
+                tx.services().insert(&other).await.unwrap();
+                others.push(other.id);
+            }
+            tx.commit().await.unwrap();
+        }
+        let mut tx = store.begin().await.unwrap();
+        for id in others {
+            tx.services().delete(&id).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let of_stay: Vec<String> = seen.into_iter().filter(|name| stay.binary_search(name).is_ok()).collect();
+        assert_eq!(of_stay, in_order, "{order:?}");
+    }
+}
+
+/// The same with a thousand rows around one place.
+pub async fn a_thousand_rows_around_a_cursor_do_not_move_it(store: Arc<dyn Store>) {
+    let ids = SeqIds::default();
+    let shop = group(&ids, "shop");
+    let stay: Vec<Service> = (0..30).map(|n| service(&ids, &shop, &format!("s{n:02}"))).collect();
+    given(&store, &shop, &stay.iter().collect::<Vec<_>>()).await;
+    let all = ServiceFilter::default();
+    let list =
+        async |request: &Request| store.view().await.unwrap().services().list(&all, request).await.unwrap();
+    let first = list(&Request::at(10, 0)).await;
+    let held = first.next.clone().unwrap();
+    let others: Vec<Service> =
+        (0..1_000).map(|n| service(&ids, &shop, &format!("s{:02}-{n}", n % 30))).collect();
+    let mut tx = store.begin().await.unwrap();
+    for other in &others {
+        tx.services().insert(other).await.unwrap();
+    }
+    // Also the row that the cursor was made from.
+    tx.services().delete(&first.items.last().unwrap().id).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut seen: Vec<ServiceId> = first.items.into_iter().map(|one| one.id).collect();
+    let second = list(&Request::after(100, held)).await;
+    assert_eq!((second.total, second.offset), (1_029, 10));
+    seen.extend(second.items.iter().map(|one| one.id.clone()));
+    let mut tx = store.begin().await.unwrap();
+    for other in &others {
+        tx.services().delete(&other.id).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let last = list(&Request::after(100, second.next.unwrap())).await;
+    assert!(last.next.is_none());
+    seen.extend(last.items.into_iter().map(|one| one.id));
+    seen.retain(|id| stay.iter().any(|one| one.id == *id));
+    assert_eq!(seen, stay.into_iter().map(|one| one.id).collect::<Vec<_>>());
+}
+
+/// Groups and operations go on where the page ended, too.
+pub async fn groups_and_operations_go_on_at_a_cursor(store: Arc<dyn Store>) {
+    let ids = SeqIds::default();
+    let mut stay = Vec::new();
+    for name in ["a", "b~x", "b~y", "c", "d", "e"] {
+        let group = group(&ids, name);
+        given(&store, &group, &[]).await;
+        stay.push(group);
+    }
+    let (mut request, mut seen) = (Request::at(2, 0), Vec::new());
+    loop {
+        let page = store.view().await.unwrap().groups().list(None, &request).await.unwrap();
+        seen.extend(page.items.into_iter().map(|group| group.name));
+        let Some(next) = page.next else { break };
+        // Before the place and behind it; the base comes before its instances.
+        given(&store, &group(&ids, &format!("a-{}", seen.len())), &[]).await;
+        given(&store, &group(&ids, &format!("z-{}", seen.len())), &[]).await;
+        if seen.len() == 2 {
+            given(&store, &group(&ids, "b"), &[]).await;
+        }
+        request = Request::after(2, next);
+    }
+    let names: Vec<String> = seen.iter().map(ToString::to_string).collect();
+    assert_eq!(names[..6], ["a", "b~x", "b~y", "c", "d", "e"].map(String::from));
+    assert!(names[6..].iter().all(|name| name.starts_with("z-")), "{names:?}");
+
+    // Several begin within one moment; new ones come before all that were seen.
+    let operations: Vec<Operation> =
+        (0..7).map(|n| operation(&ids, &stay[0], Verb::Stop, at(n / 3))).collect();
+    let insert = async |operation: &Operation| {
+        let mut tx = store.begin().await.unwrap();
+        tx.operations().insert(operation).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    for operation in &operations {
+        insert(operation).await;
+    }
+    let all = OperationFilter::default();
+    let (mut request, mut seen) = (Request::at(2, 0), Vec::new());
+    loop {
+        let page = store.view().await.unwrap().operations().list(&all, &request).await.unwrap();
+        seen.extend(page.items.into_iter().map(|operation| operation.id));
+        let Some(next) = page.next else { break };
+        insert(&operation(&ids, &stay[1], Verb::Start, at(100))).await;
+        request = Request::after(2, next);
+    }
+    let mut newest_first: Vec<&Operation> = operations.iter().collect();
+    newest_first.sort_by_key(|one| std::cmp::Reverse((one.created_at, one.id.to_string())));
+    assert_eq!(seen, newest_first.into_iter().map(|one| one.id.clone()).collect::<Vec<_>>());
+}
+
+/// A cursor of another listing is told, and is no failure of the database.
+pub async fn a_cursor_that_does_not_fit_is_refused(store: Arc<dyn Store>) {
+    let ids = SeqIds::default();
+    let shop = group(&ids, "shop");
+    given(&store, &shop, &[&service(&ids, &shop, "web")]).await;
+    let text = |text: &str| Key::Text(text.into());
+    let after = |keys: &[Key]| Request::after(10, Cursor { keys: keys.to_vec(), seen: 1 });
+    let mut view = store.view().await.unwrap();
+    for keys in [
+        vec![],
+        vec![text("shop")],
+        vec![text("shop"), Key::Number(1)],
+        vec![text("shop"), Key::Nothing],
+        vec![text("shop"), text("a\0b")],
+        vec![text("shop"), text(""), text("")],
+    ] {
+        let refused = view.groups().list(None, &after(&keys)).await;
+        assert!(matches!(refused, Err(Error::BadCursor)), "{keys:?}: {refused:?}");
+    }
+    let by_start = ServiceFilter {
+        order: vec![ServiceOrder { by: ServiceKey::StartedAt, descending: false }],
+        ..ServiceFilter::default()
+    };
+    let tie = [text("shop"), text(""), Key::Number(0), text("web")];
+    for first in [Key::Nothing, Key::Number(i64::MAX), Key::Number(i64::MIN)] {
+        let keys = [&[first], tie.as_slice()].concat();
+        assert!(view.services().list(&by_start, &after(&keys)).await.is_ok(), "{keys:?}");
+    }
+    let keys = [&[text("1")], tie.as_slice()].concat();
+    assert!(matches!(view.services().list(&by_start, &after(&keys)).await, Err(Error::BadCursor)));
+    let operations = view.operations().list(&OperationFilter::default(), &after(&tie)).await;
+    assert!(matches!(operations, Err(Error::BadCursor)));
+    assert_eq!(view.groups().list(None, &Request::ALL).await.unwrap().total, 1, "the view is not spoilt");
 }
 
 /// What the store reads at a time shows in no answer.
@@ -978,7 +1166,7 @@ pub async fn a_long_listing_is_whole_and_in_order(store: Arc<dyn Store>) {
     services.reverse();
     let mut view = store.view().await.unwrap();
     assert_eq!(view.services().of_group(&shop.id).await.unwrap(), services);
-    let all = view.services().list(&ServiceFilter::default(), Request::ALL).await.unwrap();
+    let all = view.services().list(&ServiceFilter::default(), &Request::ALL).await.unwrap();
     assert_eq!((all.items, all.total), (services, 230));
 }
 
@@ -1239,11 +1427,11 @@ pub async fn operations_are_listed_newest_first(store: Arc<dyn Store>) {
     ];
     let mut view = store.view().await.unwrap();
     for (wanted, found) in cases {
-        let page = view.operations().list(&wanted, Request::ALL).await.unwrap();
+        let page = view.operations().list(&wanted, &Request::ALL).await.unwrap();
         assert_eq!(page.items.iter().collect::<Vec<_>>(), found, "{wanted:?}");
         assert_eq!(page.total, found.len() as u64);
     }
-    let page = view.operations().list(&all, Request { limit: 1, offset: 1 }).await.unwrap();
+    let page = view.operations().list(&all, &Request::at(1, 1)).await.unwrap();
     assert_eq!((page.items, page.total), (vec![second], 3));
 }
 
@@ -1611,7 +1799,7 @@ pub async fn readers_and_a_writer_do_not_stop_each_other(store: Arc<dyn Store>) 
     let mut views = Vec::new();
     for _ in 0..3 {
         let mut view = store.view().await.unwrap();
-        assert_eq!(view.groups().list(None, Request::ALL).await.unwrap().total, 0);
+        assert_eq!(view.groups().list(None, &Request::ALL).await.unwrap().total, 0);
         views.push(view);
     }
     let mut tx = store.begin().await.unwrap();
@@ -1672,6 +1860,10 @@ macro_rules! store_suite {
             services_are_listed_in_the_order_asked_for
             a_long_listing_is_whole_and_in_order
             pages_show_everything_once
+            a_cursor_shows_what_stays_once_while_others_come_and_go
+            a_thousand_rows_around_a_cursor_do_not_move_it
+            groups_and_operations_go_on_at_a_cursor
+            a_cursor_that_does_not_fit_is_refused
             deleting_a_group_deletes_its_services_and_keeps_its_history
             deleting_a_service_lets_its_ports_go
             adopted_containers_go_with_their_service

@@ -156,7 +156,7 @@ impl Bed {
 
     /// Names of all groups.
     pub(crate) async fn groups(&self) -> Vec<String> {
-        let page = clos_domain::page::Request::ALL;
+        let page = &clos_domain::page::Request::ALL;
         let all = self.control.groups().list(&self.ctx, None, &[], page).await.unwrap();
         all.items.into_iter().map(|view| view.group.name.to_string()).collect()
     }

@@ -49,7 +49,7 @@ async fn a_service_is_made_with_its_group_and_nothing_starts() {
         .list(
             &bed.ctx,
             &ServiceFilter { status: vec![Status::Running], ..ServiceFilter::default() },
-            Page::ALL,
+            &Page::ALL,
         )
         .await
         .unwrap();

@@ -414,14 +414,14 @@ async fn an_operation_can_be_read_waited_for_and_listed() {
     let still = operations.wait(&bed.ctx, operation.id.as_str(), std::time::Duration::ZERO).await.unwrap();
     assert_eq!(still.state, State::InProgress);
     let open = OperationFilter { open: true, ..OperationFilter::default() };
-    assert_eq!(operations.list(&bed.ctx, &open, Page::ALL).await.unwrap().total, 1);
+    assert_eq!(operations.list(&bed.ctx, &open, &Page::ALL).await.unwrap().total, 1);
     let view = bed.control.groups().get(&bed.ctx, "shop").await.unwrap();
     assert_eq!(view.open, Some(operation.id.clone()));
     assert_eq!(view.status, clos_domain::group::Status::Starting);
     drop(held);
     let ended = operations.wait(&bed.ctx, operation.id.as_str(), PATIENCE).await.unwrap();
     assert_completed(&ended);
-    assert_eq!(operations.list(&bed.ctx, &open, Page::ALL).await.unwrap().total, 0);
+    assert_eq!(operations.list(&bed.ctx, &open, &Page::ALL).await.unwrap().total, 0);
     let unknown = operations.get(&bed.ctx, "op_aaaaaaaaaaaaaaaaaaaaaaaaaa").await;
     assert_refused(unknown, Reason::OperationNotFound, "op_aaa");
     assert_refused(operations.get(&bed.ctx, "shop").await, Reason::InvalidField, "op_");

@@ -30,6 +30,9 @@ pub enum Error {
     /// The row is not there, or is not as the caller believed.
     #[error("the row changed or is gone")]
     Stale,
+    /// The cursor of a page is of another listing, or of no listing at all.
+    #[error("the page token does not fit the list")]
+    BadCursor,
     /// The database does not answer in time, or is locked.
     #[error("the database does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -49,6 +52,10 @@ impl From<Error> for crate::Error {
             Error::Stale => {
                 Self::new(crate::Reason::EtagMismatch, "it changed meanwhile; read it again and repeat")
             }
+            Error::BadCursor => Self::field(
+                "page_token",
+                "it does not fit this list; leave it out to begin with the first page",
+            ),
             other => Self::internal(other),
         }
     }
@@ -106,7 +113,7 @@ pub trait Groups: Send {
     /// By name and instance.
     async fn find(&mut self, name: &GroupRef) -> Result<Option<Group>, Error>;
     /// All that fit, by name and instance, the base first.
-    async fn list(&mut self, filter: Option<&GroupFilter>, page: Request) -> Result<Page<Group>, Error>;
+    async fn list(&mut self, filter: Option<&GroupFilter>, page: &Request) -> Result<Page<Group>, Error>;
     /// A new row; [`Error::Taken`] when name and instance are.
     async fn insert(&mut self, group: &Group) -> Result<(), Error>;
     /// The same row anew.
@@ -224,7 +231,7 @@ pub trait Services: Send {
     /// By an alias that v1 left behind.
     async fn find_alias(&mut self, alias: &str) -> Result<Option<Service>, Error>;
     /// All that fit.
-    async fn list(&mut self, filter: &ServiceFilter, page: Request) -> Result<Page<Service>, Error>;
+    async fn list(&mut self, filter: &ServiceFilter, page: &Request) -> Result<Page<Service>, Error>;
     /// All of a group, by start order and name.
     async fn of_group(&mut self, group: &GroupId) -> Result<Vec<Service>, Error>;
     /// A new row; [`Error::Taken`] when group and name are.
@@ -281,7 +288,7 @@ pub trait Operations: Send {
     /// By id, with its steps.
     async fn get(&mut self, id: &OperationId) -> Result<Option<Operation>, Error>;
     /// All that fit with their steps, newest first.
-    async fn list(&mut self, filter: &OperationFilter, page: Request) -> Result<Page<Operation>, Error>;
+    async fn list(&mut self, filter: &OperationFilter, page: &Request) -> Result<Page<Operation>, Error>;
     /// A new row with its steps.
     async fn insert(&mut self, operation: &Operation) -> Result<(), Error>;
     /// The row without its steps.

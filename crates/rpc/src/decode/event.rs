@@ -4,6 +4,7 @@ use clos_domain::Result;
 use clos_domain::event::{Filter, Pattern, Severity};
 use clos_proto::v2 as pb;
 
+use super::page::{self, Listing};
 use super::{GroupWish, Violations, operation, some};
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -29,10 +30,18 @@ pub(crate) struct List {
     pub(crate) after: i64,
     /// At most so many.
     pub(crate) limit: u32,
+    /// What its tokens belong to.
+    pub(crate) listing: Listing,
 }
 
 /// Reads a listing.
 pub(crate) fn list(request: &pb::ListEventsRequest) -> Result<List> {
+    let filters =
+        pb::ListEventsRequest { after: None, limit: None, page_token: String::new(), ..request.clone() };
+    read(request, Listing::of("ListEvents", &filters))
+}
+
+fn read(request: &pb::ListEventsRequest, listing: Listing) -> Result<List> {
     let mut v = Violations::default();
     let mut wish = wish(
         &mut v,
@@ -44,24 +53,37 @@ pub(crate) fn list(request: &pb::ListEventsRequest) -> Result<List> {
     );
     (wish.filter.since, wish.filter.until) = v.span(request.since.as_ref(), request.until.as_ref());
     let after = v.within("after", request.after.unwrap_or(0), 0, i64::MAX);
+    // A token goes on from where `after` began.
+    let after = match request.page_token.as_str() {
+        "" => after,
+        token => after.zip(page::position(&mut v, listing, token)).map(|(after, place)| place.max(after)),
+    };
     let limit = match request.limit {
         None => Some(DEFAULT_LIMIT),
         Some(limit) => v.within("limit", limit.into(), 1, MOST),
     };
-    let read = after.zip(limit).map(|(after, limit)| List { wish, after, limit });
+    let read = after.zip(limit).map(|(after, limit)| List { wish, after, limit, listing });
     v.finish(read)
 }
 
 /// Reads the listing of what happened to one service.
 pub(crate) fn of_service(request: &pb::ListServiceEventsRequest) -> Result<List> {
-    list(&pb::ListEventsRequest {
+    let filters = pb::ListServiceEventsRequest {
+        after: None,
+        limit: None,
+        page_token: String::new(),
+        ..request.clone()
+    };
+    let all = pb::ListEventsRequest {
         event_type: request.event_type.clone(),
         since: request.since,
         until: request.until,
         after: request.after,
         limit: request.limit,
+        page_token: request.page_token.clone(),
         ..pb::ListEventsRequest::default()
-    })
+    };
+    read(&all, Listing::of("ListServiceEvents", &filters))
 }
 
 /// Reads a watch: which events, and after which position (`None` is from now on).

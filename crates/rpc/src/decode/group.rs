@@ -193,6 +193,8 @@ pub(crate) struct List {
     pub(crate) status: Vec<Status>,
     /// The part.
     pub(crate) page: Request,
+    /// What its tokens belong to.
+    pub(crate) listing: page::Listing,
 }
 
 /// Reads a listing.
@@ -202,12 +204,15 @@ pub(crate) fn list(request: &pb::ListGroupsRequest) -> Result<List> {
         "" => None,
         raw => v.take(GroupFilter::parse("name", raw)),
     };
-    let page = page::page(&mut v, request.limit, request.offset, &request.page_token);
+    let filters =
+        pb::ListGroupsRequest { limit: None, offset: 0, page_token: String::new(), ..request.clone() };
+    let listing = page::Listing::of("ListGroups", &filters);
+    let page = page::page(&mut v, listing, request.limit, request.offset, &request.page_token);
     let mut status = Vec::new();
     for (index, number) in request.status.iter().enumerate() {
         status.extend(v.word(&format!("status[{index}]"), *number).and_then(status_word));
     }
-    v.finish(page.map(|page| List { filter, status, page }))
+    v.finish(page.map(|page| List { filter, status, page, listing }))
 }
 
 fn status_word(status: pb::GroupStatus) -> Option<Status> {

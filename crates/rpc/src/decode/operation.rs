@@ -22,29 +22,44 @@ pub(crate) struct List {
     pub(crate) service: Option<String>,
     /// The part.
     pub(crate) page: Request,
+    /// What its tokens belong to.
+    pub(crate) listing: page::Listing,
 }
 
 /// Reads a listing.
 pub(crate) fn list(request: &pb::ListOperationsRequest) -> Result<List> {
+    let filters =
+        pb::ListOperationsRequest { limit: None, offset: 0, page_token: String::new(), ..request.clone() };
+    read(request, page::Listing::of("ListOperations", &filters))
+}
+
+fn read(request: &pb::ListOperationsRequest, listing: page::Listing) -> Result<List> {
     let mut v = Violations::default();
     let state = states(&mut v, &request.status);
     let group = GroupWish::parse(&mut v, "group_name", &request.group_name);
     let verb = v.word("type", request.r#type).and_then(verb);
-    let page = page::page(&mut v, request.limit, request.offset, &request.page_token);
+    let page = page::page(&mut v, listing, request.limit, request.offset, &request.page_token);
     let filter = OperationFilter { state, verb, ..OperationFilter::default() };
     let service = some(&request.service_id);
-    v.finish(page.map(|page| List { filter, group, service, page }))
+    v.finish(page.map(|page| List { filter, group, service, page, listing }))
 }
 
 /// Reads the listing of what touched one service.
 pub(crate) fn of_service(request: &pb::ListServiceOperationsRequest) -> Result<List> {
-    list(&pb::ListOperationsRequest {
+    let filters = pb::ListServiceOperationsRequest {
+        limit: None,
+        offset: 0,
+        page_token: String::new(),
+        ..request.clone()
+    };
+    let all = pb::ListOperationsRequest {
         status: request.status.clone(),
         limit: request.limit,
         offset: request.offset,
         page_token: request.page_token.clone(),
         ..pb::ListOperationsRequest::default()
-    })
+    };
+    read(&all, page::Listing::of("ListServiceOperations", &filters))
 }
 
 fn states(v: &mut Violations, numbers: &[i32]) -> Vec<State> {

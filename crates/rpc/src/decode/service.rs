@@ -349,13 +349,23 @@ pub(crate) struct List {
     pub(crate) group: Option<GroupWish>,
     /// The part.
     pub(crate) page: clos_domain::page::Request,
+    /// What its tokens belong to.
+    pub(crate) listing: page::Listing,
 }
 
 /// Reads a listing.
 pub(crate) fn list(request: &pb::ListServicesRequest) -> Result<List> {
     let mut v = Violations::default();
     let group = GroupWish::parse(&mut v, "group", &request.group);
-    let page = page::page(&mut v, request.limit, request.offset, &request.page_token);
+    let filters = pb::ListServicesRequest {
+        limit: None,
+        offset: 0,
+        page_token: String::new(),
+        include_metrics: false,
+        ..request.clone()
+    };
+    let listing = page::Listing::of("ListServices", &filters);
+    let page = page::page(&mut v, listing, request.limit, request.offset, &request.page_token);
     let mut status = Vec::new();
     for (index, number) in request.status.iter().enumerate() {
         status.extend(v.word(&format!("status[{index}]"), *number).and_then(status_word));
@@ -378,6 +388,7 @@ pub(crate) fn list(request: &pb::ListServicesRequest) -> Result<List> {
         filter: ServiceFilter { group: None, status, tags, health, text, order },
         group,
         page,
+        listing,
     });
     v.finish(read)
 }

@@ -649,7 +649,7 @@ fn a_listing_of_services_reads_every_filter() {
     let wanted =
         [key(ServiceKey::Status, false), key(ServiceKey::CreatedAt, true), key(ServiceKey::Name, false)];
     assert_eq!(list.filter.order, wanted);
-    assert_eq!((list.page.limit, list.page.offset), (7, 3));
+    assert_eq!((list.page.limit, list.page.offset()), (7, 3));
     let by_id =
         pb::ListServicesRequest { group: "grp_abcdefghijklmnopqrstuvwx23".into(), ..Default::default() };
     assert!(matches!(service::list(&by_id).unwrap().group, Some(GroupWish::Id(_))));
@@ -702,14 +702,24 @@ fn a_bad_listing_names_every_field() {
         service_id: String::new(),
         group_name: "?".into(),
         severity: 77,
+        page_token: "nothing".into(),
         operation_id: "op".into(),
         since: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
         until: Some(prost_types::Timestamp { seconds: 0, nanos: -1_999_999_999 }),
         after: Some(-1),
         limit: Some(1_001),
     };
-    let fields =
-        ["event_type[1]", "group_name", "severity", "operation_id", "since", "until", "after", "limit"];
+    let fields = [
+        "event_type[1]",
+        "group_name",
+        "severity",
+        "operation_id",
+        "since",
+        "until",
+        "after",
+        "page_token",
+        "limit",
+    ];
     refused(event::list(&bad), &fields);
     let bad = pb::WatchEventsRequest { after: Some(-1), severity: 8, ..Default::default() };
     refused(event::watch(&bad), &["severity", "after"]);

@@ -4,15 +4,16 @@ use clos_domain::page::{Page, Request};
 use clos_proto::v2 as pb;
 
 use super::small;
-use crate::decode::page::token;
+use crate::decode::page::{Listing, token};
 
 /// Where a page stands, and how many there are in all.
-pub(crate) fn page<T>(page: &Page<T>, request: Request) -> (pb::Pagination, i32) {
+pub(crate) fn page<T>(page: &Page<T>, request: &Request, listing: Listing) -> (pb::Pagination, i32) {
+    let next = page.next.as_ref();
     let pagination = pb::Pagination {
         limit: super::number(request.limit),
         offset: i32::try_from(page.offset).unwrap_or(i32::MAX),
         has_more: page.has_more(),
-        next_page_token: if page.has_more() { token(page.next_offset()) } else { String::new() },
+        next_page_token: next.map(|cursor| token(listing, cursor)).unwrap_or_default(),
     };
     (pagination, small(usize::try_from(page.total).unwrap_or(usize::MAX)))
 }

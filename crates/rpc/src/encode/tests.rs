@@ -812,15 +812,16 @@ fn a_line_says_whose_it_is() {
 
 #[test]
 fn the_last_page_has_no_token() {
-    use clos_domain::page::{Page, Request};
+    use clos_domain::page::{Key, Page, Request};
 
-    let request = Request { limit: 2, offset: 0 };
-    let (first, total) = page::page(&Page { items: vec![1, 2], total: 3, offset: 0 }, request);
+    let listing = decode::page::Listing::of("ListServices", &pb::ListServicesRequest::default());
+    let request = Request::at(2, 0);
+    let keys = |row: &i64| vec![Key::Number(*row)];
+    let (first, total) = page::page(&Page::of(vec![1, 2, 3], &request, 3, keys), &request, listing);
     assert!(first.has_more && total == 3);
     let mut v = decode::Violations::default();
-    let next = decode::page::page(&mut v, Some(2), 0, &first.next_page_token).unwrap();
-    assert_eq!(next.offset, 2);
-    let (last, _) = page::page(&Page { items: vec![3], total: 3, offset: 2 }, next);
+    let next = decode::page::page(&mut v, listing, Some(2), 0, &first.next_page_token).unwrap();
+    let (last, _) = page::page(&Page::of(vec![3], &next, 3, keys), &next, listing);
     assert_eq!((last.has_more, last.next_page_token.as_str(), last.offset), (false, "", 2));
 }
 
