@@ -109,7 +109,8 @@ async fn a_shared_dependency_is_started_once_each_time() {
     let mut events = events.spawn().unwrap();
     for _ in 0..ROUNDS {
         let start = |name: &String| {
-            let request = pb::StartGroupRequest { name: name.clone(), no_wait: true, ..Default::default() };
+            let request =
+                pb::StartGroupRequest { name: name.clone(), wait: Some(false), ..Default::default() };
             client.start_group(request)
         };
         let (left, right) = tokio::join!(start(&names[0]), start(&names[1]));

@@ -505,7 +505,7 @@ async fn start_says_the_old_words_and_shows_the_steps() {
     assert_eq!(ran.out, "Starting service group: shop\nService group 'shop' started successfully\n");
     insta::assert_snapshot!("start_progress", ran.err);
     let asked: pb::StartGroupRequest = bed.server.calls("StartGroup")[0].read();
-    assert_eq!((asked.with_dependencies, asked.no_wait, asked.atomic), (Some(false), true, true));
+    assert_eq!((asked.with_dependencies, asked.wait, asked.atomic), (Some(false), Some(false), true));
 }
 
 #[tokio::test]
@@ -812,7 +812,7 @@ async fn up_sends_the_files_with_the_variables_that_they_name() {
         (asked.services, asked.profiles, asked.start),
         (vec!["web".to_owned()], vec!["b".to_owned()], None)
     );
-    assert!(asked.atomic && asked.no_wait && !asked.dry_run);
+    assert!(asked.atomic && asked.wait == Some(false) && !asked.dry_run);
 }
 
 #[tokio::test]
@@ -1189,7 +1189,7 @@ fn line(service: &str, text: &str) -> pb::LogEntry {
     pb::LogEntry {
         timestamp: at(5),
         message: text.into(),
-        service: service.into(),
+        service: format!("shop/{service}"),
         group_name: "shop".into(),
         ..Default::default()
     }

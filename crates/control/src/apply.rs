@@ -389,8 +389,8 @@ async fn scopes(shared: &Shared, request: &Request, rows: &Rows) -> Result<Vec<S
     let (orphans, former) = (rows.orphans.clone(), rows.former.clone());
     let mut scope = Scope { group: rows.group.clone(), all, chosen, orphans, former };
     if !request.services.is_empty() {
-        let names =
-            request.services.iter().map(|raw| ServiceName::parse("services", raw)).collect::<Result<_>>()?;
+        let named = |raw: &String| verbs::name_in(&scope.group.name, &scope.all, "services", raw);
+        let names = request.services.iter().map(named).collect::<Result<_>>()?;
         verbs::choose(&mut scope, &names, !request.no_deps)?;
         verbs::add_guests(&mut scope);
     }

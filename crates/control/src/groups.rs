@@ -306,10 +306,8 @@ impl Groups<'_> {
             let mut scope = verbs::scope_of(tx.as_mut(), group).await?;
             scope.chosen.clone_from(&scope.all);
             if !services.is_empty() {
-                let names = services
-                    .iter()
-                    .map(|raw| clos_domain::name::ServiceName::parse("services", raw))
-                    .collect::<Result<_>>()?;
+                let named = |raw: &String| verbs::name_in(&scope.group.name, &scope.all, "services", raw);
+                let names = services.iter().map(named).collect::<Result<_>>()?;
                 verbs::choose(&mut scope, &names, false)?;
             }
             scope

@@ -171,6 +171,8 @@ pub(crate) async fn end_open(
     let mut event = Draft::new(types::GROUP_OPERATION_COMPLETED, now);
     event.severity = Severity::Error;
     event.group = Some(operation.group.clone());
+    event.service.clone_from(&operation.service);
+    event.data.service_name = crate::verbs::name_of(&operation);
     event.operation = Some(operation.id.clone());
     event.data.verb = Some(operation.verb.as_str().to_owned());
     event.data.state = Some(State::Failed.as_str().to_owned());

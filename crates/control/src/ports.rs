@@ -398,7 +398,8 @@ pub(crate) fn conflict_events(error: &Error, group: &GroupRef, now: Timestamp) -
         event.group = Some(group.clone());
         event.data.port = Some(u32::from(conflict.port));
         event.data.holder = Some(conflict.holder.to_string());
-        event.data.service_name = Some(conflict.wanted_by.clone());
+        let wanted_by = conflict.wanted_by.rsplit_once('/').map_or(&*conflict.wanted_by, |(_, name)| name);
+        event.data.service_name = Some(wanted_by.to_owned());
         event
     });
     told.collect()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clos_domain::event::{Draft, Event, Filter, Pattern, types};
 use clos_domain::health::{LastCheck, Verdict};
 use clos_domain::id::{GroupId, ServiceId};
-use clos_domain::name::GroupRef;
+use clos_domain::name::{GroupRef, ServiceName};
 use clos_domain::operation::{Operation, State, Verb};
 use clos_domain::page::{Page, Request};
 use clos_domain::plan::{Policy, restarted_with};
@@ -265,17 +265,14 @@ impl Services<'_> {
         if matches!(verb, Verb::Restart | Verb::Recreate) {
             verbs::add_guests(&mut scope);
         }
+        let mut notes = Vec::new();
+        if matches!(verb, Verb::Stop | Verb::Down) {
+            notes = left_running(&scope.all, &names);
+        }
         drop(tx);
         let policy = verbs::with_grace(grace);
-        let wish = Wish {
-            verb,
-            scopes: vec![scope],
-            along_from: 1,
-            service: None,
-            policy,
-            notes: vec![],
-            problems: vec![],
-        };
+        let wish =
+            Wish { verb, scopes: vec![scope], along_from: 1, service: None, policy, notes, problems: vec![] };
         verbs::run(self.shared, ctx, wish).await
     }
 
@@ -306,13 +303,7 @@ impl Services<'_> {
         }
         let mut notes = Vec::new();
         if matches!(verb, Verb::Stop | Verb::Down) {
-            let needs_it = |other: &&Service| {
-                other.observed.is_running()
-                    && other.definition.depends_on.iter().any(|need| need.service == service.definition.name)
-            };
-            notes.extend(scopes[0].all.iter().filter(needs_it).map(|other| {
-                format!("`{}` depends on `{}` and is running", other.resource(), service.resource())
-            }));
+            notes = left_running(&scopes[0].all, &BTreeSet::from([service.definition.name.clone()]));
         }
         drop(tx);
         let wish =
@@ -441,6 +432,18 @@ pub(crate) async fn insert(tx: &mut dyn Tx, service: &Service) -> Result<()> {
     }
     tx.journal().append(told(types::SERVICE_CREATED, service, service.created_at));
     Ok(())
+}
+
+/// What runs on although a service that it depends on is stopped.
+fn left_running(all: &[Service], stopped: &BTreeSet<ServiceName>) -> Vec<String> {
+    let runs_on = |other: &&Service| other.observed.is_running() && !stopped.contains(&other.definition.name);
+    let notes = all.iter().filter(runs_on).flat_map(|other| {
+        let needs = other.definition.depends_on.iter().filter(|need| stopped.contains(&need.service));
+        needs.map(move |need| {
+            format!("`{}` depends on `{}/{}` and is running", other.resource(), other.group, need.service)
+        })
+    });
+    notes.collect()
 }
 
 pub(crate) fn tell_deleted(tx: &mut dyn Tx, service: &Service, now: Timestamp) {

@@ -8,7 +8,7 @@ use clos_domain::event::{Draft, types};
 use clos_domain::graph::Graph;
 use clos_domain::group::{Direction, Group};
 use clos_domain::id::{OperationId, ServiceId};
-use clos_domain::name::{ServiceName, ServiceRef};
+use clos_domain::name::{GroupRef, ServiceName, ServiceRef};
 use clos_domain::operation::{Operation, State, Verb};
 use clos_domain::plan::{self, Plan, Policy, Work};
 use clos_domain::port::Binding;
@@ -316,6 +316,7 @@ pub(crate) async fn submit(
     let mut event = Draft::new(types::GROUP_OPERATION_STARTED, now);
     event.group = Some(group.name);
     event.service.clone_from(&planned.service);
+    event.data.service_name = name_of(&operation);
     event.operation = Some(operation.id.clone());
     event.data.verb = Some(planned.verb.as_str().to_owned());
     event.data.message = (!operation.message.is_empty()).then(|| operation.message.clone());
@@ -423,6 +424,28 @@ async fn needed(tx: &mut dyn Tx, group: &Group) -> Result<Vec<(Group, Option<BTr
         }
     }
     Ok(found)
+}
+
+/// The name of the service that an operation was asked for, where it was for a single one.
+pub(crate) fn name_of(operation: &Operation) -> Option<String> {
+    let asked = operation.service.as_ref()?;
+    let mut steps = operation.steps.iter().filter(|step| step.service.as_ref() == Some(asked));
+    Some(steps.find_map(|step| step.service_name.as_ref())?.name.to_string())
+}
+
+/// The name of a service of a group, for which a caller may give the resource name or the id too.
+pub(crate) fn name_in(group: &GroupRef, all: &[Service], field: &str, raw: &str) -> Result<ServiceName> {
+    if let Some(service) = all.iter().find(|service| service.id.as_str() == raw) {
+        return Ok(service.definition.name.clone());
+    }
+    if !raw.contains('/') {
+        return ServiceName::parse(field, raw);
+    }
+    let named = ServiceRef::parse(field, raw)?;
+    if named.group != *group {
+        return Err(Error::field(field, format!("`{named}` is not a service of group `{group}`")));
+    }
+    Ok(named.name)
 }
 
 /// Keeps the named services of a scope, and what they need; not a service that is off where the

@@ -115,6 +115,45 @@ fn a_pattern_of_a_permission_names_an_enum_field_of_the_request() {
 }
 
 #[test]
+fn a_batch_needs_the_permission_of_each_single_call() {
+    let word = pool().get_extension_by_name("clos.v2.authz_word").expect("it is in the set");
+    let actions = pool().get_enum_by_name("clos.v2.BatchAction").expect("it is in the set");
+    let needed: Vec<String> = actions
+        .values()
+        .filter(|value| value.number() != 0)
+        .map(|value| {
+            let own = value.name().trim_start_matches("BATCH_ACTION_").to_ascii_lowercase();
+            let options = value.options();
+            let stated = options.has_extension(&word).then(|| options.get_extension(&word).into_owned());
+            let word = stated.and_then(|text| text.as_str().map(str::to_owned)).unwrap_or(own.clone());
+            let mut single = own[..1].to_ascii_uppercase();
+            single.push_str(&own[1..]);
+            let single = &permissions()[&format!("/clos.v2.ServicesApi/{single}Service")];
+            assert_eq!(*single, format!("services:{word}"), "{own}");
+            own
+        })
+        .collect();
+    assert_eq!(needed, ["start", "stop", "restart", "recreate", "down"]);
+}
+
+#[test]
+fn every_list_of_a_query_may_be_written_with_commas() {
+    let rules = pool().get_extension_by_name("transcoding.v1.field").expect("it is in the set");
+    let routes = all_routes();
+    let mut count = 0;
+    for method in methods().filter(|method| routes[&path(method)].iter().any(|(verb, _)| verb == "get")) {
+        for field in method.input().fields().filter(|field| field.is_list()) {
+            let options = field.options();
+            let stated = options.get_extension(&rules);
+            let csv = stated.as_message().and_then(|rules| rules.get_field_by_name("csv")?.as_bool());
+            assert_eq!(csv, Some(true), "{}", field.full_name());
+            count += 1;
+        }
+    }
+    assert!(count > 5, "{count}");
+}
+
+#[test]
 fn every_method_has_routes_below_api_v2() {
     let routes = all_routes();
     for method in methods() {

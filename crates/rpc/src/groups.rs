@@ -209,7 +209,7 @@ impl pb::groups_api_server::GroupsApi for Groups {
             let options = StartOptions {
                 with_dependencies: request.with_dependencies.unwrap_or(true),
                 atomic: request.atomic,
-                no_wait: request.no_wait,
+                no_wait: !request.wait.unwrap_or(true),
             };
             self.control.groups().start(&named(&ctx, &request.request_id), &request.name, options).await
         }

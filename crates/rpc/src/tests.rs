@@ -527,7 +527,7 @@ async fn history_of_a_service_is_listed() {
     assert_eq!(seen[0].r#type, "service.created");
     assert!(seen.len() > 2 && seen.windows(2).all(|pair| pair[0].seq < pair[1].seq));
     let id = bed.get("shop/web").await.unwrap().id;
-    assert!(seen.iter().all(|event| event.service_id == id));
+    assert!(seen.iter().all(|event| event.service_id == id && event.resource_name == "shop/web"));
     let bad = pb::ListServiceEventsRequest { id: "shop/web".into(), limit: Some(0), ..Default::default() };
     refused(
         said(bed.services.list_service_events(asked(bad)).await),
@@ -586,7 +586,7 @@ async fn lines_say_whose_they_are_and_an_error_is_the_last() {
     let first = lines[0].as_ref().unwrap();
     assert_eq!(
         (first.message.as_str(), first.service.as_str(), first.level()),
-        ("INFO up", "web", pb::Severity::Info)
+        ("INFO up", "shop/web", pb::Severity::Info)
     );
     assert_eq!(lines[1].as_ref().unwrap().source(), pb::LogStream::Stderr);
     assert_eq!(lines.len(), 3);
@@ -604,7 +604,7 @@ async fn lines_say_whose_they_are_and_an_error_is_the_last() {
     let lines: Vec<pb::LogEntry> = within(lines.map(Result::unwrap).collect()).await;
     let mut names: Vec<&str> = lines.iter().map(|line| line.service.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["db", "web"]);
+    assert_eq!(names, ["shop/db", "shop/web"]);
 }
 
 #[tokio::test]

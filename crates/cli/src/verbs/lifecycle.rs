@@ -26,7 +26,7 @@ pub(super) async fn start(session: &Session<'_>, args: &Start) -> Result<Exit, F
             name: group.clone(),
             with_dependencies,
             atomic: args.atomic,
-            no_wait: args.no_wait,
+            wait: args.no_wait.then_some(false),
             ..pb::StartGroupRequest::default()
         };
         let operation = client.start_group(request).await?;

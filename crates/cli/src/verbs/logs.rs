@@ -14,7 +14,7 @@ use self::join::{Joiner, Key};
 use crate::args::{Format, Level, Logs};
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::output::words::{self, Tone};
+use crate::output::words::Tone;
 use crate::session::Session;
 use crate::target::{self, Target};
 use crate::time;
@@ -86,12 +86,7 @@ pub(super) async fn run(session: &Session<'_>, args: &Logs) -> Result<Exit, Fail
             Ok(Some(entry)) => {
                 let entry = entry?;
                 if !entry.note.is_empty() {
-                    let name = format!(
-                        "{}/{}",
-                        words::group_name(&entry.group_name, &entry.instance),
-                        entry.service
-                    );
-                    session.note(&format!("note: no logs of {name}: {}", entry.note));
+                    session.note(&format!("note: no logs of {}: {}", entry.service, entry.note));
                     continue;
                 }
                 joiner.take(entry).into_iter().collect()
@@ -219,10 +214,10 @@ impl Show {
         let paint = session.style.on_output;
         let mut head = String::new();
         if self.with_name {
-            let group = words::group_name(&entry.group_name, &entry.instance);
-            let name = label(self.with_group, &group, &entry.service);
+            let of_group = entry.service.split_once('/').map_or(&*entry.service, |(_, name)| name);
+            let name = if self.with_group { &entry.service } else { of_group };
             let gap = " ".repeat(self.width.saturating_sub(name.chars().count()));
-            head.push_str(&paint.named(&name, &format!("{name}{gap} |")));
+            head.push_str(&paint.named(name, &format!("{name}{gap} |")));
             head.push(' ');
         }
         if let Some(at) = time::of(entry.timestamp.as_ref()).filter(|_| self.with_time) {

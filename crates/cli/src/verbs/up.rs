@@ -17,7 +17,7 @@ pub(super) async fn up(session: &Session<'_>, args: &Up) -> Result<Exit, Failure
     let client = session.client().await?;
     let mut request = request(session, &client, &args.desired).await?;
     request.atomic = args.atomic;
-    request.no_wait = args.no_wait;
+    request.wait = args.no_wait.then_some(false);
     request.start = args.no_start.then_some(false);
     request.dry_run = args.dry_run;
     let answer = apply(session, &client, request).await?;
@@ -107,7 +107,7 @@ async fn request(
         r#move: desired.take_over,
         remove_orphans: desired.remove_orphans,
         services: desired.services.clone(),
-        no_deps: desired.no_deps,
+        with_dependencies: desired.no_deps.then_some(false),
         force_recreate: desired.force_recreate,
         renew_anon_volumes: desired.renew_anon_volumes,
         ..pb::ApplyGroupRequest::default()

@@ -557,6 +557,7 @@ fn completion(operation: &Operation, now: Timestamp) -> Draft {
     };
     event.group = Some(operation.group.clone());
     event.service.clone_from(&operation.service);
+    event.data.service_name = crate::verbs::name_of(operation);
     event.operation = Some(operation.id.clone());
     event.data.verb = Some(operation.verb.as_str().to_owned());
     event.data.state = Some(operation.state.as_str().to_owned());

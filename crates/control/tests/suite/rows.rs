@@ -227,6 +227,50 @@ async fn the_graph_shows_waves_and_the_groups_that_are_needed() {
 }
 
 #[tokio::test]
+async fn a_batch_takes_every_verb() {
+    use clos_domain::operation::Verb;
+
+    let bed = Bed::new().await;
+    let text = "services: {api: {image: app}, web: {image: app, depends_on: [api]}, other: {image: app}}";
+    crate::bed::assert_completed(&bed.up(text).await);
+    let services = bed.control.services();
+    for verb in [Verb::Restart, Verb::Recreate, Verb::Stop, Verb::Start, Verb::Down] {
+        let ids = ["shop/web".to_owned(), "groups/shop/services/api".to_owned()];
+        let operation = services.batch(&bed.ctx, verb, &ids, None).await.unwrap();
+        let ended = bed.ended(&operation).await;
+        crate::bed::assert_completed(&ended);
+        assert_eq!(ended.verb, verb);
+        let touched: std::collections::BTreeSet<String> =
+            ended.steps.iter().filter_map(|step| Some(step.service_name.as_ref()?.to_string())).collect();
+        assert_eq!(touched.into_iter().collect::<Vec<_>>(), ["shop/api", "shop/web"], "{verb:?}");
+    }
+    for (name, status) in [("web", Status::Stopped), ("api", Status::Stopped), ("other", Status::Running)] {
+        assert_eq!(bed.status(&format!("shop/{name}")).await.0, status, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_services_of_a_request_are_named_in_any_way() {
+    let bed = Bed::new().await;
+    let text = "services: {api: {image: app}, web: {image: app}}";
+    for spelling in ["web", "shop/web", "groups/shop/services/web"] {
+        let only = crate::bed::request(text);
+        let only = clos_control::apply::Request { services: vec![spelling.into()], ..only };
+        let applied = bed.apply(only).await.unwrap();
+        if let Some(operation) = applied.operation {
+            crate::bed::assert_completed(&bed.ended(&operation).await);
+        }
+        assert_eq!(bed.status("shop/api").await.0, Status::Stopped, "{spelling}");
+        assert_eq!(bed.status("shop/web").await.0, Status::Running, "{spelling}");
+    }
+    let elsewhere = clos_control::apply::Request { services: vec!["blog/web".into()], ..request(text) };
+    assert_refused(bed.apply(elsewhere).await, Reason::InvalidField, "is not a service of group `shop`");
+    let id = bed.control.services().get(&bed.ctx, "shop/web").await.unwrap().id.to_string();
+    let wanted = clos_control::logs::LogRequest::default();
+    assert!(bed.control.groups().logs(&bed.ctx, "shop", &[id], wanted).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_batch_is_of_one_group() {
     let bed = Bed::new().await;
     let services = bed.control.services();

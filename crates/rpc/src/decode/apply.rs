@@ -21,13 +21,15 @@ pub(crate) fn apply(request: pb::ApplyGroupRequest) -> Result<Request> {
     super::request_id(&mut v, &request.request_id);
     let (group, instance) = target(&mut v, "name", &request.name, &request.instance);
     let source = source(&mut v, request.source);
-    for (index, name) in request.services.iter().enumerate() {
+    // A resource name is compared with the group, which the files may name.
+    for (index, name) in request.services.iter().enumerate().filter(|(_, name)| !name.contains('/')) {
         v.take(ServiceName::parse(&format!("services[{index}]"), name));
     }
-    if request.no_deps && request.services.is_empty() {
+    let with_dependencies = request.with_dependencies.unwrap_or(true);
+    if !with_dependencies && request.services.is_empty() {
         v.add(
-            "no_deps",
-            "it leaves out what `services` depend on, and there are none; name them or leave it out",
+            "with_dependencies",
+            "it is about dependencies of `services`, and `services` is empty; name some or leave it out",
         );
     }
     let start = request.start.unwrap_or(true);
@@ -50,9 +52,9 @@ pub(crate) fn apply(request: pb::ApplyGroupRequest) -> Result<Request> {
         move_here: request.r#move,
         remove_orphans: request.remove_orphans,
         services: request.services,
-        no_deps: request.no_deps,
+        no_deps: !with_dependencies,
         force_recreate: request.force_recreate,
-        no_wait: request.no_wait,
+        no_wait: !request.wait.unwrap_or(true),
         renew_anon_volumes: request.renew_anon_volumes,
     });
     v.finish(read)

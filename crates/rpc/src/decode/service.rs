@@ -35,8 +35,13 @@ pub(crate) fn create(request: &pb::CreateServiceRequest) -> Result<Create> {
     super::request_id(&mut v, &request.request_id);
     let missing = pb::Service::default();
     let wanted = request.service.as_ref().unwrap_or(&missing);
-    let name = v.take(GroupName::parse("group", &wanted.group));
-    let instance = match wanted.instance.as_str() {
+    // As `resource_name` of a group writes it: `shop~x`.
+    let (group, instance) = match wanted.group.split_once('~') {
+        Some((group, instance)) if ["", instance].contains(&&*wanted.instance) => (group, instance),
+        _ => (&*wanted.group, &*wanted.instance),
+    };
+    let name = v.take(GroupName::parse("group", group));
+    let instance = match instance {
         "" => Some(None),
         raw => v.take(Instance::parse("instance", raw)).map(Some),
     };
@@ -105,9 +110,11 @@ fn merged(before: &Service, wanted: &pb::Service, paths: &[String]) -> Result<pb
 /// Name, group and instance are for ever.
 fn unmoved(v: &mut Violations, wanted: &pb::Service, before: &Service) {
     let instance = before.group.instance.as_ref().map(ToString::to_string).unwrap_or_default();
+    let is_whole = wanted.group == before.group.to_string();
+    let group = if is_whole { before.group.name.to_string() } else { wanted.group.clone() };
     let fixed = [
         ("name", &wanted.name, before.definition.name.to_string()),
-        ("group", &wanted.group, before.group.name.to_string()),
+        ("group", &group, before.group.name.to_string()),
         ("instance", &wanted.instance, instance),
     ];
     for (field, wanted, is) in fixed {
@@ -459,8 +466,10 @@ pub(crate) fn batch(request: &pb::BatchServicesRequest) -> Result<Batch> {
         Some(pb::BatchAction::Start) => Some(Verb::Start),
         Some(pb::BatchAction::Stop) => Some(Verb::Stop),
         Some(pb::BatchAction::Restart) => Some(Verb::Restart),
+        Some(pb::BatchAction::Recreate) => Some(Verb::Recreate),
+        Some(pb::BatchAction::Down) => Some(Verb::Down),
         Some(pb::BatchAction::Unspecified) => {
-            v.add("action", "it is missing; give start, stop or restart");
+            v.add("action", "it is missing; give start, stop, restart, recreate or down");
             None
         }
         None => None,

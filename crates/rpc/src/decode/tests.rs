@@ -907,8 +907,12 @@ fn every_bad_field_of_what_is_applied_is_named() {
         "pull",
     ];
     refused(apply::apply(bad), &fields);
-    let no_deps = pb::ApplyGroupRequest { no_deps: true, source: Some(source()), ..Default::default() };
-    refused(apply::apply(no_deps), &["no_deps"]);
+    let alone = pb::ApplyGroupRequest {
+        with_dependencies: Some(false),
+        source: Some(source()),
+        ..Default::default()
+    };
+    refused(apply::apply(alone), &["with_dependencies"]);
     let nameless = pb::ComposeSource { files: vec![pb::SourceFile::default()], ..source() };
     let import =
         pb::ImportServicesRequest { instance: "Y".into(), source: Some(nameless), ..Default::default() };

@@ -25,6 +25,18 @@ pub(crate) fn event(event: &Event) -> pb::Event {
         operation_id: event.operation.as_ref().map(ToString::to_string).unwrap_or_default(),
         data: Some(data(&event.data)),
         timestamp: Some(timestamp(event.at)),
+        resource_name: resource_name(event),
+    }
+}
+
+/// Whom an event is about, as requests name it.
+fn resource_name(event: &Event) -> String {
+    let Some(group) = &event.group else { return String::new() };
+    match (&event.data.service_name, &event.service) {
+        (Some(service), _) => format!("{group}/{service}"),
+        (None, None) => group.to_string(),
+        // Of a service whose name was not written down.
+        (None, Some(_)) => String::new(),
     }
 }
 
@@ -101,6 +113,28 @@ mod tests {
     use clos_domain::seams::engine::Progress;
 
     use super::*;
+
+    #[test]
+    fn an_event_names_the_service_else_the_group() {
+        let name = |service: Option<&str>, id: Option<&str>| {
+            let data = Data { service_name: service.map(str::to_owned), ..Data::default() };
+            event(&Event {
+                seq: 1,
+                kind: types::SERVICE_CREATED.into(),
+                severity: Severity::Info,
+                service: id.map(clos_domain::id::ServiceId::trusted),
+                group: Some(clos_domain::name::GroupRef::parse("group", "shop~x").unwrap()),
+                operation: None,
+                data,
+                at: Timestamp::UNIX_EPOCH,
+            })
+            .resource_name
+        };
+        assert_eq!(name(Some("web"), Some("svc_a")), "shop~x/web");
+        assert_eq!(name(Some("web"), None), "shop~x/web", "of a service that was never made");
+        assert_eq!(name(None, None), "shop~x");
+        assert_eq!(name(None, Some("svc_a")), "");
+    }
 
     #[test]
     fn what_is_of_the_stream_has_the_words_of_the_stream() {

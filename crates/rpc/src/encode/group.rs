@@ -29,6 +29,7 @@ pub(crate) fn group(view: &GroupView) -> pb::Group {
         created_at: Some(timestamp(group.created_at)),
         updated_at: Some(timestamp(group.updated_at)),
         etag: clos_control::etag::group(group),
+        resource_name: group.name.to_string(),
         ..definition(group)
     }
 }
@@ -112,9 +113,9 @@ fn volume(key: &str, volume: &Volume) -> pb::GroupVolume {
 /// Who needs whom, and what starts together.
 pub(crate) fn graph(view: &GraphView) -> pb::GroupGraph {
     let node = |(one, wave): &(Service, u32)| pb::GraphNode {
-        id: one.resource().to_string(),
+        resource_name: one.resource().to_string(),
         service_id: one.id.to_string(),
-        service: one.definition.name.to_string(),
+        service: one.resource().to_string(),
         group_name: one.group.name.to_string(),
         instance: instance(&one.group),
         status: service::status(one.status).into(),

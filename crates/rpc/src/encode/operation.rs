@@ -44,9 +44,11 @@ pub(crate) fn summary(operation: &Operation, first_seq: i64) -> pb::Operation {
 }
 
 fn step(step: &Step) -> pb::Step {
+    let service = step.service_name.as_ref().map(ToString::to_string).unwrap_or_default();
     pb::Step {
         number: number(step.number),
-        service: step.service_name.as_ref().map(ToString::to_string).unwrap_or_default(),
+        resource_name: service.clone(),
+        service,
         service_id: step.service.as_ref().map(ToString::to_string).unwrap_or_default(),
         subject: step.subject.clone(),
         action: action(step.action).into(),

@@ -41,9 +41,11 @@ fn step(plan: &Plan, step: &Step) -> pb::PlanStep {
     let service = step.service.as_ref();
     let is_create = matches!(step.work, Work::Create(_));
     let changes = service.filter(|_| is_create).and_then(|(id, _)| plan.changes.get(id));
+    let name = service.map(|(_, name)| name.to_string()).unwrap_or_default();
     pb::PlanStep {
         number: number(step.number),
-        service: service.map(|(_, name)| name.to_string()).unwrap_or_default(),
+        resource_name: name.clone(),
+        service: name,
         service_id: service.map(|(id, _)| id.to_string()).unwrap_or_default(),
         subject: step.work.subject().to_owned(),
         action: operation::action(step.work.action()).into(),

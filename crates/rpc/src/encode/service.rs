@@ -12,6 +12,7 @@ pub(crate) fn service(service: &Service) -> pb::Service {
         defined(service, port::ports(service), health::check(service), text(service.container_id.as_ref()));
     pb::Service {
         id: service.id.to_string(),
+        resource_name: service.resource().to_string(),
         status: status(service.status).into(),
         status_reason: reason(service.status_reason),
         status_detail: service.status_detail.clone(),

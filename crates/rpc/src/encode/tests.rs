@@ -704,7 +704,7 @@ fn a_graph_shows_nodes_edges_and_waves() {
         nodes: vec![(api, 1), (db, 0)],
     };
     let shown = group::graph(&graph);
-    assert_eq!((shown.nodes[0].id.as_str(), shown.nodes[0].wave), ("shop~x/api", 1));
+    assert_eq!((shown.nodes[0].resource_name.as_str(), shown.nodes[0].wave), ("shop~x/api", 1));
     assert_eq!(
         (shown.edges[0].condition(), shown.edges[0].required),
         (pb::DependencyCondition::Completed, false)
@@ -804,7 +804,7 @@ fn a_line_says_whose_it_is() {
     );
     assert_eq!(
         (shown.service.as_str(), shown.group_name.as_str(), shown.container_id.as_str()),
-        ("web", "shop", "c0ffee")
+        ("shop/web", "shop", "c0ffee")
     );
     let silent = clos_control::logs::Line { level: None, ..line };
     assert_eq!(logs::line(&silent).level(), pb::Severity::Unspecified);

@@ -11,8 +11,7 @@ const LONGEST: usize = 1024 * 1024;
 pub(super) type Key = (String, String, i32);
 
 pub(super) fn key(entry: &pb::LogEntry) -> Key {
-    let service = format!("{}~{}/{}", entry.group_name, entry.instance, entry.service);
-    (service, entry.container_id.clone(), entry.source)
+    (entry.service.clone(), entry.container_id.clone(), entry.source)
 }
 
 /// The bytes of an entry's line.
