@@ -90,7 +90,7 @@ const HOMES: [(&str, &[&str]); 47] = [
     ("prost-types", &["clos-cli", "clos-client", "clos-gateway-bench", "clos-proto", "clos-rpc"]),
     ("protox", &["clos-gateway-bench", "clos-proto", "clos-tests"]),
     ("rand", &["clos-host", "clos-transcoder"]),
-    ("rustix", &["clos-gateway", "clos-host"]),
+    ("rustix", &["clos-engine", "clos-gateway", "clos-host"]),
     ("sea-orm", &["clos-store"]),
     ("sea-orm-migration", &["clos-migrations"]),
     ("serde-saphyr", &["clos-cli", "clos-compose", "clos-daemon"]),

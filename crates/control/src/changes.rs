@@ -161,11 +161,19 @@ fn shown(name: &str, value: Option<&Value>) -> Option<String> {
     let key = name.rsplit_once('.').map_or(name, |(_, key)| key);
     let text = match value {
         None | Some(Value::Null) => return None,
+        Some(Value::Array(words)) if matches!(name, "command" | "entrypoint") => {
+            let words: Vec<String> = words.iter().map(|word| text("", word)).collect();
+            format!("[{}]", secret::masked_words(&words).join(" "))
+        }
         Some(value) => text(name, value),
     };
     let is_map =
         ["environment.", "labels.", "build.args.", "build.labels."].iter().any(|map| name.starts_with(map));
-    let text = if is_map { secret::masked(key, &text) } else { secret::masked("", &text) };
+    let text = match name.split_once("options.") {
+        Some(("logging.", option)) => secret::masked_option(option, &text),
+        _ if is_map => secret::masked(key, &text),
+        _ => secret::masked("", &text),
+    };
     let text = text.replace(['\n', '\r'], " ");
     if text.chars().count() <= LONGEST {
         return Some(text);
@@ -179,8 +187,7 @@ fn text(name: &str, value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(|item| item_text(name, item)).collect();
-            let between = if matches!(name, "command" | "entrypoint") { " " } else { ", " };
-            format!("[{}]", items.join(between))
+            format!("[{}]", items.join(", "))
         }
         other => other.to_string(),
     }

@@ -68,7 +68,8 @@ fn differences(found: &Network, wanted: &Network) -> Vec<String> {
     let mut told = Vec::new();
     let mut tell = |key: &str, old: Option<&str>, new: Option<&str>| {
         if old != new {
-            let word = |value: Option<&str>| value.map_or("not set".to_owned(), |it| secret::masked(key, it));
+            let word =
+                |value: Option<&str>| value.map_or("not set".to_owned(), |it| secret::masked_option(key, it));
             let (old, new) = (word(old), word(new));
             told.push(if old == new { format!("{key} changed") } else { format!("{key}: {old} → {new}") });
         }

@@ -146,7 +146,7 @@ impl LastCheck {
     /// terminals refuse.
     pub fn output(raw: &str) -> String {
         let end = raw.floor_char_boundary(Self::OUTPUT_LIMIT);
-        let kept = raw[..end].replace('\0', "\u{fffd}");
+        let kept = crate::text::without_nul(&raw[..end]);
         // A replacement takes three bytes for one.
         let end = kept.floor_char_boundary(Self::OUTPUT_LIMIT);
         kept[..end].to_owned()

@@ -34,6 +34,7 @@ pub mod seams;
 pub mod secret;
 pub mod service;
 pub mod spec;
+pub mod text;
 pub mod workload;
 
 pub use ctx::Ctx;

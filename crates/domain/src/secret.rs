@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 pub const MASK: &str = "********";
 
 /// Parts of names whose values are shown to nobody.
-const SECRET_WORDS: [&str; 12] = [
+const SECRET_WORDS: [&str; 13] = [
     "PASSWORD",
+    "REQUIREPASS",
     "PASSWD",
     "PASSPHRASE",
     "SECRET",
@@ -36,6 +37,50 @@ pub fn masked(name: &str, value: &str) -> String {
         return without_password(value);
     }
     MASK.to_owned()
+}
+
+/// The value of an option of a driver as callers see it. One that is a list itself (`o: username=me,password=x`) is
+/// hidden as a whole.
+pub fn masked_option(name: &str, value: &str) -> String {
+    let has_secret = value
+        .split(',')
+        .filter_map(|part| part.split_once('='))
+        .any(|(name, value)| !value.is_empty() && is_secret(name));
+    if has_secret { MASK.to_owned() } else { masked(name, value) }
+}
+
+/// The words of a command as callers see them: the values of `--password=x`, `--password x` and `TOKEN=x` and URLs with
+/// a password are hidden, also inside a text that a shell is given.
+pub fn masked_words(words: &[String]) -> Vec<String> {
+    let mut follows_flag = false;
+    words.iter().map(|word| masked_text(word, &mut follows_flag)).collect()
+}
+
+/// One word, or the many of a text for a shell.
+fn masked_text(text: &str, follows_flag: &mut bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for part in text.split_inclusive(char::is_whitespace) {
+        let word = part.trim_end_matches(char::is_whitespace);
+        if word.is_empty() {
+            shown.push_str(part);
+            continue;
+        }
+        shown.push_str(&masked_word(word, follows_flag));
+        shown.push_str(&part[word.len()..]);
+    }
+    shown
+}
+
+fn masked_word(word: &str, follows_flag: &mut bool) -> String {
+    let is_flag = word.starts_with('-');
+    let is_value = std::mem::replace(follows_flag, is_flag && !word.contains('=') && is_secret(word));
+    if is_value && !is_flag {
+        return MASK.to_owned();
+    }
+    match word.split_once('=') {
+        Some((name, value)) if !name.contains("://") => format!("{name}={}", masked(name, value)),
+        _ => without_password(word),
+    }
 }
 
 /// A URL that carries a password is shown as a whole secret: `postgres://me:secret@db/shop`.
@@ -73,5 +118,46 @@ impl Hidden {
 impl std::fmt::Debug for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(MASK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        masked_words(&words).join("|")
+    }
+
+    #[test]
+    fn a_command_shows_its_secrets_to_nobody() {
+        for (words, wanted) in [
+            (&["serve", "--port", "80", "--verbose"][..], "serve|--port|80|--verbose"),
+            (&["serve", "--password", "hunter2", "x"], "serve|--password|********|x"),
+            (&["serve", "--token=hunter2", "x"], "serve|--token=********|x"),
+            (&["serve", "--token", "--verbose", "x"], "serve|--token|--verbose|x"),
+            (&["redis-server", "--requirepass", "hunter2"], "redis-server|--requirepass|********"),
+            (&["env", "API_KEY=hunter2", "A=1"], "env|API_KEY=********|A=1"),
+            (&["--db=postgres://me:hunter2@db/x"], "--db=********"),
+            (&["amqp://me:hunter2@mq/"], "********"),
+            (&["http://db/?a=b"], "http://db/?a=b"),
+            (
+                &["sh", "-c", "TOKEN=hunter2 run --password hunter2\n  && echo"],
+                "sh|-c|TOKEN=******** run --password ********\n  && echo",
+            ),
+            (&["--password="], "--password="),
+        ] {
+            assert_eq!(shown(words), wanted);
+        }
+    }
+
+    #[test]
+    fn an_option_that_is_a_list_is_hidden_as_a_whole() {
+        assert_eq!(masked_option("o", "addr=nas,username=me,password=hunter2"), MASK);
+        assert_eq!(masked_option("splunk-token", "hunter2"), MASK);
+        for open in ["addr=nas,rw", "bind", "password=", ""] {
+            assert_eq!(masked_option("o", open), open);
+        }
     }
 }

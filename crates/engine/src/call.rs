@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bollard::errors::Error as Api;
 use clos_domain::seams::engine::Error;
+use clos_domain::text::without_nul;
 
 /// Whether a call changes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,13 +78,18 @@ pub(crate) async fn within<T>(
 pub(crate) fn fault(what: &str, effect: Effect, error: &Api) -> Fault {
     match error {
         Api::DockerResponseServerError { status_code, message } => {
-            Fault::Answer { status: *status_code, message: message.trim().to_owned() }
+            Fault::Answer { status: *status_code, message: words(message) }
         }
-        Api::DockerStreamError { error } => Fault::Seam(Error::Failed(error.trim().to_owned())),
+        Api::DockerStreamError { error } => Fault::Seam(Error::Failed(words(error))),
         Api::SocketNotFoundError(path) => Fault::Seam(Error::Unreachable(format!("{path} does not exist"))),
         Api::HyperLegacyError { err } if err.is_connect() => Fault::Seam(Error::Unreachable(chain(err))),
         other => Fault::Seam(no_answer(what, effect, &chain(other))),
     }
+}
+
+/// The engine's own words; a command with NUL comes back in the error about it.
+fn words(message: &str) -> String {
+    without_nul(message.trim()).into_owned()
 }
 
 fn no_answer(what: &str, effect: Effect, why: &str) -> Error {
@@ -160,6 +166,21 @@ mod tests {
         assert!(matches!(changed, Err(Fault::Seam(Error::UnknownOutcome(why))) if why.contains("start `a`")));
         let asked = within(Duration::from_millis(1), "list", Effect::Reads, never()).await;
         assert!(matches!(asked, Err(Fault::Seam(Error::Unreachable(_)))));
+    }
+
+    #[test]
+    fn the_words_of_an_error_have_no_nul() {
+        let refused =
+            Api::DockerResponseServerError { status_code: 400, message: "exec: \"a\0b\": invalid\n".into() };
+        let broken = Api::DockerStreamError { error: "\0".into() };
+        for (error, words) in [(refused, "exec: \"a\u{fffd}b\": invalid"), (broken, "\u{fffd}")] {
+            let (Error::Refused(told) | Error::Failed(told)) =
+                fault("start `a`", Effect::Changes, &error).into()
+            else {
+                panic!("{error:?}")
+            };
+            assert_eq!(told, words);
+        }
     }
 
     #[test]

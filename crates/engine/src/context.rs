@@ -8,6 +8,7 @@
 
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use clos_domain::workload::Build;
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     /// names of itself and of the Dockerfile, so that `COPY . .` does not find them; BuildKit does not.
     ignore: Option<String>,
     pub(crate) dockerfile: String,
+    unread: Arc<OnceLock<String>>,
 }
 
 impl Context {
@@ -58,7 +60,7 @@ impl Context {
             Some(text) => (Some(text.clone()), OUTSIDE.to_owned()),
             None => {
                 let inside = inside(&root, &path);
-                let text = std::fs::read_to_string(&path)
+                let text = read(&path)
                     .map_err(|error| format!("the Dockerfile {} cannot be read: {error}", path.display()))?;
                 match inside {
                     Some(name) => (None, name),
@@ -69,18 +71,25 @@ impl Context {
         // A list beside the Dockerfile is for that Dockerfile alone, and comes first.
         let own = PathBuf::from(format!("{}.dockerignore", path.display()));
         let lists = [own, root.join(IGNORE)];
-        let text = lists.iter().find_map(|list| std::fs::read_to_string(list).ok()).unwrap_or_default();
-        let rules = Rules::parse(&text)?.keeping(&dockerfile);
-        let ignore = inline.is_some().then(|| match std::fs::read_to_string(root.join(IGNORE)) {
-            Ok(own) => format!("{own}\n{OUTSIDE}\n"),
-            Err(_) => format!("{IGNORE}\n{OUTSIDE}\n"),
+        let [own, shared] = lists.map(|list| read_list(&list));
+        let (own, shared) = (own?, shared?);
+        let rules =
+            Rules::parse(own.as_deref().or(shared.as_deref()).unwrap_or_default())?.keeping(&dockerfile);
+        let ignore = inline.is_some().then(|| match shared {
+            Some(shared) => format!("{shared}\n{OUTSIDE}\n"),
+            None => format!("{IGNORE}\n{OUTSIDE}\n"),
         });
-        Ok(Self { root, rules, inline, ignore, dockerfile })
+        Ok(Self { root, rules, inline, ignore, dockerfile, unread: Arc::default() })
     }
 
     /// For BuildKit, which would leave our `.dockerignore` in the context.
     pub(crate) fn without_ignore(self) -> Self {
         Self { ignore: None, ..self }
+    }
+
+    /// Why the tar ended early: whoever reads the stream gets to know only that it did.
+    pub(crate) fn unread(&self) -> Arc<OnceLock<String>> {
+        Arc::clone(&self.unread)
     }
 
     /// The tar, made while it is read.
@@ -89,6 +98,9 @@ impl Context {
         tokio::task::spawn_blocking(move || {
             let mut writer = Pieces { buffer: Vec::with_capacity(PIECE), pieces };
             if let Err(error) = self.write(&mut writer) {
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    let _ = self.unread.set(error.to_string());
+                }
                 // Whoever reads is gone, or is told.
                 let _ = writer.pieces.blocking_send(Err(error));
             }
@@ -117,12 +129,15 @@ impl Context {
     }
 
     fn add_folder(&self, archive: &mut tar::Builder<&mut Pieces>, below: &Path) -> io::Result<()> {
-        let mut entries: Vec<_> = std::fs::read_dir(self.root.join(below))?.collect::<Result<_, _>>()?;
+        let folder = self.root.join(below);
+        let mut entries: Vec<_> = std::fs::read_dir(&folder)
+            .and_then(Iterator::collect::<io::Result<_>>)
+            .map_err(|error| named(&folder, &error))?;
         // The order of the file system is not the same twice, and a cache would miss.
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
             let path = below.join(entry.file_name());
-            let kind = entry.file_type()?;
+            let kind = entry.file_type().map_err(|error| named(&entry.path(), &error))?;
             if self.ignore.is_some() && path == Path::new(IGNORE) {
                 continue;
             }
@@ -142,6 +157,43 @@ impl Context {
     }
 }
 
+/// The list of a `.dockerignore`, if there is one.
+fn read_list(path: &Path) -> Result<Option<String>, String> {
+    match read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Opens a regular file and nothing else. A fifo is never opened to wait for its writer, also not one that takes the
+/// file's place a moment before.
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    use rustix::fs::{Mode, OFlags};
+
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    // A socket cannot even be opened, and a device may act on it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(no_file());
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
+
+/// An error that says which file of the context it is about.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{} in the build context cannot be read: {error}", path.display()))
+}
+
 /// The path below the root, for one that is there.
 fn inside(root: &Path, path: &Path) -> Option<String> {
     let (root, path) = (root.canonicalize().ok()?, path.canonicalize().ok()?);
@@ -149,7 +201,7 @@ fn inside(root: &Path, path: &Path) -> Option<String> {
 }
 
 fn add(archive: &mut tar::Builder<&mut Pieces>, path: &Path, entry: &std::fs::DirEntry) -> io::Result<()> {
-    let metadata = entry.metadata()?;
+    let metadata = entry.metadata().map_err(|error| named(&entry.path(), &error))?;
     let mut header = tar::Header::new_gnu();
     header.set_metadata(&metadata);
     // Whose files they are here is not the image's business, and would miss the cache elsewhere.
@@ -157,7 +209,8 @@ fn add(archive: &mut tar::Builder<&mut Pieces>, path: &Path, entry: &std::fs::Di
     header.set_gid(0);
     if metadata.is_symlink() {
         header.set_size(0);
-        return archive.append_link(&mut header, path, std::fs::read_link(entry.path())?);
+        let target = std::fs::read_link(entry.path()).map_err(|error| named(&entry.path(), &error))?;
+        return archive.append_link(&mut header, path, target);
     }
     if metadata.is_dir() {
         header.set_size(0);
@@ -167,7 +220,7 @@ fn add(archive: &mut tar::Builder<&mut Pieces>, path: &Path, entry: &std::fs::Di
         // Sockets, devices and pipes cannot be in an image.
         return Ok(());
     }
-    let file = std::fs::File::open(entry.path())?;
+    let file = open(&entry.path()).map_err(|error| named(&entry.path(), &error))?;
     // A file that shrinks meanwhile is filled up, one that grows is cut: the header is sent already.
     let content = file.chain(io::repeat(0)).take(metadata.len());
     archive.append_data(&mut header, path, content)
@@ -391,6 +444,65 @@ mod tests {
         build.dockerfile = Some("web.Dockerfile".into());
         let sent = sent(&build).await;
         assert!(sent.contains(&"b".to_owned()) && !sent.contains(&"a".to_owned()), "{sent:?}");
+    }
+
+    fn fifo(path: &Path) {
+        use rustix::fs::{CWD, FileType, Mode};
+        rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+
+    async fn refused(build: &Build) -> String {
+        // A fifo that is opened waits for its writer for ever.
+        let opened = tokio::time::timeout(std::time::Duration::from_secs(10), Context::open(build));
+        opened.await.expect("it waits").unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_fifo_or_socket_is_no_dockerfile_and_no_dockerignore() {
+        for name in ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"] {
+            for makes_fifo in [true, false] {
+                let (dir, build) = folder(&[("Dockerfile", "FROM scratch")]);
+                let path = dir.path().join(name);
+                let _ = std::fs::remove_file(&path);
+                if makes_fifo {
+                    fifo(&path);
+                } else {
+                    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+                }
+                let error = refused(&build).await;
+                let path = path.display().to_string();
+                assert!(error.contains(&path) && error.contains("not a regular file"), "{error}");
+            }
+        }
+        // Elsewhere in the folder it is left out, as ever.
+        let (dir, build) = folder(&[("Dockerfile", "FROM scratch")]);
+        fifo(&dir.path().join("pipe"));
+        assert_eq!(sent(&build).await, ["Dockerfile"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_named() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (dir, build) = folder(&[("Dockerfile", "FROM scratch"), ("src/key", "x")]);
+        let key = dir.path().join("src/key");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o000)).unwrap();
+        // Root reads it all the same; then it is gone by the time that it is read.
+        if std::fs::read(&key).is_ok() {
+            std::fs::write(dir.path().join("a"), vec![0; PIECE * (WAITING + 8)]).unwrap();
+        }
+        let context = Context::open(&build).await.unwrap();
+        let unread = context.unread();
+        let mut stream = context.stream();
+        let mut last = stream.next().await.unwrap();
+        if std::fs::read(&key).is_ok() {
+            std::fs::remove_dir_all(dir.path().join("src")).unwrap();
+        }
+        while let Some(piece) = stream.next().await {
+            last = piece;
+        }
+        let told = last.unwrap_err().to_string();
+        assert!(told.contains("/src") && told.contains("in the build context cannot be read"), "{told}");
+        assert_eq!(unread.get(), Some(&told));
     }
 
     #[tokio::test]

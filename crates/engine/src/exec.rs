@@ -5,6 +5,7 @@ use std::time::Duration;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use clos_domain::seams::engine::{Error, ExecOutcome};
+use clos_domain::text::without_nul;
 use futures::StreamExt;
 
 use crate::call::{Effect, Fault, fault};
@@ -62,7 +63,7 @@ async fn run_to_end(docker: &Docker, name: &str, argv: &[String], what: &str) ->
             kept.extend_from_slice(&bytes[..room]);
         }
     }
-    let output = plain(&String::from_utf8_lossy(&kept)).to_owned();
+    let output = plain(&without_nul(&String::from_utf8_lossy(&kept))).to_owned();
     loop {
         let shown = docker.client().inspect_exec(&exec.id).await;
         let shown = shown.map_err(|error| Error::from(read(error)))?;

@@ -8,6 +8,7 @@ use bollard::models::{
 };
 use clos_domain::health::{LastCheck, Verdict};
 use clos_domain::port::{Binding, Protocol};
+use clos_domain::text::without_nul;
 use clos_domain::workload::{Found, State};
 use jiff::Timestamp;
 
@@ -17,7 +18,7 @@ use crate::{exec, labels};
 pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
     let config = container.config.unwrap_or_default();
     let settings = container.network_settings.unwrap_or_default();
-    let labels: BTreeMap<String, String> = config.labels.unwrap_or_default().into_iter().collect();
+    let labels = kept(config.labels);
     let shown = container.state.unwrap_or_default();
     let host = container.host_config.unwrap_or_default();
     let state = match shown.status {
@@ -36,12 +37,12 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
     };
     Found {
         id: container.id.unwrap_or_default(),
-        name: container.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        name: without_nul(container.name.unwrap_or_default().trim_start_matches('/')).into_owned(),
         identity: labels::identity(&labels),
         composed: labels::composed(&labels),
         image_id: labels::image_id(&labels).or(container.image).unwrap_or_default(),
         labels,
-        image: config.image.unwrap_or_default(),
+        image: without_nul(&config.image.unwrap_or_default()).into_owned(),
         state,
         networks: networks(settings.networks.as_ref()),
         addresses: addresses(settings.networks),
@@ -58,7 +59,7 @@ pub(crate) fn inspected(container: ContainerInspectResponse) -> Found {
 /// From one row of the list, which knows neither the moments, nor the restarts, nor
 /// whether memory ran out; code and health stand in a sentence for people.
 pub(crate) fn listed(container: ContainerSummary) -> Found {
-    let labels: BTreeMap<String, String> = container.labels.unwrap_or_default().into_iter().collect();
+    let labels = kept(container.labels);
     let sentence = container.status.unwrap_or_default();
     let state = match container.state {
         Some(ContainerSummaryStateEnum::RUNNING) => State::Running { health: health_in(&sentence) },
@@ -89,7 +90,7 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
         composed: labels::composed(&labels),
         image_id: labels::image_id(&labels).or(container.image_id).unwrap_or_default(),
         labels,
-        image: container.image.unwrap_or_default(),
+        image: without_nul(&container.image.unwrap_or_default()).into_owned(),
         state,
         networks: networks(joined.as_ref()),
         addresses: addresses(joined),
@@ -103,11 +104,17 @@ pub(crate) fn listed(container: ContainerSummary) -> Found {
     }
 }
 
+/// Labels as they are kept: whoever made the container may have written anything into them.
+pub(crate) fn kept(labels: Option<HashMap<String, String>>) -> BTreeMap<String, String> {
+    let labels = labels.into_iter().flatten();
+    labels.map(|(key, value)| (without_nul(&key).into_owned(), without_nul(&value).into_owned())).collect()
+}
+
 /// Links add names like `/web/db`; its own has one slash.
 fn own_name(names: Vec<String>) -> String {
     names
         .into_iter()
-        .map(|name| name.trim_start_matches('/').to_owned())
+        .map(|name| without_nul(name.trim_start_matches('/')).into_owned())
         .find(|name| !name.contains('/'))
         .unwrap_or_default()
 }
@@ -363,6 +370,32 @@ mod tests {
         let shown = last_check(health(vec![late])).unwrap();
         assert_eq!((shown.healthy, shown.exit_code), (false, None));
         assert_eq!(last_check(health(Vec::new())), None);
+    }
+
+    #[test]
+    fn nul_in_labels_and_names_is_replaced() {
+        let labels = HashMap::from([("a\0".to_owned(), "b\0c".to_owned())]);
+        let listed = listed(ContainerSummary {
+            names: Some(vec!["/we\0b".into()]),
+            image: Some("ap\0p".into()),
+            labels: Some(labels.clone()),
+            ..ContainerSummary::default()
+        });
+        let config = bollard::models::ContainerConfig {
+            image: Some("ap\0p".into()),
+            labels: Some(labels),
+            ..Default::default()
+        };
+        let inspected = inspected(ContainerInspectResponse {
+            name: Some("/we\0b".into()),
+            config: Some(config),
+            ..ContainerInspectResponse::default()
+        });
+        for found in [listed, inspected] {
+            let label = found.labels.first_key_value().unwrap();
+            let texts = [&found.name, &found.image, label.0, label.1];
+            assert_eq!(texts, ["we\u{fffd}b", "ap\u{fffd}p", "a\u{fffd}", "b\u{fffd}c"]);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use bollard::models::{BuildInfo, BuildInfoAux, CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion, CreateImageOptions, TagImageOptions};
 use clos_domain::seams::Images;
 use clos_domain::seams::engine::{Error, OnProgress, Progress};
+use clos_domain::text::without_nul;
 use clos_domain::workload::{Build, Image};
 use futures::{Stream, StreamExt as _};
 
@@ -146,6 +147,7 @@ impl Images for Docker {
         let image = name::check_image(image)?;
         let failed = |why: String| Error::BuildFailed { image: image.to_owned(), why };
         let context = Context::open(build).await.map_err(failed)?;
+        let unread = context.unread();
         let options = self.build_options(image, build, &context).await?;
         let is_buildkit = options.version == BuilderVersion::BuilderBuildKit;
         let context = if is_buildkit { context.without_ignore() } else { context };
@@ -165,6 +167,10 @@ impl Images for Docker {
                         }
                     }
                     Err(error) => {
+                        // The engine only sees that the context ends.
+                        if let Some(why) = unread.get() {
+                            return Err(failed(words.last(why, is_buildkit)));
+                        }
                         return Err(match fault(&what, Effect::Changes, &error) {
                             Fault::Answer { message, .. } | Fault::Seam(Error::Failed(message)) => {
                                 failed(words.last(&message, is_buildkit))
@@ -277,7 +283,7 @@ impl Words {
     }
 
     fn say(&mut self, text: &str, progress: OnProgress<'_>) {
-        let text = text.trim();
+        let text = &*without_nul(text.trim());
         if text.is_empty() || self.lines.back().is_some_and(|last| last == text) {
             return;
         }
@@ -291,7 +297,7 @@ impl Words {
 
     /// The error with what was said before it.
     fn last(&self, error: &str, is_buildkit: bool) -> String {
-        let error = error.trim();
+        let error = &*without_nul(error.trim());
         let mut said: Vec<&str> =
             self.lines.iter().map(String::as_str).filter(|line| *line != error).collect();
         said.push(error);

@@ -19,6 +19,7 @@
 
 mod adoptions;
 mod config;
+mod connection;
 mod convert;
 mod error;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use sea_orm::{
 };
 use serde::de::DeserializeOwned;
 
+use crate::connection::Connection;
 use crate::convert::from_json;
 use crate::error::{TooLate, from_database};
 use crate::whole::{self, ByIds};
@@ -23,7 +24,7 @@ use crate::{adoptions, config, groups, journal, operations, ports, services};
 const BATCH: usize = 500;
 
 pub(crate) struct Unit {
-    pub(crate) connection: DatabaseTransaction,
+    pub(crate) connection: Connection,
     pub(crate) drafts: Vec<Draft>,
     /// A writing unit locks what it reads by id or name (PostgreSQL; SQLite has one writer).
     pub(crate) writes: bool,
@@ -55,6 +56,7 @@ impl Unit {
     ) -> Self {
         let (kind, outcome) = if writes { ("write", "rolled_back") } else { ("read", "ok") };
         let timed = Timed { kind, outcome, began };
+        let connection = Connection::new(connection);
         Self { connection, drafts: Vec::new(), writes, deadline, spoiled: AtomicBool::new(false), timed }
     }
 

@@ -1335,6 +1335,32 @@ pub async fn a_host_port_has_one_owner(store: Arc<dyn Store>) {
     assert_eq!(tx.ports().of_service(&api.id).await.unwrap(), []);
 }
 
+/// PostgreSQL refuses NUL in a text and SQLite keeps it: both have U+FFFD in its place.
+pub async fn nul_in_the_words_of_an_engine_is_replaced(store: Arc<dyn Store>) {
+    let ids = SeqIds::default();
+    let shop = group(&ids, "shop");
+    let mut web = service(&ids, &shop, "web");
+    given(&store, &shop, &[&web]).await;
+    web.status_detail = "exec: \"a\0b\": invalid argument".into();
+    web.container_id = Some("c\0".into());
+    let mut up = operation(&ids, &shop, Verb::Up, at(1));
+    up.steps = vec![Step { message: "no\0 device".into(), ..step(1, Some(&web), Action::Create) }];
+    up.leftovers = text(&["network \0"]);
+    let mut event = draft("service.created", 1);
+    event.data.message = Some("the engine says \0".into());
+    let mut tx = store.begin().await.unwrap();
+    tx.services().update_state(&web).await.unwrap();
+    tx.operations().insert(&up).await.unwrap();
+    tx.journal().append(event);
+    tx.commit().await.unwrap();
+
+    let read = stored(&store, &web.id).await.unwrap();
+    assert_eq!(read.status_detail, "exec: \"a\u{fffd}b\": invalid argument");
+    assert_eq!(read.container_id.as_deref(), Some("c\u{fffd}"));
+    let read = store.view().await.unwrap().operations().get(&up.id).await.unwrap().unwrap();
+    assert_eq!(read.steps[0].message, "no\u{fffd} device");
+}
+
 /// Every field of an operation and of its steps comes back.
 pub async fn an_operation_reads_back_with_its_steps(store: Arc<dyn Store>) {
     let ids = SeqIds::default();
@@ -1855,6 +1881,7 @@ macro_rules! store_suite {
             a_unit_of_work_with_a_failure_cannot_be_committed
             a_view_cannot_write
             a_view_is_one_moment
+            nul_in_the_words_of_an_engine_is_replaced
             a_group_filter_tells_the_base_from_its_instances
             services_are_found_by_every_filter
             services_are_listed_in_the_order_asked_for

@@ -10,7 +10,7 @@ use clos_domain::workload::{Build, Container, Join, Logging, Mount, MountKind, P
 use clos_proto::v2 as pb;
 use indexmap::IndexMap;
 
-use super::service::{in_order, unmasked};
+use super::service::{in_order, unmasked, unmasked_words};
 use super::{Violations, health, some};
 use crate::encode;
 
@@ -61,6 +61,14 @@ pub(crate) fn docker(
     let restart = restart(v, &wanted.restart_policy);
     let old_build = old.and_then(|old| old.container().build.as_ref());
     let mut container = container(v, wanted, old_build)?;
+    let known = old.map(|old| old.container());
+    let command = known.and_then(|known| known.command.as_deref());
+    container.command = unmasked_words(v, "docker_config.command", container.command, command);
+    let entrypoint = known.and_then(|known| known.entrypoint.as_deref());
+    container.entrypoint = unmasked_words(v, "docker_config.entrypoint", container.entrypoint, entrypoint);
+    let logging = wanted.logging.as_ref();
+    let logging =
+        logging.map(|one| super::service::logging(v, one, old.and_then(|old| old.logging.as_ref())));
     keep_files(v, &mut container, old.map(|old| old.container()));
     if v.count() > count {
         return None;
@@ -69,7 +77,7 @@ pub(crate) fn docker(
         run: Run::Container(Box::new(container)),
         health,
         restart: restart?,
-        logging: wanted.logging.as_ref().map(super::service::logging),
+        logging,
         labels: in_order(wanted.labels.clone(), old.map(|old| &old.labels)),
         container_name: some(&wanted.container_name),
     })

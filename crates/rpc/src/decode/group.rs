@@ -10,6 +10,7 @@ use clos_domain::{Error, Result};
 use clos_proto::v2 as pb;
 use indexmap::IndexMap;
 
+use super::service::options;
 use super::{Violations, page, some};
 use crate::encode;
 
@@ -25,7 +26,7 @@ pub(crate) fn create(request: &pb::CreateGroupRequest) -> Result<(GroupRef, Defi
         raw => v.take(Instance::parse("instance", raw)).map(Some),
     };
     let group = name.zip(instance).map(|(name, instance)| GroupRef { name, instance });
-    let definition = definition(&mut v, wanted, group.as_ref(), &[]);
+    let definition = definition(&mut v, wanted, group.as_ref(), None);
     v.finish(group.map(|group| (group, definition)))
 }
 
@@ -70,7 +71,7 @@ fn replaced(mut v: Violations, wanted: &pb::Group, before: &Group) -> Result<Def
             );
         }
     }
-    let definition = definition(&mut v, wanted, Some(&before.name), &before.definition.compose_files);
+    let definition = definition(&mut v, wanted, Some(&before.name), Some(&before.definition));
     v.finish(Some(definition))
 }
 
@@ -78,7 +79,7 @@ fn definition(
     v: &mut Violations,
     wanted: &pb::Group,
     name: Option<&GroupRef>,
-    files: &[String],
+    before: Option<&Definition>,
 ) -> Definition {
     if !wanted.working_dir.is_empty() && !wanted.working_dir.starts_with('/') {
         v.add("working_dir", format!("`{}` must be an absolute folder", shown(&wanted.working_dir)));
@@ -86,21 +87,25 @@ fn definition(
     let mut networks = IndexMap::new();
     for (index, one) in wanted.networks.iter().enumerate() {
         let field = format!("networks[{index}].key");
-        if key(v, &field, &one.key) && networks.insert(one.key.clone(), network(one)).is_some() {
+        if key(v, &field, &one.key)
+            && networks.insert(one.key.clone(), network(v, index, one, before)).is_some()
+        {
             v.add(field, format!("`{}` is named twice; once is enough", shown(&one.key)));
         }
     }
     let mut volumes = IndexMap::new();
     for (index, one) in wanted.volumes.iter().enumerate() {
         let field = format!("volumes[{index}].key");
-        if key(v, &field, &one.key) && volumes.insert(one.key.clone(), volume(one)).is_some() {
+        if key(v, &field, &one.key)
+            && volumes.insert(one.key.clone(), volume(v, index, one, before)).is_some()
+        {
             v.add(field, format!("`{}` is named twice; once is enough", shown(&one.key)));
         }
     }
     Definition {
         description: v.text("description", &wanted.description, 10_000),
         working_dir: wanted.working_dir.clone(),
-        compose_files: files.to_vec(),
+        compose_files: before.map(|before| before.compose_files.clone()).unwrap_or_default(),
         // Who reads files says so.
         is_named_by_files: false,
         profiles: wanted.profiles.clone(),
@@ -122,13 +127,20 @@ fn key(v: &mut Violations, field: &str, raw: &str) -> bool {
     is_good
 }
 
-fn network(wanted: &pb::GroupNetwork) -> Network {
+fn network(
+    v: &mut Violations,
+    index: usize,
+    wanted: &pb::GroupNetwork,
+    before: Option<&Definition>,
+) -> Network {
+    let known = before.and_then(|before| before.networks.get(&wanted.key)).map(|known| &known.driver_opts);
+    let driver_opts = options(v, &format!("networks[{index}].driver_opts"), &wanted.driver_opts, known);
     Network {
         name: wanted.name.clone(),
         owner: None,
         external: wanted.external,
         driver: some(&wanted.driver),
-        driver_opts: wanted.driver_opts.clone(),
+        driver_opts,
         internal: wanted.internal,
         attachable: wanted.attachable,
         enable_ipv6: wanted.enable_ipv6,
@@ -147,13 +159,15 @@ fn subnet(wanted: &pb::Subnet) -> Subnet {
     }
 }
 
-fn volume(wanted: &pb::GroupVolume) -> Volume {
+fn volume(v: &mut Violations, index: usize, wanted: &pb::GroupVolume, before: Option<&Definition>) -> Volume {
+    let known = before.and_then(|before| before.volumes.get(&wanted.key)).map(|known| &known.driver_opts);
+    let driver_opts = options(v, &format!("volumes[{index}].driver_opts"), &wanted.driver_opts, known);
     Volume {
         name: wanted.name.clone(),
         owner: None,
         external: wanted.external,
         driver: some(&wanted.driver),
-        driver_opts: wanted.driver_opts.clone(),
+        driver_opts,
         labels: wanted.labels.clone(),
     }
 }

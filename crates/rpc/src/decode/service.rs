@@ -13,7 +13,7 @@ use clos_proto::v2 as pb;
 use indexmap::IndexMap;
 
 use super::{GroupWish, Violations, container, health, page, port, some};
-use crate::encode::{self, MASK};
+use crate::encode::{self, MASK, masked_words};
 
 const TAGS: usize = 10;
 const WORD: usize = 100;
@@ -343,8 +343,58 @@ fn cpuset(v: &mut Violations, raw: &str) -> Option<String> {
 }
 
 /// Where output goes; the driver `none` and options without a driver are fine.
-pub(crate) fn logging(wanted: &pb::Logging) -> Logging {
-    Logging { driver: some(&wanted.driver), options: wanted.options.clone() }
+pub(crate) fn logging(v: &mut Violations, wanted: &pb::Logging, before: Option<&Logging>) -> Logging {
+    let known = before.map(|before| &before.options);
+    let options = options(v, "docker_config.logging.options", &wanted.options, known);
+    Logging { driver: some(&wanted.driver), options }
+}
+
+/// Options of a driver; a mask that is sent back keeps the value that there is.
+pub(crate) fn options(
+    v: &mut Violations,
+    field: &str,
+    wanted: &BTreeMap<String, String>,
+    before: Option<&BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let read = wanted.iter().map(|(key, value)| {
+        let known = before.and_then(|before| before.get(key)).map(String::as_str);
+        (key.clone(), unmasked(v, &format!("{field}[{}]", shown(key)), value, known))
+    });
+    read.collect()
+}
+
+/// The words of a command. A word that is sent back as it was shown, mask and all, is the one that there is: at its
+/// place, or anywhere if only one is shown like it. Any other word with a mask is refused.
+pub(crate) fn unmasked_words(
+    v: &mut Violations,
+    field: &str,
+    wanted: Option<Vec<String>>,
+    before: Option<&[String]>,
+) -> Option<Vec<String>> {
+    let before = before.unwrap_or_default();
+    let before_shown = masked_words(before);
+    let mut words = wanted?;
+    for (at, word) in words.iter_mut().enumerate() {
+        if !word.contains(MASK) {
+            continue;
+        }
+        let mut alike =
+            before.iter().zip(&before_shown).filter(|(_, shown)| *shown == word).map(|(old, _)| old);
+        let known = match before_shown.get(at) {
+            Some(shown) if shown == word => before.get(at),
+            _ => alike.next().filter(|only| alike.all(|other| other == *only)),
+        };
+        match known {
+            Some(known) => known.clone_into(word),
+            None => v.add(
+                format!("{field}[{at}]"),
+                format!(
+                    "`{MASK}` stands for a value that is kept, and no word here was shown so; send the value"
+                ),
+            ),
+        }
+    }
+    Some(words)
 }
 
 /// Which services are wanted, and which part of them.

@@ -16,7 +16,7 @@ use clos_testkit::ids::SeqIds;
 use clos_testkit::store_suite as made;
 
 use super::*;
-use crate::encode;
+use crate::encode::{self, MASK};
 
 fn length(seconds: i64, nanos: i32) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds, nanos })
@@ -477,6 +477,31 @@ fn a_service_that_is_sent_back_as_it_was_shown_does_not_change() {
     assert_eq!(patch(&full, pb::Service::default(), &[]).unwrap(), full.definition);
     let order: Vec<String> = put(&full, shown).unwrap().environment.into_keys().collect();
     assert_eq!(order, full.definition.environment.keys().cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_masked_word_of_a_command_keeps_the_word_that_there_is() {
+    let mut before = web();
+    let words = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+    let old = words(&["serve", "--password", "hunter2", "--token=abc", "--port", "80"]);
+    before.definition.container_mut().command = Some(old.clone());
+    let logging = before.definition.logging.get_or_insert_default();
+    logging.options.insert("splunk-token".into(), "abc".into());
+    let mut shown = encode::service::service(&before);
+    let config = shown.docker_config.as_mut().unwrap();
+    assert_eq!(config.command, words(&["serve", "--password", MASK, "--token=********", "--port", "80"]));
+    config.command[5] = "81".into();
+    config.command.insert(0, "exec".into());
+    let read = put(&before, shown.clone()).unwrap();
+    let mut wanted = old;
+    wanted[5] = "81".into();
+    wanted.insert(0, "exec".into());
+    assert_eq!(read.container().command.as_deref(), Some(wanted.as_slice()));
+    assert_eq!(read.logging.unwrap().options["splunk-token"], "abc");
+
+    shown.docker_config.as_mut().unwrap().command[4] = "--key=********".into();
+    let refused = put(&before, shown).unwrap_err();
+    assert_eq!(refused.violations()[0].field, "docker_config.command[4]");
 }
 
 #[test]

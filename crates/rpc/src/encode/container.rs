@@ -4,7 +4,7 @@ use clos_domain::service::Definition;
 use clos_domain::workload::{Build, Join, Logging, Mount, MountKind, PullPolicy};
 use clos_proto::v2 as pb;
 
-use super::{count, health, masked, text};
+use super::{count, health, masked, masked_words, options, text};
 
 /// Everything of a definition that concerns its container; which one it is belongs to the state.
 pub(crate) fn docker_config(definition: &Definition) -> pb::DockerConfig {
@@ -69,7 +69,7 @@ fn words(words: Option<&[String]>) -> Vec<String> {
     match words {
         None => Vec::new(),
         Some([]) => vec![String::new()],
-        Some(words) => words.to_vec(),
+        Some(words) => masked_words(words),
     }
 }
 
@@ -143,5 +143,5 @@ fn mount(mount: &Mount) -> pb::VolumeMount {
 }
 
 fn logging(logging: &Logging) -> pb::Logging {
-    pb::Logging { driver: text(logging.driver.as_ref()), options: logging.options.clone() }
+    pb::Logging { driver: text(logging.driver.as_ref()), options: options(&logging.options) }
 }

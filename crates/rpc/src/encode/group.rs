@@ -8,7 +8,7 @@ use clos_domain::spec::DEFAULT_NETWORK;
 use clos_domain::workload::{Network, Subnet, Volume};
 use clos_proto::v2 as pb;
 
-use super::{instance, number, service, small, text, timestamp};
+use super::{instance, number, options, service, small, text, timestamp};
 
 /// A group with what follows from its services.
 pub(crate) fn group(view: &GroupView) -> pb::Group {
@@ -81,7 +81,7 @@ fn network(key: &str, network: &Network) -> pb::GroupNetwork {
         name: network.name.clone(),
         external: network.external,
         driver: text(network.driver.as_ref()),
-        driver_opts: network.driver_opts.clone(),
+        driver_opts: options(&network.driver_opts),
         internal: network.internal,
         attachable: network.attachable,
         enable_ipv6: network.enable_ipv6,
@@ -105,7 +105,7 @@ fn volume(key: &str, volume: &Volume) -> pb::GroupVolume {
         name: volume.name.clone(),
         external: volume.external,
         driver: text(volume.driver.as_ref()),
-        driver_opts: volume.driver_opts.clone(),
+        driver_opts: options(&volume.driver_opts),
         labels: volume.labels.clone(),
     }
 }

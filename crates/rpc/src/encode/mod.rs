@@ -21,10 +21,17 @@ pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub(crate) use clos_domain::secret::{MASK, masked};
+use clos_domain::secret::masked_option;
+pub(crate) use clos_domain::secret::{MASK, masked, masked_words};
 use clos_domain::{Reason, Timestamp};
+
+/// Options of a driver as callers see them.
+pub(crate) fn options(options: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    options.iter().map(|(name, value)| (name.clone(), masked_option(name, value))).collect()
+}
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
