@@ -415,7 +415,7 @@ fn the_options_of_a_groups_networks_and_volumes_hide_their_secrets() {
     let ids = SeqIds::default();
     let mut shop = made::group(&ids, "shop");
     let secret = ("o".to_owned(), "addr=nas,username=me,password=hunter2".to_owned());
-    let volume = clos_domain::workload::Volume { driver_opts: [secret.clone()].into(), ..Default::default() };
+    let volume = clos_domain::workload::Volume { driver_opts: [secret].into(), ..Default::default() };
     shop.definition.volumes.insert("data".into(), volume);
     let token = ("token".to_owned(), "hunter2".to_owned());
     let network = clos_domain::workload::Network { driver_opts: [token].into(), ..Default::default() };
