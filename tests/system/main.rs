@@ -16,6 +16,7 @@ mod doors;
 mod guests;
 mod neighbours;
 mod networks;
+mod original;
 mod paths;
 mod ports;
 mod rebuilding;
