@@ -37,6 +37,10 @@ async fn tcp_wants_the_token() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_daemon_is_started_when_it_is_not_there() {
     let home = tempfile::Builder::new().prefix("clos").tempdir().unwrap();
+    // The log of the daemons before it is full.
+    let log = home.path().join("log/closd.log");
+    std::fs::create_dir(home.path().join("log")).unwrap();
+    std::fs::write(&log, vec![b'x'; 10 << 20]).unwrap();
     let mut clos = Command::new(program("clos"));
     clos.env_clear()
         .env("CLOS_HOME", home.path())
@@ -54,6 +58,10 @@ async fn the_daemon_is_started_when_it_is_not_there() {
     assert_eq!((ran.code, ran.out.as_str()), (0, "No services registered\n"), "{}", ran.err);
     assert!(ran.err.contains("closd was not running: starting it"), "{}", ran.err);
     assert!(pid.is_some(), "it runs on after us");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("closd is ready") && !text.contains('x'.to_string().repeat(99).as_str()), "{text}");
+    let previous = std::fs::metadata(home.path().join("log/closd.log.1")).unwrap();
+    assert_eq!(previous.len(), 10 << 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -23,6 +23,7 @@ mod rest;
 mod secrets;
 mod socket;
 mod stalled;
+mod strangers;
 mod surface;
 mod volumes;
 mod watching;

@@ -42,6 +42,7 @@ pub fn telemetry(effective: &Effective) -> clos_telemetry::Settings {
         },
         filter: config.log.level.clone(),
         file: config.log.file.clone(),
+        stderr_file: None,
         otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
         service_name: "closd",
         service_version: VERSION,
@@ -62,7 +63,9 @@ pub async fn run(effective: Effective, sources: &Sources) -> anyhow::Result<Ende
     let mut signals = Signals::take().context("signals cannot be taken")?;
     let home = Home::prepare(&sources.home)?;
     let lock = home.lock()?;
-    let guard = clos_telemetry::init(&telemetry(&effective))?;
+    // Where `clos` sends the standard error of a daemon that it starts.
+    let stderr_file = Some(sources.home.join("log/closd.log"));
+    let guard = clos_telemetry::init(&clos_telemetry::Settings { stderr_file, ..telemetry(&effective) })?;
     for warning in &effective.warnings {
         tracing::warn!("{warning}");
     }

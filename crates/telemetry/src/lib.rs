@@ -21,6 +21,7 @@ mod metrics;
 pub mod names;
 pub mod propagation;
 mod redact;
+mod refusals;
 mod rotating;
 mod unheard;
 

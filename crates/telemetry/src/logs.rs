@@ -1,6 +1,9 @@
 //! Logs and traces, set up once.
 
+use std::fs::{self, File};
 use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +56,9 @@ pub struct Settings {
     pub filter: String,
     /// Also into this file, turned over at 10 MiB with one predecessor.
     pub file: Option<PathBuf>,
+    /// The file to which whoever starts this process may send its standard error. When it is that file, it
+    /// is turned over likewise.
+    pub stderr_file: Option<PathBuf>,
     /// Where an OpenTelemetry collector takes OTLP over gRPC: `http://127.0.0.1:4317`.
     pub otlp_endpoint: Option<String>,
     /// The service that traces name.
@@ -127,7 +133,18 @@ impl Drop for Guard {
 /// A setting that cannot be followed, named.
 pub fn init(settings: &Settings) -> Result<Guard, Error> {
     let is_terminal = io::stderr().is_terminal();
-    let (subscriber, guard) = build(settings, io::stderr(), is_terminal)?;
+    let mut settings = settings.clone();
+    let shared = settings.stderr_file.take().filter(|path| is_stderr(path));
+    let main: Box<dyn io::Write + Send> = match &shared {
+        Some(path) => {
+            let shared = Rotating::open_shared(path, FILE_LIMIT);
+            // The same file need not get each line twice.
+            settings.file = settings.file.filter(|file| !is_stderr(file));
+            Box::new(shared.map_err(|source| cannot_write(path, source))?)
+        }
+        None => Box::new(io::stderr()),
+    };
+    let (subscriber, guard) = build(&settings, main, is_terminal)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::Again)?;
     Ok(guard)
 }
@@ -173,8 +190,21 @@ fn filter(directives: &str) -> Result<EnvFilter, Error> {
 }
 
 fn open(path: &Path) -> Result<Rotating, Error> {
-    Rotating::open(path, FILE_LIMIT)
-        .map_err(|source| Error::File { path: path.display().to_string(), source })
+    Rotating::open(path, FILE_LIMIT).map_err(|source| cannot_write(path, source))
+}
+
+fn cannot_write(path: &Path, source: io::Error) -> Error {
+    Error::File { path: path.display().to_string(), source }
+}
+
+/// Whether standard error goes to this file.
+fn is_stderr(path: &Path) -> bool {
+    let judge = || -> io::Result<bool> {
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?).metadata()?;
+        let file = fs::metadata(path)?;
+        Ok((stderr.dev(), stderr.ino()) == (file.dev(), file.ino()))
+    };
+    judge().unwrap_or(false)
 }
 
 /// A writer that never waits: a terminal that nobody reads must not hold up the daemon.

@@ -1,7 +1,7 @@
 //! The registry, and a verb for each thing that is counted.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::names::{self, Kind, Metric};
+use crate::refusals::Refusals;
 
 static GLOBAL: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
@@ -43,6 +44,7 @@ struct Inner {
     store_seconds: HistogramVec,
     connections: IntGaugeVec,
     connections_refused: IntCounterVec,
+    refusals: Refusals,
     upstream_up: IntGaugeVec,
     build: IntGaugeVec,
     resident_bytes: IntGaugeVec,
@@ -71,6 +73,7 @@ impl Metrics {
             store_seconds: histogram(&registry, &names::STORE_SECONDS),
             connections: gauge(&registry, &names::CONNECTIONS),
             connections_refused: counter(&registry, &names::CONNECTIONS_REFUSED),
+            refusals: Refusals::default(),
             upstream_up: gauge(&registry, &names::UPSTREAM_UP),
             build: gauge(&registry, &names::BUILD),
             resident_bytes: gauge(&registry, &names::RESIDENT_BYTES),
@@ -151,9 +154,11 @@ impl Metrics {
         Watcher { gauge }
     }
 
-    /// The door was shut on somebody.
-    pub fn refused(&self, reason: &str) {
+    /// Counts somebody who is refused. When the log should tell of it, which is once a minute for each reason: how
+    /// many it has left out since the last time.
+    pub fn refused(&self, reason: &'static str) -> Option<u64> {
         self.inner.connections_refused.with_label_values(&[reason]).inc();
+        self.inner.refusals.one(reason, Instant::now())
     }
 
     /// A server behind a gateway answers, or does not. `upstream` is its configured address.

@@ -13,6 +13,8 @@ pub(crate) struct Rotating {
     limit: u64,
     file: File,
     written: u64,
+    /// Somebody else appends to the same open file, so that it is emptied and not replaced.
+    is_shared: bool,
 }
 
 impl Rotating {
@@ -20,14 +22,28 @@ impl Rotating {
     pub(crate) fn open(path: &Path, limit: u64) -> io::Result<Self> {
         let file = append(path)?;
         let written = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), limit, file, written })
+        Ok(Self { path: path.to_owned(), limit, file, written, is_shared: false })
+    }
+
+    /// As [`Self::open`], for a file that this process has open already, as standard error. At its limit
+    /// it is copied to `<name>.1` and emptied: whatever is written past us, a panic's text, still gets into it.
+    pub(crate) fn open_shared(path: &Path, limit: u64) -> io::Result<Self> {
+        Ok(Self { is_shared: true, ..Self::open(path, limit)? })
     }
 
     fn rotate(&mut self) -> io::Result<()> {
         let mut previous = self.path.clone().into_os_string();
         previous.push(".1");
-        fs::rename(&self.path, previous)?;
-        self.file = append(&self.path)?;
+        if self.is_shared {
+            match fs::copy(&self.path, previous) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                // What was removed is read by nobody.
+                _ => self.file.set_len(0)?,
+            }
+        } else {
+            fs::rename(&self.path, previous)?;
+            self.file = append(&self.path)?;
+        }
         self.written = 0;
         Ok(())
     }
@@ -73,6 +89,28 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.path().join("closd.log.1")).unwrap(), "third line\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_shared_file_stays_the_same_and_is_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("closd.log");
+        let mut other = append(&path).unwrap();
+        other.write_all(b"of before\n").unwrap();
+        let mut log = Rotating::open_shared(&path, 20).unwrap();
+        for line in ["first\n", "second line\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        other.write_all(b"a panic\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second line\na panic\n");
+        let previous = folder.path().join("closd.log.1");
+        assert_eq!(fs::read_to_string(&previous).unwrap(), "of before\nfirst\n");
+        assert_eq!(fs::metadata(&previous).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_file(&path).unwrap();
+        for _ in 0..3 {
+            log.write_all(b"as long as all of it\n").unwrap();
+        }
+        assert_eq!(log.file.metadata().unwrap().len(), 21, "what nobody reads does not grow either");
     }
 
     #[test]

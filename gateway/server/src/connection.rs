@@ -2,9 +2,9 @@
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Answers;
 use crate::door::{Door, Peer};
 use crate::listen::Place;
+use crate::seats::Seat;
 use crate::watched::Watched;
 
 /// Requests at a time on one HTTP/2 connection.
@@ -42,9 +43,8 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// As many bytes tell HTTP/2 from HTTP/1.
 const FIRST_WORD: usize = 24;
-
-/// A message that every call of a client may repeat is logged this often.
-const SAY_EVERY: Duration = Duration::from_secs(60);
+/// How long a connection may take to go when its place is wanted.
+const GOODBYE: Duration = Duration::from_millis(250);
 
 /// Who came in, and how long they may stay.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(crate) struct Visit {
     pub(crate) peer: Peer,
     /// Goes with the bytes: a connection that becomes a socket keeps it.
     pub(crate) place: Place,
+    /// By it an idle connection hears that its place is wanted.
+    pub(crate) seat: Seat,
     /// How long a head may take, from its first byte to its last and from the beginning of the
     /// connection to the first one.
     pub(crate) header_timeout: Duration,
@@ -65,16 +67,21 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Answers,
 {
-    let Visit { peer, place, header_timeout, drain } = visit;
+    let Visit { peer, place, seat, header_timeout, drain } = visit;
     let asked = Arc::new(AtomicBool::new(false));
     let read = Arc::new(AtomicUsize::new(0));
     let transport = if matches!(peer, Peer::Unix(_)) { "unix" } else { "tcp" };
-    let door = Door::new(service, peer, Arc::clone(&asked));
+    let door = Door::new(service, peer, Arc::clone(&asked), seat.uses());
     let io = TokioIo::new(Watched::new(io, Arc::clone(&read), place));
     let http = builder(header_timeout);
     let mut connection = pin!(http.serve_connection_with_upgrades(io, TowerToHyperService::new(door)));
     let mut first_word = pin!(tokio::time::sleep(header_timeout));
     let (mut is_waiting, mut is_draining) = (true, false);
+    let mut goodbye = pin!(async {
+        seat.asked_to_go().await;
+        tokio::time::sleep(GOODBYE).await;
+    });
+    let (mut is_asked_to_go, mut is_gone) = (false, false);
     loop {
         tokio::select! {
             ended = poll_fn(|context| {
@@ -93,6 +100,17 @@ where
                 is_draining = true;
                 connection.as_mut().graceful_shutdown();
             }
+            () = seat.asked_to_go(), if !is_asked_to_go => {
+                is_asked_to_go = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            // A request that came just then is still answered.
+            () = &mut goodbye, if !is_gone => {
+                is_gone = true;
+                if seat.is_idle() {
+                    return;
+                }
+            }
             // Until the version is known no limit of HTTP holds.
             () = &mut first_word, if is_waiting => {
                 is_waiting = false;
@@ -107,13 +125,10 @@ where
 
 /// Counts and logs a request that `h2` has refused.
 fn say_refused(transport: &str) {
-    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
-    clos_telemetry::metrics().refused("authority");
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
-        *said = Some(Instant::now());
+    if let Some(omitted) = clos_telemetry::metrics().refused("authority") {
         tracing::warn!(
             transport,
+            omitted,
             "a call was refused because its :authority is not a host name; a grpcio client of a Unix socket needs the channel option grpc.default_authority=localhost"
         );
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use futures::future::Either;
+use futures::future::{BoxFuture, Either};
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN, UPGRADE};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Version};
@@ -25,7 +25,8 @@ use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::Service;
 
-use crate::Answers;
+use crate::seats::Uses;
+use crate::{Answers, held};
 
 /// The port that a URL without one means.
 const HTTP_PORT: u16 = 80;
@@ -287,19 +288,23 @@ pub struct Door<S> {
     inner: S,
     peer: Peer,
     asked: Arc<AtomicBool>,
+    uses: Uses,
 }
 
 impl<S> Door<S> {
-    /// The door of one connection; `asked` becomes true with its first request.
-    pub fn new(inner: S, peer: Peer, asked: Arc<AtomicBool>) -> Self {
-        Self { inner, peer, asked }
+    /// The door of one connection; `asked` becomes true with its first request, and `uses` hears of each.
+    pub(crate) fn new(inner: S, peer: Peer, asked: Arc<AtomicBool>, uses: Uses) -> Self {
+        Self { inner, peer, asked, uses }
     }
 }
 
 impl<S: Answers> Service<Request<Incoming>> for Door<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, Infallible>>>;
+    type Future = Either<
+        BoxFuture<'static, Result<Response<Body>, Infallible>>,
+        Ready<Result<Response<Body>, Infallible>>,
+    >;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -312,14 +317,18 @@ impl<S: Answers> Service<Request<Incoming>> for Door<S> {
             Peer::Tcp(info, names) => {
                 request.extensions_mut().insert(Arc::clone(names));
                 if let Err(refusal) = names.judge(&request) {
-                    clos_telemetry::metrics().refused(refusal.label);
-                    tracing::warn!(reason = refusal.reason, peer = ?info.remote_addr, "{}", refusal.message);
+                    if let Some(omitted) = clos_telemetry::metrics().refused(refusal.label) {
+                        let reason = refusal.reason;
+                        tracing::warn!(reason, peer = ?info.remote_addr, omitted, "{}", refusal.message);
+                    }
                     return Either::Right(ready(Ok(refusal.into_response(&request, &names.error_domain))));
                 }
                 request.extensions_mut().insert(info.clone());
             }
         }
-        Either::Left(self.inner.call(request))
+        let busy = self.uses.begin();
+        let answer = self.inner.call(request);
+        Either::Left(Box::pin(async move { Ok(answer.await?.map(|body| held::with(body, busy))) }))
     }
 }
 

@@ -6,15 +6,13 @@
 //! its stream full. Further calls go over further connections. A stalled reader stops its own stream and nothing
 //! else (decision 13).
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::held;
 
 /// Calls on one connection. RFC 9113, 6.5.2, asks servers to allow at least 100 concurrent streams; a call beyond a
 /// server's limit waits until another one ends, which a stream may never do.
@@ -99,41 +97,14 @@ pub(crate) struct Place(
 impl Place {
     /// Holds the place as long as the body of the response.
     pub(crate) fn with(self, body: Body) -> Body {
-        if body.is_end_stream() {
-            return body;
-        }
-        Body::new(Placed { body, _place: self })
-    }
-}
-
-/// A response body that holds its call's place.
-struct Placed {
-    body: Body,
-    _place: Place,
-}
-
-impl http_body::Body for Placed {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        held::with(body, self)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn lanes() -> Lanes {

@@ -2,7 +2,7 @@
 //! sockets, and the pages beside them.
 //!
 //! One way for every connection, on the Unix socket and on TCP: a place among
-//! the allowed number ([`listen`]), HTTP/1 or HTTP/2 within stated limits
+//! the allowed number ([`listen`], `seats`), HTTP/1 or HTTP/2 within stated limits
 //! ([`connection`]), the judgement at the [`door`], then what answers
 //! ([`surface`]). The binary `clos-gateway` puts this in front of [`upstreams`];
 //! `closd` mounts it in process, over its own routes.
@@ -13,9 +13,11 @@ pub mod connection;
 pub mod door;
 pub mod envoy;
 mod heads;
+mod held;
 mod lanes;
 pub mod listen;
 pub mod pages;
+mod seats;
 pub mod surface;
 pub mod upstreams;
 mod watched;

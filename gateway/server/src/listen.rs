@@ -1,5 +1,6 @@
 //! Taking connections: each listener has its own number of places, so that a
-//! flood on TCP does not lock the owner out of the socket.
+//! flood on TCP does not lock the owner out of the socket. When they are all taken, an
+//! idle connection goes for a new one.
 
 use std::io;
 use std::sync::Arc;
@@ -7,13 +8,14 @@ use std::time::Duration;
 
 use clos_telemetry::Watcher;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected as _;
 
 use crate::connection::Visit;
 use crate::door::{Names, Peer};
+use crate::seats::Seats;
 use crate::{Answers, connection};
 
 /// A pause after an accept that failed, which is when files run out.
@@ -35,7 +37,7 @@ pub enum Listener {
 /// How much is let in.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time.
+    /// Connections at a time; more take the places of idle ones.
     pub connections: usize,
     /// How long the head of a request may take.
     pub header_timeout: Duration,
@@ -65,7 +67,7 @@ impl Listener {
         limits: Limits,
         drain: CancellationToken,
     ) -> bool {
-        let places = Arc::new(Semaphore::new(limits.connections));
+        let seats = Seats::new(limits.connections);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -75,13 +77,37 @@ impl Listener {
                 Some(_) = connections.join_next() => {}
                 accepted = self.accept() => match accepted {
                     Ok(Some((stream, peer))) => {
-                        let Some(place) = self.place(&places) else { continue };
-                        let visit = Visit { peer, place, header_timeout: limits.header_timeout, drain: drain.clone() };
-                        connections.spawn(stream.serve(service.clone(), visit));
+                        let transport = self.transport();
+                        let free = seats.take();
+                        if free.is_none() {
+                            if !seats.make_room() {
+                                full(transport);
+                                continue;
+                            }
+                            if let Some(omitted) = clos_telemetry::metrics().refused("idle") {
+                                tracing::warn!(transport, omitted, "too many connections; an idle one was closed for a new one");
+                            }
+                        }
+                        let (seats, service, drain) = (seats.clone(), service.clone(), drain.clone());
+                        connections.spawn(async move {
+                            let permit = match free {
+                                Some(permit) => Some(permit),
+                                None => seats.wait().await,
+                            };
+                            let Some(permit) = permit else { return full(transport) };
+                            let counted = clos_telemetry::metrics().connection(transport);
+                            let place = Place { _permit: permit, _counted: counted };
+                            let seat = seats.sit();
+                            let header_timeout = limits.header_timeout;
+                            stream.serve(service, Visit { peer, place, seat, header_timeout, drain }).await;
+                        });
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::warn!(%error, transport = self.transport(), "a connection was not accepted");
+                        if let Some(omitted) = clos_telemetry::metrics().refused("accept") {
+                            let transport = self.transport();
+                            tracing::warn!(%error, transport, omitted, "a connection was not accepted");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -116,8 +142,13 @@ impl Listener {
                 if peer == Some(*uid) {
                     return Ok(Some((Stream::Unix(stream), Peer::Unix(info))));
                 }
-                clos_telemetry::metrics().refused("peer");
-                tracing::warn!(?peer, "a process of another user was turned away from the socket");
+                if let Some(omitted) = clos_telemetry::metrics().refused("peer") {
+                    tracing::warn!(
+                        ?peer,
+                        omitted,
+                        "a process of another user was turned away from the socket"
+                    );
+                }
                 Ok(None)
             }
             Self::Tcp(listener, names) => {
@@ -130,15 +161,12 @@ impl Listener {
             }
         }
     }
+}
 
-    /// A place among the allowed number; none when all are taken.
-    fn place(&self, places: &Arc<Semaphore>) -> Option<Place> {
-        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
-            clos_telemetry::metrics().refused("connections");
-            tracing::warn!(transport = self.transport(), "too many connections; one was closed at once");
-            return None;
-        };
-        Some(Place { _permit: permit, _counted: clos_telemetry::metrics().connection(self.transport()) })
+/// Counts and logs a connection for which there was no place.
+fn full(transport: &'static str) {
+    if let Some(omitted) = clos_telemetry::metrics().refused("connections") {
+        tracing::warn!(transport, omitted, "too many connections; one was closed at once");
     }
 }
 

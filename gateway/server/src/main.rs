@@ -145,6 +145,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         format: clos_telemetry::Format::Text,
         filter: args.log_level.clone(),
         file: None,
+        stderr_file: None,
         otlp_endpoint: None,
         service_name: "clos-gateway",
         service_version: env!("CARGO_PKG_VERSION"),

@@ -47,7 +47,8 @@ section! {
         hosts: Vec<String> = Vec::new(),
         /// Web origins besides our own that may ask: http://localhost:3000.
         origins: Vec<String> = Vec::new(),
-        /// Connections at a time, on the socket and on TCP each; more are closed at once.
+        /// Connections at a time, on the socket and on TCP each. One more takes the place of an idle one, and
+        /// is closed at once when all are in use.
         max_connections: u32 = 1_024,
         /// Requests in progress at a time; more are refused with TOO_MANY_REQUESTS.
         max_in_flight: u32 = 512,

@@ -15,6 +15,7 @@ use tonic::body::Body;
 use tracing::Span;
 
 use super::deadline;
+use super::limit;
 use super::limit::Place;
 use super::observe::Observer;
 use crate::status::{draining, to_status};
@@ -24,6 +25,8 @@ pub(crate) struct Observed {
     inner: Body,
     until: Option<Pin<Box<Sleep>>>,
     drain: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// A newer call wants the place.
+    wanted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     observer: Observer,
     _place: Place,
     request_id: String,
@@ -50,6 +53,7 @@ impl Observed {
                 inner,
                 until: until.map(|until| Box::pin(tokio::time::sleep_until(until))),
                 drain: drain.map(|drain| Box::pin(drain.cancelled_owned())),
+                wanted: place.wanted().map(|wanted| Box::pin(wanted.cancelled_owned())),
                 observer,
                 _place: place,
                 request_id,
@@ -82,6 +86,12 @@ impl Observed {
             && drain.as_mut().poll(context).is_ready()
         {
             return Poll::Ready(Some(Ok(self.end(&draining()))));
+        }
+        if frame.is_pending()
+            && let Some(wanted) = &mut self.wanted
+            && wanted.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Some(Ok(self.end(&limit::made_room()))));
         }
         frame
     }

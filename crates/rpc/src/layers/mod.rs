@@ -32,6 +32,7 @@ use futures::FutureExt as _;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::body::Body;
+use tonic::transport::server::TcpConnectInfo;
 use tower::Service;
 use tracing::Instrument as _;
 
@@ -125,13 +126,17 @@ impl Shared {
         let observer = Observer::begin(self.settings.metrics.clone(), label.clone());
         let admitted = match self.admit(&request, method, &request_id) {
             Ok(admitted) => admitted,
-            Err(error) => return Ok(refused(&error, &request_id, observer)),
+            Err(error) => {
+                self.say(&error, request.extensions());
+                return Ok(refused(&error, &request_id, observer));
+            }
         };
         request.extensions_mut().insert(admitted.ctx);
         let deadline = admitted.deadline;
         // A panic would take the connection and every other call on it along.
         let answer = AssertUnwindSafe(inner.call(request)).catch_unwind();
-        let answered = match deadline.before_the_head(answer).await {
+        let held = deadline.before_the_head(admitted.place.hold(answer)).await;
+        let answered = match held.and_then(|held| held) {
             Ok(Ok(Ok(response))) => unread(response.headers()).map_or(Ok(response), Err),
             Ok(Err(_)) => Err(Error::internal(format!("{label} panicked"))),
             Err(late) => Err(late),
@@ -163,12 +168,27 @@ impl Shared {
         if !is_open && self.settings.drain.is_cancelled() {
             return Err(draining());
         }
-        let place = self.limit.take(&method)?;
+        let place = self.limit.take(&method, &principal)?;
         let now = Instant::now();
         let deadline = Deadline::of(&method, request.headers(), self.settings.limits.timeout, now)?;
         let ends_at = deadline.left(now).and_then(|left| self.settings.clock.now().checked_add(left).ok());
         let ctx = Ctx { principal, request_id: request_id.to_owned(), deadline: ends_at };
         Ok(Admitted { method, ctx, deadline, place })
+    }
+}
+
+impl Shared {
+    /// Counts and logs somebody who may not come in.
+    fn say(&self, error: &Error, came_by: &http::Extensions) {
+        let kind = match error.reason() {
+            Reason::TokenMissing | Reason::TokenInvalid => "token",
+            Reason::PeerRefused => "peer",
+            _ => return,
+        };
+        if let Some(omitted) = self.settings.metrics.refused(kind) {
+            let peer = came_by.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+            tracing::warn!(reason = error.reason().as_str(), ?peer, omitted, "a caller was refused: {error}");
+        }
     }
 }
 
