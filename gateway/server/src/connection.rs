@@ -43,8 +43,6 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 /// As many bytes tell HTTP/2 from HTTP/1.
 const FIRST_WORD: usize = 24;
-/// How long a connection may take to go when its place is wanted.
-const GOODBYE: Duration = Duration::from_millis(250);
 
 /// Who came in, and how long they may stay.
 #[derive(Debug)]
@@ -77,13 +75,11 @@ where
     let mut connection = pin!(http.serve_connection_with_upgrades(io, TowerToHyperService::new(door)));
     let mut first_word = pin!(tokio::time::sleep(header_timeout));
     let (mut is_waiting, mut is_draining) = (true, false);
-    let mut goodbye = pin!(async {
-        seat.asked_to_go().await;
-        tokio::time::sleep(GOODBYE).await;
-    });
-    let (mut is_asked_to_go, mut is_gone) = (false, false);
+    let (mut is_asked_to_go, mut has_said_so) = (false, false);
     loop {
         tokio::select! {
+            // What has come is read before anything is decided about the connection.
+            biased;
             ended = poll_fn(|context| {
                 let polled = connection.as_mut().poll(context);
                 if clos_telemetry::authority_was_refused() {
@@ -104,9 +100,9 @@ where
                 is_asked_to_go = true;
                 connection.as_mut().graceful_shutdown();
             }
-            // A request that came just then is still answered.
-            () = &mut goodbye, if !is_gone => {
-                is_gone = true;
+            () = std::future::ready(()), if is_asked_to_go && !has_said_so => {
+                has_said_so = true;
+                // A request that came just then is still answered.
                 if seat.is_idle() {
                     return;
                 }

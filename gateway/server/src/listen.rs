@@ -78,26 +78,25 @@ impl Listener {
                 accepted = self.accept() => match accepted {
                     Ok(Some((stream, peer))) => {
                         let transport = self.transport();
-                        let free = seats.take();
+                        // It sits at once: the next one may want the place before this task has run.
+                        let (free, mut turn) = (seats.take().map(|permit| (permit, seats.sit())), None);
                         if free.is_none() {
-                            if !seats.make_room() {
+                            turn = seats.turn();
+                            if turn.is_none() {
                                 full(transport);
                                 continue;
                             }
-                            if let Some(omitted) = clos_telemetry::metrics().refused("idle") {
-                                tracing::warn!(transport, omitted, "too many connections; an idle one was closed for a new one");
-                            }
+                            idle(transport);
                         }
                         let (seats, service, drain) = (seats.clone(), service.clone(), drain.clone());
                         connections.spawn(async move {
-                            let permit = match free {
-                                Some(permit) => Some(permit),
-                                None => seats.wait().await,
+                            let taken = match turn {
+                                Some(turn) => seats.wait(turn).await.map(|permit| (permit, seats.sit())),
+                                None => free,
                             };
-                            let Some(permit) = permit else { return full(transport) };
+                            let Some((permit, seat)) = taken else { return full(transport) };
                             let counted = clos_telemetry::metrics().connection(transport);
                             let place = Place { _permit: permit, _counted: counted };
-                            let seat = seats.sit();
                             let header_timeout = limits.header_timeout;
                             stream.serve(service, Visit { peer, place, seat, header_timeout, drain }).await;
                         });
@@ -160,6 +159,13 @@ impl Listener {
                 Ok(Some((Stream::Tcp(stream), peer)))
             }
         }
+    }
+}
+
+/// Counts and logs an idle connection that goes for a new one.
+fn idle(transport: &'static str) {
+    if let Some(omitted) = clos_telemetry::metrics().refused("idle") {
+        tracing::warn!(transport, omitted, "too many connections; an idle one was closed for a new one");
     }
 }
 

@@ -11,13 +11,18 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How long a newcomer waits for the place of somebody who was asked to go.
+/// How long a newcomer waits for a place.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// When it asks the next idle connection to go, because another newcomer was faster.
+const AGAIN: Duration = Duration::from_millis(20);
+/// Newcomers that wait at a time.
+const WAITING: usize = 128;
 
 /// Every place.
 #[derive(Debug, Clone)]
 pub(crate) struct Seats {
     free: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -38,7 +43,8 @@ struct Occupied {
 
 impl Seats {
     pub(crate) fn new(count: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS))), taken: Arc::default() }
+        let free = Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self { free, waiting: Arc::new(Semaphore::new(WAITING)), taken: Arc::default() }
     }
 
     /// A place for a connection if one is free.
@@ -46,17 +52,32 @@ impl Seats {
         Arc::clone(&self.free).try_acquire_owned().ok()
     }
 
-    /// Asks the connection that has been idle for longest to go; `false` when all are in use.
-    pub(crate) fn make_room(&self) -> bool {
-        let taken = self.lock();
-        let idle = taken.seats.values().filter(|seat| seat.in_progress == 0 && !seat.leave.is_cancelled());
-        let longest = idle.min_by_key(|seat| seat.idle_since);
-        longest.inspect(|seat| seat.leave.cancel()).is_some()
+    /// A turn to wait for a place; none when all are in use, or too many wait already.
+    pub(crate) fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let has_idle = self.lock().seats.values().any(|seat| seat.in_progress == 0);
+        has_idle.then(|| Arc::clone(&self.waiting).try_acquire_owned().ok()).flatten()
     }
 
-    /// The place of somebody who was asked to go.
-    pub(crate) async fn wait(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::time::timeout(PATIENCE, Arc::clone(&self.free).acquire_owned()).await.ok()?.ok()
+    /// A place, for which idle connections are asked to go.
+    pub(crate) async fn wait(&self, _turn: OwnedSemaphorePermit) -> Option<OwnedSemaphorePermit> {
+        let waiting = async {
+            loop {
+                self.make_room();
+                if let Ok(place) = tokio::time::timeout(AGAIN, Arc::clone(&self.free).acquire_owned()).await {
+                    return place.ok();
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.ok().flatten()
+    }
+
+    /// Asks the connection that has been idle for longest to go.
+    fn make_room(&self) {
+        let taken = self.lock();
+        let idle = taken.seats.values().filter(|seat| seat.in_progress == 0 && !seat.leave.is_cancelled());
+        if let Some(longest) = idle.min_by_key(|seat| seat.idle_since) {
+            longest.leave.cancel();
+        }
     }
 
     /// A connection, idle so far.
@@ -153,30 +174,47 @@ mod tests {
     #[test]
     fn who_has_been_idle_for_longest_goes_first_and_nobody_in_use() {
         let seats = Seats::new(3);
+        assert!(seats.turn().is_none(), "nobody could go");
         let sitting: Vec<Seat> = (0..3).map(|_| seats.sit()).collect();
         let went = || sitting.iter().map(|seat| seat.leave.is_cancelled()).collect::<Vec<_>>();
         let working = sitting[1].uses().begin();
         // It has just asked something, so that it is the last of the idle ones.
         drop(sitting[0].uses().begin());
-        assert!(seats.make_room());
+        seats.make_room();
         assert_eq!(went(), [false, false, true]);
-        assert!(seats.make_room());
+        seats.make_room();
         assert_eq!(went(), [true, false, true]);
-        assert!(!seats.make_room(), "the other one is in use");
+        seats.make_room();
+        assert_eq!(went(), [true, false, true], "the other one is in use");
         assert!(!sitting[1].is_idle());
         drop(working);
         assert!(sitting[1].is_idle());
-        assert!(seats.make_room());
+        seats.make_room();
+        assert_eq!(went(), [true; 3]);
         drop(sitting);
-        assert!(!seats.make_room());
+        assert!(seats.turn().is_none());
     }
 
     #[tokio::test]
-    async fn a_place_that_is_given_back_is_for_who_waits() {
+    async fn a_newcomer_has_the_place_of_who_goes() {
         let seats = Seats::new(1);
-        let place = seats.take().unwrap();
+        let (place, seat) = (seats.take().unwrap(), seats.sit());
         assert!(seats.take().is_none());
-        let (waited, ()) = tokio::join!(seats.wait(), async { drop(place) });
+        let going = async {
+            seat.asked_to_go().await;
+            drop(place);
+        };
+        let turn = seats.turn().unwrap();
+        let (waited, ()) = tokio::join!(seats.wait(turn), going);
         assert!(waited.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_wait_and_only_so_long() {
+        let seats = Seats::new(1);
+        let (_place, _seat) = (seats.take().unwrap(), seats.sit());
+        let mut turns: Vec<_> = std::iter::from_fn(|| seats.turn()).collect();
+        assert_eq!(turns.len(), WAITING);
+        assert!(seats.wait(turns.pop().unwrap()).await.is_none());
     }
 }

@@ -16,6 +16,7 @@ use support::Backend;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
@@ -59,7 +60,8 @@ async fn idle_connections_go_for_those_who_ask_and_nothing_in_use_does() {
             let answer = gateway.ask(&format!("GET /v1/all/x{at}"), "", "").await;
             assert_eq!(status_of(&answer), 200, "{answer}");
         }
-        let mut health = HealthClient::connect(format!("http://{}", gateway.address)).await.unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://{}", gateway.address)).unwrap();
+        let mut health = HealthClient::new(endpoint.connect().await.unwrap());
         health.check(HealthCheckRequest::default()).await.unwrap();
     };
     tokio::time::timeout(PATIENCE, asking).await.expect("everybody is answered");
