@@ -61,6 +61,20 @@ fn every_reference_leads_somewhere_and_every_id_is_one() {
 }
 
 #[test]
+fn operations_and_tags_are_named_for_the_clients_that_are_made_of_them() {
+    let document = document(Options::default());
+    let of = |verb: &str, path: &str| {
+        let operation = &document["paths"][path][verb];
+        (operation["tags"][0].as_str().unwrap(), operation["operationId"].as_str().unwrap())
+    };
+    assert_eq!(of("post", "/old"), ("older", "older.echo"));
+    assert_eq!(of("get", "/old"), ("older", "older.echoGet"));
+    let tags = document["tags"].as_array().unwrap();
+    let older = tags.iter().find(|tag| tag["name"] == "older").unwrap();
+    assert!(older["description"].as_str().unwrap().starts_with("The same in the older language"));
+}
+
+#[test]
 fn paths_and_parameters_are_those_that_are_read() {
     let document = document(Options::default());
     let paths = document["paths"].as_object().unwrap();

@@ -1,12 +1,15 @@
 //! OpenAPI 3.1 of what is served, from the same plans by which it is served, so
 //! that the document cannot say otherwise. <https://spec.openapis.org/oas/v3.1.1>
 
+mod names;
+
 use std::collections::{BTreeSet, HashMap};
 
 use clos_protojson::schema::{Card, Field, Kind, Message, Scalar, Schema, Shape};
-use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor, ServiceDescriptor};
 use serde_json::{Map, Value, json};
 
+use self::names::Names;
 use crate::route::{Body, Route};
 use crate::rules::Rules;
 use crate::shared::Shared;
@@ -31,38 +34,33 @@ pub struct Document {
 /// Makes the document.
 pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    let mut names: HashMap<String, Vec<String>> = HashMap::new();
+    let mut segments: HashMap<String, Vec<String>> = HashMap::new();
     let mut used = BTreeSet::new();
-    let mut ids: BTreeSet<String> = BTreeSet::new();
+    let served = |service: &ServiceDescriptor| {
+        shared.routes.routes.iter().any(|route| route.method.parent_service() == service)
+    };
+    let services: Vec<_> = shared.schema.pool().services().filter(served).collect();
+    let mut names = Names::of(&services);
     for route in shared.routes.routes.iter().filter(|route| !route.is_alternate) {
         let verb = route.verb.to_ascii_lowercase();
         if !["get", "put", "post", "delete", "patch", "options", "head"].contains(&verb.as_str()) {
             continue;
         }
-        let place = Place::of(route, &mut names);
+        let place = Place::of(route, &mut segments);
         let mut operation = operation(shared, route, &place, about, &mut used);
-        let service = route.method.parent_service();
-        let base = format!("{}_{}", service.name(), route.method.name());
-        let id = (1..)
-            .map(|at| if at == 1 { base.clone() } else { format!("{base}_{at}") })
-            .find(|id| !ids.contains(id));
-        if let Some(id) = id {
-            operation.insert("operationId".to_owned(), json!(id));
-            ids.insert(id);
-        }
         let item = paths.entry(place.path).or_insert_with(|| json!({}));
         // Where the path of a more specific route looks the same, that one is told of.
         if item.get(&verb).is_none() {
+            operation.insert("tags".to_owned(), json!([names.tag(route.method.parent_service())]));
+            operation.insert("operationId".to_owned(), json!(names.id(&route.method, &verb)));
             item[verb] = Value::Object(operation);
         }
     }
     let schemas = schemas(&shared.schema, used);
-    let mut tags: Vec<Value> = Vec::new();
-    for service in shared.schema.pool().services() {
-        if shared.routes.routes.iter().any(|route| *route.method.parent_service() == service) {
-            tags.push(json!({"name": service.name(), "description": comment(&service.parent_file(), service.path())}));
-        }
-    }
+    let tags = services.iter().map(|service| {
+        json!({"name": names.tag(service), "description": comment(&service.parent_file(), service.path())})
+    });
+    let tags: Vec<Value> = tags.collect();
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {"title": about.title, "version": about.version, "description": about.description},
@@ -147,7 +145,6 @@ fn operation(
     let text = comment(&route.method.parent_file(), route.method.path());
     let summary = text.split_inclusive(['.', ';', ':']).next().unwrap_or_default();
     let mut operation = Map::new();
-    operation.insert("tags".to_owned(), json!([route.method.parent_service().name()]));
     operation.insert("summary".to_owned(), json!(summary.trim_end_matches(['.', ';', ':'])));
     operation.insert("description".to_owned(), json!(text));
     let parameters = parameters(shared, route, place, used);
