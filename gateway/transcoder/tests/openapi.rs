@@ -121,7 +121,7 @@ fn names_are_those_that_are_printed() {
     let document = document(Options { spelling, ..Options::default() });
     assert_eq!(parameter(&document, "/v1/all", "sub.longName")["in"], "query");
     assert_eq!(parameter(&document, "/v1/all", "otherName")["in"], "query");
-    assert!(document["components"]["schemas"]["conformance.v1.All"]["properties"]["pickSub"].is_object());
+    assert!(document["components"]["schemas"]["All"]["properties"]["pickSub"].is_object());
     let body = &document["paths"]["/kept"]["post"]["requestBody"];
     assert_eq!(body["required"], json!(true));
     assert_eq!(body["content"]["application/json"]["schema"]["allOf"][1]["required"], json!(["requestId"]));

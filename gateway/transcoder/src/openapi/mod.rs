@@ -73,6 +73,11 @@ pub(crate) fn document(shared: &Shared, about: &Document) -> Value {
         document["components"]["securitySchemes"] = json!({"bearer": {"type": "http", "scheme": "bearer"}});
         document["security"] = json!([{"bearer": []}]);
     }
+    let pool = shared.schema.pool();
+    names::shorten(&mut document, |name| {
+        let message = pool.get_message_by_name(name).map(|it| it.package_name().to_owned());
+        message.or_else(|| Some(pool.get_enum_by_name(name)?.package_name().to_owned()))
+    });
     document
 }
 
@@ -443,7 +448,7 @@ fn success(schema: &Schema, route: &Route, used: &mut BTreeSet<String>) -> Value
 }
 
 fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{name}")})
+    json!({"$ref": format!("{}{name}", names::SCHEMAS)})
 }
 
 /// A field's name as it is printed; others are read as well.

@@ -1,9 +1,14 @@
-//! What a document calls services and methods, so that clients generated from it read well: the method
-//! `StartGroup` of `GroupsApi` has the tag `groups` and the operation id `groups.start`.
+//! What a document calls services, methods and messages, so that clients generated from it read well: the method
+//! `StartGroup` of `GroupsApi` has the tag `groups` and the operation id `groups.start`, and the schema of
+//! `pkg.v1.Group` is `Group`.
 
 use std::collections::{HashMap, HashSet};
 
 use prost_reflect::{MethodDescriptor, ServiceDescriptor};
+use serde_json::{Map, Value};
+
+/// Where a document has its schemas.
+pub(super) const SCHEMAS: &str = "#/components/schemas/";
 
 /// Endings of a service's name that say nothing.
 const ENDINGS: [&str; 3] = ["Api", "API", "Service"];
@@ -51,6 +56,45 @@ impl Names {
         let id = wanted.find(|id| !self.given.contains(id)).expect("counting does not end");
         self.given.insert(id.clone());
         id
+    }
+}
+
+/// Renames the schemas of a document, which have their full names, and whatever refers to them. A package is left out
+/// where no other schema has the same name then.
+pub(super) fn shorten(document: &mut Value, package: impl Fn(&str) -> Option<String>) {
+    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let short = |name: &str| {
+        let inside =
+            package(name).and_then(|package| name.strip_prefix(&format!("{package}."))?.to_owned().into());
+        inside.unwrap_or_else(|| name.to_owned())
+    };
+    let mut wanted: HashMap<String, usize> = HashMap::new();
+    for name in schemas.keys() {
+        *wanted.entry(short(name)).or_default() += 1;
+    }
+    let given =
+        |name: &str| Some(short(name)).filter(|short| wanted[short] == 1).unwrap_or_else(|| name.to_owned());
+    let renamed: HashMap<String, String> = schemas.keys().map(|name| (name.clone(), given(name))).collect();
+    let old: Map<String, Value> = std::mem::take(schemas);
+    schemas.extend(old.into_iter().map(|(name, schema)| (renamed[&name].clone(), schema)));
+    schemas.sort_keys();
+    refer(document, &renamed);
+}
+
+fn refer(value: &mut Value, renamed: &HashMap<String, String>) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| refer(item, renamed)),
+        Value::Object(members) => {
+            if let Some(Value::String(to)) = members.get_mut("$ref")
+                && let Some(name) = to.strip_prefix(SCHEMAS).and_then(|name| renamed.get(name))
+            {
+                *to = format!("{SCHEMAS}{name}");
+            }
+            members.values_mut().for_each(|member| refer(member, renamed));
+        }
+        _ => {}
     }
 }
 
@@ -123,6 +167,7 @@ mod tests {
         DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
         ServiceDescriptorProto,
     };
+    use serde_json::json;
 
     use super::*;
 
@@ -217,5 +262,26 @@ mod tests {
         let mut names = Names::of(&services);
         let ids = ["POST", "GET", "GET", "POST"].map(|verb| names.id(&method, verb));
         assert_eq!(ids, ["groups.start", "groups.startGet", "groups.startGet2", "groups.startPost"]);
+    }
+
+    #[test]
+    fn a_schema_leaves_out_its_package_unless_two_would_be_the_same() {
+        let schema = |to: &str| json!({"properties": {"it": {"$ref": format!("{SCHEMAS}{to}")}}});
+        let mut document = json!({
+            "paths": {"/": {"schema": {"$ref": "#/components/schemas/a.v1.Group.Place"}}},
+            "components": {"schemas": {
+                "Error": {}, "a.v1.Error": {}, "a.v1.Group": {}, "b.Group": {},
+                "a.v1.Group.Place": schema("a.v1.Group"), "a.v1.Port": schema("a.v1.Port"),
+            }},
+        });
+        let package =
+            |name: &str| ["a.v1", "b"].iter().find(|it| name.starts_with(*it)).map(|it| (*it).to_owned());
+        shorten(&mut document, package);
+        assert_eq!(document["paths"]["/"]["schema"]["$ref"], "#/components/schemas/Group.Place");
+        let expected = json!({
+            "Error": {}, "a.v1.Error": {}, "a.v1.Group": {}, "b.Group": {},
+            "Group.Place": schema("a.v1.Group"), "Port": schema("Port"),
+        });
+        assert_eq!(document["components"]["schemas"], expected);
     }
 }
