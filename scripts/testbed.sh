@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # What the tests need around them, started before and ended after, also after a failure:
 # an engine with the test images, a PostgreSQL, Compose as the oracle, grpcurl, buf, Envoy,
-# and what the foreign clients are made with: grpcio, the packages of the web page, a browser.
+# and what the foreign clients are made with: grpcio, the packages of the web page, a browser, generators
+# for REST clients.
 # To be sourced, after lib.sh, by test.sh, coverage.sh and bench.sh.
 #
 # Whoever runs the tests one by one starts it once and keeps it:
@@ -26,6 +27,10 @@ testbed_start() {
   need "the browser tests" chromium:chromium
   CLOS_TEST_CHROMIUM=$(command -v chromium)
   export CLOS_TEST_PYTHON CLOS_TEST_NODE_MODULES CLOS_TEST_CHROMIUM
+  CLOS_TEST_REST_MODULES=$("$ROOT/scripts/tools.sh" rest)
+  CLOS_TEST_REST_PYTHON=$("$ROOT/scripts/tools.sh" rest-python)
+  CLOS_TEST_OAPI_CODEGEN=$("$ROOT/scripts/tools.sh" oapi-codegen)
+  export CLOS_TEST_REST_MODULES CLOS_TEST_REST_PYTHON CLOS_TEST_OAPI_CODEGEN
 }
 
 testbed_env() {

@@ -1,5 +1,5 @@
 //! Clients that are not ours, made from the contract by the tools of others: grpcio for Python, connect-web in a
-//! browser.
+//! browser, and REST clients in TypeScript, Python and Go from the OpenAPI document.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -7,4 +7,5 @@
 )]
 
 mod python;
+mod rest;
 mod web;
