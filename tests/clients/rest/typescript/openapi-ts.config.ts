@@ -1,8 +1,6 @@
-import { defineConfig } from "@hey-api/openapi-ts";
-
 // One class with a member for each tag: `clos.groups.start(…)`.
-export default defineConfig({
+export default {
   input: "openapi.json",
   output: "clos",
   plugins: [{ name: "@hey-api/sdk", operations: { strategy: "single", containerName: "Clos" } }],
-});
+};
