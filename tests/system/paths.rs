@@ -154,7 +154,7 @@ async fn rights_over_the_machine_are_the_owners_on_the_unix_socket() {
     let checkout = Checkout::new("rights", &text);
     let refused = daemon.clos(checkout.path(), &["--host", &daemon.tcp(), "up"]);
     assert_eq!(refused.code, 4, "{}", refused.err);
-    for word in ["ADMISSION_REFUSED", "compose.yaml:4:17: services.web.privileged", "Unix socket"] {
+    for word in ["ADMISSION_REFUSED", "compose.yaml:5:17: services.web.privileged", "Unix socket"] {
         assert!(refused.err.contains(word), "{word}: {}", refused.err);
     }
     let explained = daemon.clos(checkout.path(), &["explain", "ADMISSION_REFUSED"]).well();
