@@ -147,7 +147,8 @@ fn by_http(curl: &Curl, args: &[&str], id: &str, change: &Change) {
 /// The definition, without what tells one service from another.
 fn definition(shown: pb::Service) -> pb::Service {
     let (id, name, etag) = (String::new(), String::new(), String::new());
-    pb::Service { id, name, etag, created_at: None, updated_at: None, ..shown }
+    let resource_name = String::new();
+    pb::Service { id, name, etag, resource_name, created_at: None, updated_at: None, ..shown }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

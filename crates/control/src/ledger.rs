@@ -67,7 +67,13 @@ impl Ledger {
         match tx.commit().await {
             Ok(events) => {
                 clos_telemetry::metrics().events(events.len() as u64);
-                self.publish(events);
+                // A commit whose caller left before it was published is in the journal and nowhere else; without
+                // it the head would stand still for good.
+                if self.publish(events)
+                    && let Err(error) = self.catch_up().await
+                {
+                    tracing::warn!(%error, "the journal cannot be read to fill a gap");
+                }
                 Ok(())
             }
             Err(error) => {
@@ -91,9 +97,9 @@ impl Ledger {
         self.head.subscribe()
     }
 
-    /// Takes events that were committed.
-    fn publish(&self, events: Vec<Event>) {
-        let head = {
+    /// Takes events that were committed; `true` when earlier ones are still missing.
+    fn publish(&self, events: Vec<Event>) -> bool {
+        let (head, has_gap) = {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
             for event in events {
                 if event.seq > recent.head {
@@ -110,13 +116,14 @@ impl Ledger {
                     recent.ring.pop_front();
                 }
             }
-            recent.head
+            (recent.head, !recent.early.is_empty())
         };
         self.head.send_if_modified(|known| {
             let moved = head > *known;
             *known = head.max(*known);
             moved
         });
+        has_gap
     }
 
     /// Reads what the journal has beyond the head: after a commit whose answer was lost.

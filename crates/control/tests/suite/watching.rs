@@ -192,3 +192,24 @@ async fn a_drain_ends_every_watch() {
     assert!(bed.supervisor.drain(Duration::from_secs(5)).await);
     within(watch.collect::<Vec<_>>()).await;
 }
+
+#[tokio::test]
+async fn a_commit_that_nobody_published_is_told_with_the_next_one() {
+    let bed = Bed::still().await;
+    let ledger = Ledger::open(bed.world.store.clone()).await.unwrap();
+    let head = ledger.head();
+    let mut watch = ledger.watch(None, Filter::default(), CancellationToken::new()).await.unwrap();
+    let now = bed.world.clock.now();
+    // Its caller was dropped between the commit and its publication.
+    let mut lost = bed.world.store.begin().await.unwrap();
+    lost.journal().append(Draft::new(types::ENGINE_CHANGED, now));
+    lost.commit().await.unwrap();
+    let mut next = bed.world.store.begin().await.unwrap();
+    next.journal().append(Draft::new(types::ENGINE_CHANGED, now));
+    ledger.commit(next).await.unwrap();
+    assert_eq!(ledger.head(), head + 2);
+    for seq in [head + 1, head + 2] {
+        let Some(Item::Event(event)) = within(watch.next()).await.unwrap() else { panic!("an event") };
+        assert_eq!(event.seq, seq);
+    }
+}
