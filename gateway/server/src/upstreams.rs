@@ -1,5 +1,5 @@
 //! The servers behind a gateway of its own process: which of them has which
-//! service of gRPC, connections to them ([`lanes`](crate::lanes)), and whether they answer.
+//! service of gRPC, connections to them (`lanes`), and whether they answer.
 //!
 //! A server that cannot be connected to refuses each call by itself, at once. One that takes
 //! connections and says nothing, or says that it does not serve, would hold every caller until a
